@@ -1,0 +1,1 @@
+"""Search over encoded collections, and how good it is."""

@@ -1,0 +1,59 @@
+"""A checkpoint: the folder in which training hands weights to export.
+
+    config.json        ModelConfig
+    model.safetensors  the state dict, tied tensors once
+    tokenizer.json     the text tower's tokenizer
+    training.json      how it was made: command, seed, versions, log, development figures
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import safetensors
+from safetensors.torch import load_model, save_model
+from tokenizers import Tokenizer
+
+from lexlip_kernels.errors import BundleError
+from lexlip_training.config import ModelConfig
+from lexlip_training.model import LexLIP
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+
+def save_checkpoint(folder: Path, model: LexLIP, tokenizer: Tokenizer, training: dict[str, Any]) -> None:
+    """Write a checkpoint, replacing the files of an earlier one.
+
+    Args:
+        folder: created if missing.
+        model: its weights and configuration.
+        tokenizer: the text tower's tokenizer.
+        training: JSON-serialisable record of how the weights were made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n")
+    save_model(model, str(folder / "model.safetensors"))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+
+
+def load_checkpoint(folder: Path) -> tuple[LexLIP, Tokenizer, dict[str, Any]]:
+    """Read a checkpoint: the model in evaluation mode, its tokenizer, its training record.
+
+    Raises:
+        BundleError: a file is missing or damaged, or weights and configuration do not match.
+    """
+    try:
+        config = ModelConfig.model_validate_json((folder / "config.json").read_text())
+        model = LexLIP(config)
+        load_model(model, str(folder / "model.safetensors"))
+        training = json.loads((folder / "training.json").read_text())
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder}: not a checkpoint, {error.filename} is missing") from None
+    except (pydantic.ValidationError, safetensors.SafetensorError, RuntimeError, ValueError) as error:
+        raise BundleError(f"{folder}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+    return model.eval(), tokenizer, training

@@ -1,0 +1,83 @@
+"""`lexlip-train`: from captioned photographs to a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+import torch
+import typer
+
+from lexlip_infer.errors import InputError, LexLIPError
+from lexlip_training.captioned_images import read_captions
+from lexlip_training.config import preset
+from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
+from lexlip_training.model import LexLIP
+from lexlip_training.recipe import RecipeSettings
+from lexlip_training.trainer import Trainer, seed_everything
+from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def train(
+    captions: Annotated[Path, typer.Argument(help="captions.jsonl with rows {image, captions, split}")],
+    output: Annotated[Path, typer.Argument(help="folder for checkpoints and log; resumed if it holds a run")],
+    backbone: Annotated[Path, typer.Option(help="folded MobileNetV2 weights (.npz) to start from")],
+    settings: Annotated[Path | None, typer.Option(help="JSON file of recipe settings to override")] = None,
+    threads: Annotated[int, typer.Option(help="torch threads; one is fastest on a busy machine")] = 1,
+) -> None:
+    """Train lexlip-tiny: WordPiece vocabulary on the captions, then both towers; select on split "dev"."""
+    recipe = _read_settings(settings)
+    torch.set_num_threads(threads)
+    seed_everything(recipe.seed)
+    training, development = read_captions(captions, "train"), read_captions(captions, "dev")
+    base = preset("lexlip-tiny")
+    tokenizer = train_wordpiece((c for image in training for c in image.captions), base.vocab_size)
+    config = base.model_copy(update={"suppressed_ids": suppressed_terms(tokenizer)})
+    model = LexLIP(config)
+    load_folded_mobilenet_v2(model.image_tower.backbone, backbone)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    Trainer(model, tokenizer, training, development, recipe, output, _provenance()).run()
+
+
+def _read_settings(path: Path | None) -> RecipeSettings:
+    if path is None:
+        return RecipeSettings()
+    try:
+        return RecipeSettings.model_validate(json.loads(path.read_text()))
+    except (OSError, ValueError, pydantic.ValidationError) as error:
+        raise InputError(f"{path}: not valid recipe settings ({error})") from None
+
+
+def _provenance() -> dict[str, Any]:
+    revision = subprocess.run(  # noqa: S603
+        ["git", "rev-parse", "HEAD"],  # noqa: S607
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    packages = ("torch", "timm", "transformers", "tokenizers", "numpy")
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *(Path(a).name for a in sys.argv[1:])]),
+        "revision": revision or None,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def run() -> None:
+    """Console entry: one line for what went wrong, exit status 2."""
+    try:
+        app()
+    except LexLIPError as error:
+        print(f"lexlip-train: {error}", file=sys.stderr)
+        sys.exit(2)

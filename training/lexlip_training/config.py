@@ -1,0 +1,139 @@
+"""What a model is made of, as validated settings, and the two presets.
+
+`lexlip-base` has the shapes of the paper (BEiT-B/16, BERT-base, untied decoders); `lexlip-tiny` is the model that one
+CPU can train and that ships with the package. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lexlip_kernels.errors import InputError
+
+__all__ = ["ImageTowerConfig", "ModelConfig", "TextTowerConfig", "preset"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageTowerConfig(_Settings):
+    """An image backbone and what turns its tokens into hidden states of the common width.
+
+    Attributes:
+        backbone: name of any timm model that yields tokens or a feature map.
+        backbone_options: further arguments of `timm.create_model`, for example `pad_type`.
+        image_size: pixels, height and width of the input.
+        resize: "squash" ignores the aspect ratio; "center_crop" resizes the short side, then crops.
+        mean: per channel, subtracted from pixels in [0, 1].
+        std: per channel, divides the pixels after the subtraction.
+        adapter_layers: pre-norm transformer layers on top of the backbone's tokens; 0 takes the tokens as they are.
+        adapter_heads: attention heads of those layers.
+        training_tokens: tokens kept, at random, in a training step; None keeps all. Regularises and saves time.
+        layer_norm_eps: forced on every LayerNorm of the backbone (timm's default differs from the official 1e-12).
+        freeze_batch_norm: keep batch normalisation in evaluation mode throughout.
+    """
+
+    backbone: str
+    backbone_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    image_size: int = Field(gt=0)
+    resize: Literal["squash", "center_crop"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    adapter_layers: int = Field(default=0, ge=0)
+    adapter_heads: int = Field(default=4, gt=0)
+    training_tokens: int | None = Field(default=None, gt=0)
+    layer_norm_eps: float | None = None
+    freeze_batch_norm: bool = False
+
+
+class TextTowerConfig(_Settings):
+    """A BERT encoder.
+
+    Attributes:
+        layers: transformer layers.
+        heads: attention heads.
+        intermediate_size: width of the feed-forward layers.
+        max_positions: length of the position table, in tokens.
+        max_length: captions are cut to this many tokens, [CLS] and [SEP] included.
+        dropout: of hidden states and attention.
+        term_bonus: add a learned, per-term bonus to the logit of every term that stands in the input.
+    """
+
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    max_positions: int = Field(default=512, gt=0)
+    max_length: int = Field(default=40, gt=2)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    term_bonus: bool = False
+
+
+class ModelConfig(_Settings):
+    """A dual encoder into one vocabulary.
+
+    Attributes:
+        name: the preset's name, carried into manifest and model card.
+        vocab_size: V, terms of the tokenizer.
+        hidden_size: H, width of text tower and lexicon heads.
+        tie_decoders: both decoders are the text tower's word embeddings, instead of a matrix each.
+        suppressed_ids: terms that never get a weight (special tokens, function words).
+        layer_norm_eps: of the text tower, the heads and the final image norm.
+    """
+
+    name: str
+    vocab_size: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    image: ImageTowerConfig
+    text: TextTowerConfig
+    tie_decoders: bool = False
+    suppressed_ids: tuple[int, ...] = ()
+    layer_norm_eps: float = 1e-12
+
+
+def _lexlip_base() -> ModelConfig:
+    image = ImageTowerConfig(
+        backbone="beit_base_patch16_224",
+        backbone_options={"drop_path_rate": 0.1},
+        image_size=224,
+        resize="center_crop",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        layer_norm_eps=1e-12,
+    )
+    text = TextTowerConfig(layers=12, heads=12, intermediate_size=3072)
+    return ModelConfig(name="lexlip-base", vocab_size=30522, hidden_size=768, image=image, text=text)
+
+
+def _lexlip_tiny() -> ModelConfig:
+    image = ImageTowerConfig(
+        backbone="mobilenetv2_100",
+        backbone_options={"pad_type": "same"},
+        image_size=224,
+        resize="squash",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        adapter_layers=2,
+        training_tokens=20,
+        freeze_batch_norm=True,
+    )
+    text = TextTowerConfig(layers=2, heads=4, intermediate_size=1024, max_positions=64, term_bonus=True)
+    return ModelConfig(
+        name="lexlip-tiny", vocab_size=4096, hidden_size=256, image=image, text=text, tie_decoders=True
+    )
+
+
+_PRESETS = {"lexlip-base": _lexlip_base, "lexlip-tiny": _lexlip_tiny}
+
+
+def preset(name: str) -> ModelConfig:
+    """The configuration of a preset, `lexlip-base` or `lexlip-tiny`.
+
+    Raises:
+        InputError: there is no preset of that name.
+    """
+    if name not in _PRESETS:
+        raise InputError(f"no preset is called {name!r}; there are {', '.join(sorted(_PRESETS))}")
+    return _PRESETS[name]()

@@ -1,0 +1,123 @@
+"""Any timm backbone that yields tokens, and the adapter that brings them to the width of the lexicon head.
+
+Transformers give (B, L, C) as they are; a convolutional feature map (B, C, h, w) or (B, h, w, C) is flattened to
+h*w tokens. Nothing is pooled: the lexicon head takes the maximum over tokens itself (LexLIP, image encoder).
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from lexlip_kernels.errors import InputError
+from lexlip_training.config import ImageTowerConfig
+
+__all__ = ["ImageTower"]
+
+
+class ImageTower(nn.Module):
+    """A timm backbone and its adapter, in two steps: `backbone_tokens`, then `forward`.
+
+    Args:
+        config: backbone and adapter.
+        hidden_size: H.
+        layer_norm_eps: of the final norm, which LexLIP adds on all tokens.
+
+    Raises:
+        InputError: timm has no such backbone, or its width is not H and no adapter is configured.
+    """
+
+    def __init__(self, config: ImageTowerConfig, hidden_size: int, layer_norm_eps: float) -> None:
+        super().__init__()
+        if not timm.is_model(config.backbone):
+            raise InputError(f"timm has no model called {config.backbone!r}; see timm.list_models()")
+        self.config = config
+        self.backbone = timm.create_model(
+            config.backbone, pretrained=False, num_classes=0, **config.backbone_options
+        )
+        # forward_features stops before these; unused parameters would ship untrained.
+        self.backbone.fc_norm = nn.Identity()
+        if config.layer_norm_eps is not None:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.LayerNorm):
+                    module.eps = config.layer_norm_eps
+        width, length = self._token_shape()
+        if config.adapter_layers == 0:
+            if width != hidden_size:
+                raise InputError(
+                    f"{config.backbone} yields tokens of width {width}, the model expects {hidden_size}; "
+                    "set adapter_layers to at least 1"
+                )
+            self.adapter: nn.Module = nn.Identity()
+        else:
+            self.adapter = _Adapter(config, width, length, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+        self.train(self.training)
+
+    def forward(self, backbone_tokens: Tensor) -> Tensor:
+        """Backbone tokens (B, L, C) to tokens (B, L, H), after the final norm."""
+        tokens: Tensor = self.norm(self.adapter(backbone_tokens))
+        return tokens
+
+    def backbone_tokens(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, S, S), normalised as the configuration says, to tokens (B, L, C) of the bare backbone."""
+        features: Tensor = self.backbone.forward_features(pixels)
+        if features.ndim == 3:
+            return features
+        width = self.backbone.num_features
+        if features.shape[1] != width and features.shape[-1] == width:
+            return features.flatten(1, 2)
+        return features.flatten(2).transpose(1, 2)
+
+    def train(self, mode: bool = True) -> ImageTower:
+        """Switch training mode, leaving batch normalisation alone where the configuration freezes it."""
+        super().train(mode)
+        if self.config.freeze_batch_norm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (torch's only common base)
+                    module.eval()
+        return self
+
+    @torch.no_grad()
+    def _token_shape(self) -> tuple[int, int]:
+        training = self.backbone.training
+        probe = torch.zeros(1, 3, self.config.image_size, self.config.image_size)
+        tokens = self.backbone.eval().forward_features(probe)
+        self.backbone.train(training)
+        if tokens.ndim == 3:
+            return tokens.shape[2], tokens.shape[1]
+        width = self.backbone.num_features
+        return width, tokens[0].numel() // width
+
+
+class _Adapter(nn.Module):
+    """Backbone tokens (B, L, C) to (B, L, H): projection, learned positions, pre-norm layers."""
+
+    def __init__(self, config: ImageTowerConfig, width: int, length: int, hidden_size: int) -> None:
+        super().__init__()
+        self.training_tokens = config.training_tokens
+        self.project = nn.Linear(width, hidden_size)
+        self.position = nn.Parameter(torch.zeros(1, length, hidden_size))
+        nn.init.normal_(self.position, std=0.02)
+        self.layers = nn.ModuleList(
+            Block(hidden_size, config.adapter_heads, qkv_bias=True) for _ in range(config.adapter_layers)
+        )
+        for layer in self.layers:
+            layer.attn.fused_attn = False  # plain operators: exact in ONNX, and faster backward on a CPU
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = self.project(tokens) + self.position
+        if self.training and self.training_tokens is not None:
+            tokens = _random_tokens(tokens, self.training_tokens)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return tokens
+
+
+def _random_tokens(tokens: Tensor, keep: int) -> Tensor:
+    """A random choice of tokens (B, keep, H), drawn for each row on its own."""
+    batch, length, width = tokens.shape
+    chosen = torch.rand(batch, length, device=tokens.device).argsort(dim=1)[:, :keep]
+    return tokens.gather(1, chosen.unsqueeze(-1).expand(-1, -1, width))

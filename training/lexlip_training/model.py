@@ -1,0 +1,74 @@
+"""LexLIP: two towers, two lexicon heads, one vocabulary.
+
+The heads start alike in shape but share nothing, unless both decoders are tied to the word embeddings
+(`ModelConfig.tie_decoders`). Hidden states are what the exported backbones emit; weights are what the engine computes
+from them:
+
+    weights[v] = log1p(relu(max over tokens of hidden . W[v] + b[v]))
+
+The optional term bonus lives in the text tower's hidden states, never behind the head: each token's hidden state
+gets `bonus[t] * W[t] / |W[t]|^2`, which raises the logit of its own term t by exactly bonus[t] (and of similar terms
+in proportion), so that every plain head sees it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lexlip_kernels.lexicon_pool import lexicon_pool, max_logits
+from lexlip_training.config import ModelConfig
+from lexlip_training.image_tower import ImageTower
+from lexlip_training.lexicon_head import LexiconHead
+from lexlip_training.text_tower import TextTower
+
+__all__ = ["LexLIP"]
+
+
+class LexLIP(nn.Module):
+    """The dual encoder.
+
+    Args:
+        config: shapes and options; weights are random until a checkpoint is loaded.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        eps = config.layer_norm_eps
+        self.image_tower = ImageTower(config.image, config.hidden_size, eps)
+        self.text_tower = TextTower(config.text, config.vocab_size, config.hidden_size, eps)
+        tied = self.text_tower.word_embeddings if config.tie_decoders else None
+        self.image_head, self.text_head = (
+            LexiconHead(config.hidden_size, config.vocab_size, eps, config.suppressed_ids, tied) for _ in range(2)
+        )
+        if config.text.term_bonus:
+            self.term_bonus = nn.Parameter(torch.ones(config.vocab_size))
+
+    def image_hidden(self, pixels: Tensor) -> Tensor:
+        """Hidden states (B, L, H) of normalised pixels (B, 3, S, S)."""
+        return self.image_head.transform(self.image_tower(self.image_tower.backbone_tokens(pixels)))
+
+    def text_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Hidden states (B, L, H) of token ids (B, L), term bonus included."""
+        hidden = self.text_head.transform(self.text_tower(input_ids, attention_mask))
+        if not self.config.text.term_bonus:
+            return hidden
+        rows = nn.functional.embedding(input_ids, self.text_head.weight)
+        bonus = self.term_bonus.masked_fill(self.text_head.suppressed, 0.0)
+        scale = bonus[input_ids] / rows.square().sum(-1).clamp_min(1e-6)
+        return hidden + scale.unsqueeze(-1) * rows
+
+    def image_logits(self, backbone_tokens: Tensor) -> Tensor:
+        """Max-pooled logits (B, V), before saturation, of backbone tokens (B, L, C)."""
+        hidden = self.image_head.transform(self.image_tower(backbone_tokens))
+        return max_logits(hidden, self.image_head.weight, self.image_head.decoder_bias())
+
+    def image_weights(self, pixels: Tensor) -> Tensor:
+        """Term weights (B, V) of images."""
+        return lexicon_pool(self.image_hidden(pixels), self.image_head.weight, self.image_head.decoder_bias())
+
+    def text_weights(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Term weights (B, V) of texts; padding takes no part, [CLS] and [SEP] do."""
+        hidden = self.text_hidden(input_ids, attention_mask)
+        return lexicon_pool(hidden, self.text_head.weight, self.text_head.decoder_bias(), attention_mask)
