@@ -17,6 +17,10 @@ from lexlip_training.image_tower import ImageTower
 __all__ = ["FrozenStem"]
 
 
+#: Images at a time through the lower half: a few fit the cache, a whole batch does not and takes twice as long.
+CHUNK = 8
+
+
 class FrozenStem:
     """A backbone split in two, with a store for what the lower half gave.
 
@@ -51,7 +55,7 @@ class FrozenStem:
     @torch.no_grad()
     def remember(self, view: int, image_ids: Tensor, pixels: Tensor) -> Tensor:
         """Evaluate the lower half on fresh pixels (B, 3, S, S) and store the result (B, C, h, w)."""
-        features: Tensor = self.lower(pixels).to(torch.bfloat16)
+        features = torch.cat([self.lower(chunk).to(torch.bfloat16) for chunk in pixels.split(CHUNK)])
         store = self._store[view % self.views]
         if store is None:
             # channels_last, as the convolutions that read it want it

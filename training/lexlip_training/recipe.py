@@ -27,8 +27,8 @@ class RecipeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=29, gt=0)
-    unfreeze_epoch: int = Field(default=26, ge=0, description="from this epoch on the whole backbone trains")
+    epochs: int = Field(default=28, gt=0)
+    unfreeze_epoch: int = Field(default=25, ge=0, description="from this epoch on the whole backbone trains")
     stem_blocks: int = Field(default=5, ge=0, description="stages held still until then")
     views: int = Field(default=5, gt=0, description="fresh crops of each image while the stem is frozen")
     evaluate_every: int = Field(default=3, gt=0, description="epochs, while the stem is frozen; then every one")

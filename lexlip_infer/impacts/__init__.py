@@ -1,0 +1,21 @@
+"""From weights to impacts, and from impacts to the JSON lines that Anserini indexes.
+
+Everything here is light to import: numba is loaded when something is first quantised or written, because it
+takes longer than a short command may take to start. Terms are not chosen here (the lexicon head did that),
+nor are files written: shards, compression and resuming belong to `lexlip_infer.pipeline`.
+"""
+
+from lexlip_infer.impacts.json_lines import JsonLinesWriter
+from lexlip_infer.impacts.json_lines_reader import read_json_lines, read_vectors
+from lexlip_infer.impacts.quantise import QuantisationSettings, fill_empty, quantise
+from lexlip_infer.impacts.terms import check_terms
+
+__all__ = [
+    "JsonLinesWriter",
+    "QuantisationSettings",
+    "check_terms",
+    "fill_empty",
+    "quantise",
+    "read_json_lines",
+    "read_vectors",
+]
