@@ -1,1 +1,67 @@
-"""lexlip_infer: images and texts become sparse word vectors for an inverted index."""
+"""lexlip_infer: images and texts become sparse word vectors for an inverted index.
+
+    from lexlip_infer import LexLIPEncoder
+
+    encoder = LexLIPEncoder.from_pretrained()            # the model that ships with the package
+    images = encoder.encode_images(["dog.jpg", "harbour.png"])
+    texts = encoder.encode_texts(["a dog runs on grass"])
+    encoder.similarity(texts, images)                    # (1, 2)
+    encoder.decode(images, top_k=5)                      # words and weights
+
+Names are loaded on first use, so that `import lexlip_infer` and the commands' `--help` cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lexlip_infer.bundle import Bundle, Manifest
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.errors import (
+        BackendUnavailable,
+        BundleError,
+        ImageError,
+        InputError,
+        LexLIPError,
+        MissingExtra,
+        OutputError,
+    )
+    from lexlip_infer.sparse import SparseBatch
+    from lexlip_infer.vocabulary import Vocabulary
+
+__all__ = [
+    "BackendUnavailable",
+    "Bundle",
+    "BundleError",
+    "ImageError",
+    "InputError",
+    "LexLIPEncoder",
+    "LexLIPError",
+    "Manifest",
+    "MissingExtra",
+    "OutputError",
+    "SparseBatch",
+    "Vocabulary",
+]
+
+_HOMES = {
+    "Bundle": "bundle",
+    "LexLIPEncoder": "encoder",
+    "Manifest": "bundle",
+    "SparseBatch": "sparse",
+    "Vocabulary": "vocabulary",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

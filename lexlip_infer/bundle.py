@@ -1,0 +1,189 @@
+"""The model bundle: a folder that holds everything encoding needs, and nothing of training.
+
+    lexlip.json                           the manifest, with a sha256 of every other file
+    tokenizer.json
+    onnx/{image,text}_backbone.onnx       pixel_values | input_ids, attention_mask -> hidden (B, L, H)
+    onnx/{image,text}_head.onnx           hidden (, attention_mask), k -> ids (B, K), weights (B, K)
+    heads.safetensors                     decoders and biases, for the native and Triton heads
+    README.md                             the model card
+
+A file is read whole and its hash compared before anything is made of it: a damaged bundle is an error, not a bad index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from lexlip_infer.errors import BundleError
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "Bundle", "Manifest", "shipped_bundle"]
+
+FORMAT_VERSION = 1
+MANIFEST = "lexlip.json"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageSettings(_Section):
+    """How an image becomes `pixel_values`; the fields of `ImagePreprocessor`."""
+
+    size: int = Field(gt=0)
+    resize: Literal["squash", "center_crop"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class TextSettings(_Section):
+    """How a text becomes `input_ids`: cut to this many tokens, special ones included."""
+
+    max_length: int = Field(gt=2)
+
+
+class KeptTerms(_Section):
+    """Default top-k of each modality."""
+
+    image: int = Field(gt=0)
+    text: int = Field(gt=0)
+
+
+class Quantisation(_Section):
+    """Default of the quantiser: impact = clip(round(scale * weight), 1, cap)."""
+
+    scale: float = Field(gt=0)
+    cap: int = Field(ge=1, le=65535)
+
+
+class FileRecord(_Section):
+    """What a file of the bundle must be."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Manifest(_Section):
+    """`lexlip.json`.
+
+    Attributes:
+        format_version: of the bundle layout; a newer one is refused.
+        name: the model's name.
+        vocab_size: V.
+        hidden_size: H.
+        image: preprocessing of images.
+        text: preprocessing of texts.
+        similarity: "cosine" vectors are L2-normalised over their kept terms before they are compared or quantised.
+        suppressed_ids: terms that never get a weight; the exported heads have it built in.
+        placeholder_id: the term that stands in for an empty vector.
+        top_k: kept terms by default.
+        quantisation: the quantiser's default.
+        provenance: where the weights come from, for people.
+        files: by path relative to the bundle, POSIX separators.
+    """
+
+    format_version: int
+    name: str
+    vocab_size: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    image: ImageSettings
+    text: TextSettings
+    similarity: Literal["cosine", "dot"]
+    suppressed_ids: tuple[int, ...]
+    placeholder_id: int = Field(ge=0)
+    top_k: KeptTerms
+    quantisation: Quantisation
+    provenance: dict[str, Any]
+    files: dict[str, FileRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: its manifest is read, its files not yet.
+
+    Attributes:
+        folder: where it lies.
+        manifest: its contents.
+        fingerprint: sha256 of `lexlip.json`, which names every other file by hash: identifies the model.
+    """
+
+    folder: Path
+    manifest: Manifest
+    fingerprint: str
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Bundle:
+        """Read and check the manifest.
+
+        Raises:
+            BundleError: the folder is no bundle, its manifest is malformed, or its format is newer than this
+                version of the package reads.
+        """
+        folder = Path(folder)
+        try:
+            data = (folder / MANIFEST).read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"{folder}: not a model bundle, {MANIFEST} cannot be read ({error.strerror})"
+            ) from None
+        _check_version(folder, data)
+        try:
+            manifest = Manifest.model_validate_json(data)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise BundleError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
+        return cls(folder, manifest, hashlib.sha256(data).hexdigest())
+
+    def read(self, name: str) -> bytes:
+        """The contents of one file, after comparing its hash.
+
+        Args:
+            name: path relative to the bundle, as the manifest lists it.
+
+        Raises:
+            BundleError: the manifest does not list the file, or it is missing or not what the manifest says.
+        """
+        path = self.folder / name
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}); copy the bundle again") from None
+        expected = self.manifest.files[name]
+        actual = hashlib.sha256(data).hexdigest()
+        if len(data) != expected.size or actual != expected.sha256:
+            raise BundleError(
+                f"{path}: damaged or changed: sha256 {actual[:12]}… of {len(data)} bytes, the manifest says "
+                f"{expected.sha256[:12]}… of {expected.size} bytes; copy the bundle again"
+            )
+        return data
+
+
+class _Version(BaseModel):
+    """The only field that every format version has."""
+
+    format_version: int = Field(ge=1)
+
+
+def _check_version(folder: Path, data: bytes) -> None:
+    try:
+        version = _Version.model_validate_json(data).format_version
+    except pydantic.ValidationError:
+        raise BundleError(f"{folder / MANIFEST}: not a bundle manifest (no valid format_version)") from None
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"{folder}: bundle format {version}; this version reads up to {FORMAT_VERSION}: "
+            "pip install --upgrade lexlip-infer"
+        )
+
+
+def shipped_bundle() -> Path:
+    """Folder of the model that is part of the package."""
+    return Path(__file__).parent / "models" / "lexlip-tiny"
