@@ -1,0 +1,89 @@
+"""Backbones to ONNX: pixels or token ids in, hidden states out, dynamic batch, standard operators only."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Literal
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from lexlip_export.format import OPSET, check
+from lexlip_training.model import LexLIP
+
+__all__ = ["backbone_graph"]
+
+
+class _ImageBackbone(nn.Module):
+    def __init__(self, model: LexLIP) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.model.image_hidden(pixel_values)
+
+
+class _TextBackbone(nn.Module):
+    def __init__(self, model: LexLIP) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.model.text_hidden(input_ids, attention_mask)
+
+
+def backbone_graph(model: LexLIP, modality: Literal["image", "text"]) -> onnx.ModelProto:
+    """Export one backbone, the head's transform included, to a graph that gives `hidden` (B, L, H) in float32.
+
+    Args:
+        model: in evaluation mode.
+        modality: which tower.
+
+    Raises:
+        BundleError: the exported graph is not of the bundle's format.
+    """
+    batch = torch.export.Dim("batch", min=1, max=1 << 16)
+    config = model.config
+    if modality == "image":
+        size = config.image.image_size
+        module, inputs = _ImageBackbone(model), {"pixel_values": torch.zeros(2, 3, size, size)}
+        shapes: dict[str, dict[int, object]] = {"pixel_values": {0: batch}}
+    else:
+        module = _TextBackbone(model)
+        length = torch.export.Dim("length", min=2, max=config.text.max_length)
+        ids = torch.zeros(2, 7, dtype=torch.int64)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        shapes = {name: {0: batch, 1: length} for name in inputs}
+    program = _export(module.eval(), inputs, shapes)
+    return check(program, f"{modality} backbone")
+
+
+def _export(
+    module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, dict[int, object]]
+) -> onnx.ModelProto:
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        program = torch.onnx.export(
+            module,
+            kwargs=inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=["hidden"],
+            dynamic_shapes=shapes,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    # Source lines and paths of this machine are no part of a model.
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    return model

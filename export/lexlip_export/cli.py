@@ -1,0 +1,47 @@
+"""`lexlip-export`: from a checkpoint to a model bundle."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexlip_export.bundle_writer import ExportSettings, export_bundle
+from lexlip_infer.errors import InputError, LexLIPError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+_DEFAULT = ExportSettings()
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="checkpoint folder, as lexlip-train writes it")],
+    output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
+    image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
+    text_top_k: Annotated[int, typer.Option(min=1, max=1024, help="of a text")] = _DEFAULT.text_top_k,
+    half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
+    evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
+) -> None:
+    """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card."""
+    settings = ExportSettings(
+        image_top_k=image_top_k, text_top_k=text_top_k, storage="f16" if half_storage else "f32"
+    )
+    try:
+        figures = None if evaluation is None else json.loads(evaluation.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{evaluation}: not the output of lexlip eval --json ({error})") from None
+    export_bundle(checkpoint, output, settings, figures)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    typer.echo(f"{output}: {size / 1e6:.1f} MB")
+
+
+def run() -> None:
+    """Console entry: one line for what went wrong, exit status 2."""
+    try:
+        app()
+    except LexLIPError as error:
+        print(f"lexlip-export: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,74 @@
+"""The model card: what the model is, how it was made, what it reaches, and what its weights may be used for.
+
+Every figure in it is taken from the training record or from an evaluation of the bundle; none is written here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lexlip_training.model import LexLIP
+
+__all__ = ["model_card"]
+
+_LOG_COLUMNS = ("epoch", "seconds", "loss", "contrast", "bag", "words", "flops", "text_to_image", "image_to_text")
+
+
+def model_card(
+    model: LexLIP, training: dict[str, Any], settings: dict[str, Any], evaluation: dict[str, Any] | None
+) -> str:
+    """Markdown with the front matter of a Hugging Face model card.
+
+    Args:
+        model: for its shapes.
+        training: the checkpoint's record; `notice` is quoted, `log` becomes a table.
+        settings: what the bundle was exported with.
+        evaluation: what `lexlip eval --json` printed, or nothing.
+    """
+    config = model.config
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    sections = [
+        "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---",
+        f"# {config.name}",
+        f"A LexLIP dual encoder: images and texts become sparse weights over {config.vocab_size:,} word pieces. "
+        f"{parameters / 1e6:.2f} M parameters; image tower `{config.image.backbone}` at {config.image.image_size} px, "
+        f"text tower BERT with {config.text.layers} layers of width {config.hidden_size}. "
+        "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`.",
+        f"## Notice\n\n{training.get('notice', 'No notice was recorded with these weights.')}",
+        _results(training, evaluation),
+        f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
+        _training(training),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
+    lines = ["## Results", "", "Recall at 1/5/10 in per cent on the development split, which the weights were selected on:"]
+    lines += ["", "| what | text to image | image to text |", "|---|---|---|"]
+    selected = training.get("selected")
+    if selected:
+        row = f"{selected['text_to_image']} | {selected['image_to_text']}"
+        lines.append(f"| full vectors, cosine, torch in bfloat16 (selection) | {row} |")
+    if evaluation:
+        top_k = evaluation["top_k"]
+        what = (
+            f"this bundle: integer impacts x{evaluation['scale']:g}, image top-{top_k['image']}, "
+            f"text top-{top_k['text']}, exact search"
+        )
+        lines.append(f"| {what} | {_recall(evaluation['text_to_image'])} | {_recall(evaluation['image_to_text'])} |")
+    return "\n".join(lines) if selected or evaluation else ""
+
+
+def _recall(figures: dict[str, float]) -> str:
+    return "/".join(f"{figures[f'r@{k}']:.1f}" for k in (1, 5, 10))
+
+
+def _training(training: dict[str, Any]) -> str:
+    record = {key: value for key, value in training.items() if key not in ("log", "notice")}
+    lines = ["## Training", "", "```json", json.dumps(record, indent=2), "```"]
+    if training.get("log"):
+        lines += ["", "| " + " | ".join(_LOG_COLUMNS) + " |", "|" + "---|" * len(_LOG_COLUMNS)]
+        for row in training["log"]:
+            lines.append("| " + " | ".join(str(row.get(column, "")) for column in _LOG_COLUMNS) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,239 @@
+"""LexLIPEncoder: the one place where inputs, runtime and sparse vectors meet.
+
+Method names follow sentence-transformers' SparseEncoder where it has one. Towers are loaded on first use: a search
+needs no image model. Weights are un-normalised; `similarity` normalises where the manifest says cosine.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lexlip_infer.bundle import Bundle, shipped_bundle
+from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
+from lexlip_infer.inputs.decoding import decode_images
+from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource
+from lexlip_infer.inputs.texts import TextTokenizer
+from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.tower import Tower
+from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vocabulary import Vocabulary
+
+__all__ = ["LexLIPEncoder"]
+
+
+class LexLIPEncoder:
+    """Images and texts to sparse vectors over one vocabulary.
+
+    Build it with `from_pretrained`.
+
+    Args:
+        bundle: the model.
+        threads: of the operators and of image decoding; all available when absent.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        self.bundle = bundle
+        self.manifest = bundle.manifest
+        self.threads = thread_count(threads)
+        image = bundle.manifest.image
+        self.preprocess = ImagePreprocessor(image.size, image.resize, image.mean, image.std)
+        self.tokenize = TextTokenizer(bundle.read("tokenizer.json"), bundle.manifest.text.max_length)
+        self.vocabulary = Vocabulary.from_tokenizer(self.tokenize.tokenizer)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> LexLIPEncoder:
+        """Open a model.
+
+        Args:
+            path_or_hub_id: a bundle folder, the id of one on the Hugging Face hub (`owner/name`), or nothing for the
+                model that ships with the package.
+            device: "auto" or "cpu".
+            precision: "auto" or "f32".
+            threads: of the operators and of image decoding; all available when absent.
+
+        Raises:
+            BundleError: there is no bundle, or it is damaged or of a newer format.
+            BackendUnavailable: the device or precision asked for is not to be had here.
+        """
+        for name, value, known in (("device", device, "cpu"), ("precision", precision, "f32")):
+            if value not in ("auto", known):
+                raise BackendUnavailable(
+                    f"{name} {value!r} was asked for; this version encodes with {name} {known!r}: "
+                    f"pass {name}={known!r} or leave it out"
+                )
+        return cls(Bundle.open(_locate(path_or_hub_id)), threads)
+
+    def encode_images(
+        self,
+        images: Iterable[ImageSource],
+        batch_size: int = 32,
+        top_k: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> SparseBatch:
+        """Encode images.
+
+        Args:
+            images: paths, bytes of image files, Pillow images, or arrays (height, width, 3) of 0-255.
+            batch_size: images at a time.
+            top_k: terms to keep of each; the manifest's default when absent, V for all.
+            show_progress_bar: on stderr; when absent, only if that is a terminal.
+
+        Returns:
+            One row per image, in order.
+
+        Raises:
+            ImageError: an image cannot be decoded; the message names it.
+        """
+        batches = self.iter_encode_images(_tracked(images, "images", show_progress_bar), batch_size, top_k)
+        return self._stack(batches)
+
+    def encode_texts(
+        self,
+        texts: Iterable[str],
+        batch_size: int = 32,
+        top_k: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> SparseBatch:
+        """Encode texts; arguments and result as for `encode_images`.
+
+        Raises:
+            InputError: `texts` is a single string, or an element is not a string.
+        """
+        if isinstance(texts, str):
+            raise InputError("encode_texts takes a list of texts; for one text pass [text]")
+        return self._stack(self.iter_encode_texts(_tracked(texts, "texts", show_progress_bar), batch_size, top_k))
+
+    encode_query = encode_texts
+
+    def encode_document(
+        self,
+        documents: Iterable[ImageSource],
+        batch_size: int = 32,
+        top_k: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> SparseBatch:
+        """The documents of a LexLIP collection are images: the same as `encode_images`."""
+        return self.encode_images(documents, batch_size, top_k, show_progress_bar)
+
+    def iter_encode_images(
+        self, images: Iterable[ImageSource], batch_size: int = 32, top_k: int | None = None
+    ) -> Iterator[SparseBatch]:
+        """Encode a stream of images in flat memory; yields one batch per `batch_size` images.
+
+        Decoding runs ahead on threads by at most two batches.
+
+        Raises:
+            ImageError: an image cannot be decoded.
+        """
+        _check_batch_size(batch_size)
+        pixels = decode_images(images, self.preprocess, self.threads, ahead=2 * batch_size)
+        for rows in _batched(pixels, batch_size):
+            failed = next((row for row in rows if isinstance(row, ImageError)), None)
+            if failed is not None:
+                raise failed
+            yield self.encode_pixels(np.stack(rows), top_k)
+
+    def iter_encode_texts(
+        self, texts: Iterable[str], batch_size: int = 32, top_k: int | None = None
+    ) -> Iterator[SparseBatch]:
+        """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts."""
+        _check_batch_size(batch_size)
+        k = self._top_k(top_k, self.manifest.top_k.text)
+        for rows in _batched(texts, batch_size):
+            ids, mask = self.tokenize(rows)
+            yield self._text_tower({"input_ids": ids, "attention_mask": mask}, k)
+
+    def encode_pixels(self, pixels: npt.NDArray[np.float32], top_k: int | None = None) -> SparseBatch:
+        """Encode preprocessed images (B, 3, S, S), as `preprocess` makes them."""
+        return self._image_tower({"pixel_values": pixels}, self._top_k(top_k, self.manifest.top_k.image))
+
+    def decode(self, batch: SparseBatch, top_k: int | None = None) -> list[list[tuple[str, float]]]:
+        """The heaviest terms of each row with their weights, heaviest first; all of them when `top_k` is absent."""
+        return [list(row.items())[:top_k] for row in batch.to_dicts(self.vocabulary.terms)]
+
+    def similarity(self, a: SparseBatch, b: SparseBatch) -> npt.NDArray[np.float32]:
+        """Scores (A, B) of every row of `a` with every row of `b`: cosine or dot product, as the manifest says."""
+        scores = (a.to_scipy() @ b.to_scipy().T).toarray().astype(np.float32)
+        if self.manifest.similarity == "dot":
+            return scores
+        return scores / np.maximum(np.outer(_norms(a), _norms(b)), np.finfo(np.float32).tiny)
+
+    @cached_property
+    def _image_tower(self) -> Tower:
+        return Tower(self.bundle, "image", self.threads)
+
+    @cached_property
+    def _text_tower(self) -> Tower:
+        return Tower(self.bundle, "text", self.threads)
+
+    def _top_k(self, top_k: int | None, default: int) -> int:
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top_k is {top_k}; expected at least 1, or nothing for the model's default {default}")
+        return min(default if top_k is None else top_k, self.manifest.vocab_size)
+
+    def _stack(self, batches: Iterator[SparseBatch]) -> SparseBatch:
+        empty = SparseBatch(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), len(self.vocabulary))
+        return SparseBatch.concatenate([empty, *batches])
+
+
+def _locate(path_or_hub_id: str | Path | None) -> Path:
+    """A folder to open. What exists is a path; of the rest, `owner/name` is looked up on the hub."""
+    if path_or_hub_id is None:
+        return shipped_bundle()
+    path = Path(path_or_hub_id)
+    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(path_or_hub_id)):
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(path_or_hub_id)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BundleError(
+            f"{path_or_hub_id}: no such folder, and the Hugging Face hub does not have it ({reason})"
+        ) from None
+
+
+Item = TypeVar("Item")
+
+
+def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[Item]:
+    if not (sys.stderr.isatty() if show is None else show):
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    total = float(len(items)) if isinstance(items, Sequence) else None
+    return track(items, f"encoding {what}", total=total, console=Console(stderr=True))
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; expected at least 1")
+
+
+def _norms(batch: SparseBatch) -> npt.NDArray[np.float32]:
+    squares = np.concatenate([[0.0], np.cumsum(np.square(batch.values, dtype=np.float64))])
+    return np.sqrt(squares[batch.indptr[1:]] - squares[batch.indptr[:-1]]).astype(np.float32)
