@@ -7,18 +7,19 @@
     heads.safetensors                     decoders and biases, for the native and Triton heads
     README.md                             the model card
 
-A file is read whole and its hash compared before anything is made of it: a damaged bundle is an error, not a bad index.
+A file is read whole and its hash compared before anything is made of it: a damaged bundle is an error, not
+a bad index.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lexlip_infer.errors import BundleError
 
@@ -29,7 +30,7 @@ MANIFEST = "lexlip.json"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImageSettings(_Section):
@@ -38,7 +39,7 @@ class ImageSettings(_Section):
     size: int = Field(gt=0)
     resize: Literal["squash", "center_crop"]
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat, pydantic.PositiveFloat]
 
 
 class TextSettings(_Section):
@@ -78,7 +79,8 @@ class Manifest(_Section):
         hidden_size: H.
         image: preprocessing of images.
         text: preprocessing of texts.
-        similarity: "cosine" vectors are L2-normalised over their kept terms before they are compared or quantised.
+        similarity: "cosine" vectors are L2-normalised over their kept terms before they are compared or
+            quantised.
         suppressed_ids: terms that never get a weight; the exported heads have it built in.
         placeholder_id: the term that stands in for an empty vector.
         top_k: kept terms by default.
@@ -100,6 +102,26 @@ class Manifest(_Section):
     quantisation: Quantisation
     provenance: dict[str, Any]
     files: dict[str, FileRecord]
+
+    @field_validator("suppressed_ids", "placeholder_id")
+    @classmethod
+    def _are_terms(cls, ids: int | tuple[int, ...], info: ValidationInfo) -> int | tuple[int, ...]:
+        vocab_size = info.data.get("vocab_size", 0)
+        if not all(0 <= i < vocab_size for i in ([ids] if isinstance(ids, int) else ids)):
+            raise ValueError(f"expected term ids in [0, {vocab_size})")
+        return ids
+
+    @field_validator("files")
+    @classmethod
+    def _stay_inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        # A bundle comes from strangers: no name of theirs may reach a file outside its folder.
+        for name in files:
+            parts = PurePosixPath(name).parts
+            if not parts or ".." in parts or name.startswith("/") or "\\" in name or "\0" in name:
+                raise ValueError(
+                    f"{name!r} is not a path inside the bundle; do not use a bundle you do not trust"
+                )
+        return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +173,9 @@ class Bundle:
         """
         path = self.folder / name
         if name not in self.manifest.files:
-            raise BundleError(f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}")
+            raise BundleError(
+                f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}"
+            )
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -1,15 +1,13 @@
 """SparseBatch: what every encoder returns and every writer takes.
 
-Compressed sparse rows, one row an image or a text, one column a vocabulary term. The arrays are plain numpy, so a
-batch costs nothing to pass between stages and is a scipy matrix without a copy. It holds un-normalised weights
-`log1p(relu(max over tokens of logit))` (LexLIP, section "sparse representation"); normalising and quantising
-belong to `lexlip_infer.impacts`.
+Compressed sparse rows, one row an image or a text, one column a vocabulary term. The arrays are plain
+numpy, so a batch costs nothing to pass between stages and is a scipy matrix without copying its weights. It
+holds un-normalised weights `log1p(relu(max over tokens of logit))` (LexLIP, section "sparse
+representation"); normalising and quantising belong to `lexlip_infer.impacts`.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import scipy.sparse
     import torch
 
@@ -51,7 +51,8 @@ class SparseBatch:
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != 1:
                 raise InputError(
-                    f"SparseBatch.{name} is {array.dtype} of rank {array.ndim}; expected rank 1 {np.dtype(dtype)}"
+                    f"SparseBatch.{name} is {array.dtype} of rank {array.ndim}; "
+                    f"expected rank 1 {np.dtype(dtype)}"
                 )
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
             raise InputError("SparseBatch.indptr must start at 0 and end at the number of stored weights")
@@ -62,7 +63,8 @@ class SparseBatch:
         """Check every invariant, the expensive ones included.
 
         Raises:
-            InputError: rows overlap, ids are out of range or out of order, or a weight is negative or not finite.
+            InputError: rows overlap, ids are out of range or out of order, or a weight is negative or not
+                finite.
         """
         if (np.diff(self.indptr) < 0).any():
             raise InputError("SparseBatch.indptr must not decrease")
@@ -88,7 +90,12 @@ class SparseBatch:
             ids: (B, K), term ids by rank, -1 where a row has fewer than K terms.
             weights: (B, K), their weights, 0 where padded.
             vocab_size: V.
+
+        Raises:
+            InputError: the two are not of one shape (B, K).
         """
+        if ids.ndim != 2 or ids.shape != weights.shape:
+            raise InputError(f"ids are {ids.shape} and weights {weights.shape}; expected (B, K) for both")
         kept = (ids >= 0) & (weights > 0)
         # Dropped slots sort to the end of their row, so that the kept ones come out ascending and first.
         order = np.argsort(np.where(kept, ids, vocab_size), axis=1, kind="stable")
@@ -105,7 +112,10 @@ class SparseBatch:
         csr.sum_duplicates()
         csr.sort_indices()
         return cls(
-            csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data.astype(np.float32), csr.shape[1]
+            csr.indptr.astype(np.int64),
+            csr.indices.astype(np.int32),
+            csr.data.astype(np.float32),
+            csr.shape[1],
         )
 
     @classmethod
@@ -117,7 +127,9 @@ class SparseBatch:
         """
         sizes = {batch.vocab_size for batch in batches}
         if len(sizes) != 1:
-            raise InputError(f"cannot concatenate batches of vocabulary sizes {sorted(sizes)}; expected one size")
+            raise InputError(
+                f"cannot concatenate batches of vocabulary sizes {sorted(sizes)}; expected one size"
+            )
         lengths = np.concatenate([np.diff(batch.indptr) for batch in batches])
         return cls(
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -130,11 +142,20 @@ class SparseBatch:
         return len(self.indptr) - 1
 
     def __getitem__(self, rows: slice | Sequence[int] | npt.NDArray[np.integer[Any]]) -> SparseBatch:
-        """Select rows by slice, list or integer array; the result is a batch, in the order asked for."""
-        chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
-        if chosen.ndim != 1:
-            raise InputError("SparseBatch[...] takes a slice or a list of rows; use row(i) for a single one")
-        chosen = np.arange(len(self))[chosen]  # negative rows count from the end, others raise IndexError
+        """Select rows by slice, list, integer array or boolean mask; a batch, in the order asked for.
+
+        Raises:
+            InputError: a single number was given.
+            IndexError: there is no such row; negative numbers count from the end.
+        """
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+            if rows.ndim != 1:
+                raise InputError(
+                    "SparseBatch[...] takes a slice or a list of rows; use row(i) for a single one"
+                )
+            rows = rows if rows.size else rows.astype(np.int64)  # numpy takes [] for an array of floats
+        chosen = np.arange(len(self))[rows]
         lengths = np.diff(self.indptr)[chosen]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         gather = np.repeat(self.indptr[chosen] - indptr[:-1], lengths) + np.arange(indptr[-1])
@@ -179,6 +200,7 @@ class SparseBatch:
             torch.from_numpy(self.indices.astype(np.int64)),
             torch.from_numpy(self.values),
             size=(len(self), self.vocab_size),
+            check_invariants=True,  # torch warns when it is not told, and may crash on a malformed batch
         )
         return tensor
 
@@ -196,21 +218,34 @@ class SparseBatch:
         return rows
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz that `scipy.sparse.load_npz` reads too."""
+        """Write an .npz that `scipy.sparse.load_npz` reads too, under exactly this name.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         import scipy.sparse
 
-        scipy.sparse.save_npz(path, self.to_scipy())
+        try:
+            with Path(path).open("wb") as file:  # given a name, scipy would append .npz to it
+                scipy.sparse.save_npz(file, self.to_scipy())
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
     @classmethod
     def load(cls, path: str | Path) -> SparseBatch:
         """Read an .npz written by `save` or by `scipy.sparse.save_npz`.
 
         Raises:
-            InputError: the file is missing or is not a sparse matrix.
+            InputError: the file is missing, is not a sparse matrix, or breaks an invariant of this class.
         """
         import scipy.sparse
 
         try:
-            return cls.from_scipy(scipy.sparse.load_npz(path))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: not a scipy .npz sparse matrix ({error})") from None
+            with Path(path).open("rb") as file:
+                batch = cls.from_scipy(scipy.sparse.load_npz(file))
+            batch.validate()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except Exception as error:  # noqa: BLE001  (zip, zlib, npy header and scipy each raise their own)
+            raise InputError(f"{path}: not a scipy .npz matrix of weights ({error})") from None
+        return batch

@@ -1,13 +1,16 @@
-"""The vocabulary: term id to string and back. Word pieces stay as they are (`##ing`), as every engine expects."""
+"""The vocabulary: term id to string and back. Word pieces stay as they are (`##ing`), as engines expect."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenizers import Tokenizer
 
 __all__ = ["Vocabulary"]
 
@@ -22,7 +25,7 @@ class Vocabulary:
     """
 
     terms: tuple[str, ...]
-    ids: Mapping[str, int] = field(init=False, repr=False)
+    ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", {term: i for i, term in enumerate(self.terms)})

@@ -1,20 +1,23 @@
 """Decode and preprocess images on threads, ahead of whoever consumes them, in order and in bounded memory.
 
-Pillow releases the interpreter lock while it decodes and resizes, so threads are enough to keep one CPU session busy.
-A failed image takes its place in the stream as an error: nothing shifts.
+Pillow releases the interpreter lock while it decodes and resizes, so threads are enough to keep one CPU
+session busy. A failed image takes its place in the stream as an error: nothing shifts.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource, load_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Pixels", "decode_images"]
 
@@ -37,7 +40,7 @@ def decode_images(
         try:
             return preprocess(load_image(source))
         except ImageError as error:
-            return error
+            return ImageError(str(error))  # without its traceback, which would keep the file's bytes alive
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     waiting: deque[Future[Pixels | ImageError]] = deque()

@@ -30,15 +30,15 @@ class ImageItem:
 def list_images(root: Path) -> list[ImageItem]:
     """Every image below a folder, sorted by id (by Unicode code point, the same on every machine).
 
-    Files are recognised by suffix, in any case; hidden files and folders are passed over; links to folders are not
-    followed.
+    Files are recognised by suffix, in any case; hidden files and folders are passed over; links to folders
+    are not followed. A name that is not UTF-8 is listed too, with Python's surrogate escapes in its id: the
+    path still opens the file, but the id cannot be written anywhere, so whoever writes results reports it
+    as failed.
 
     Raises:
         InputError: the folder does not exist, is not a folder, cannot be read, or holds no image.
     """
-    if not root.is_dir():
-        problem = "is a file; expected a folder of images" if root.exists() else "no such folder"
-        raise InputError(f"{root}: {problem}")
+    _check_folder(root)
     items, others = [], Counter[str]()
     for folder, folders, files in os.walk(root, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -53,6 +53,16 @@ def list_images(root: Path) -> list[ImageItem]:
     if not items:
         raise InputError(f"{root}: no images; looked for {' '.join(IMAGE_SUFFIXES)}, saw {_describe(others)}")
     return sorted(items, key=lambda item: item.id)
+
+
+def _check_folder(root: Path) -> None:
+    try:
+        if root.is_dir():
+            return
+        problem = "is a file; expected a folder of images" if root.exists() else "no such folder"
+    except OSError as error:  # too long a name, or a parent that may not be entered
+        problem = f"cannot be read ({error.strerror})"
+    raise InputError(f"{root}: {problem}")
 
 
 def _unreadable(error: OSError) -> None:

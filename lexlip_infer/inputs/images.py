@@ -1,30 +1,43 @@
 """One image: from file, bytes or array to RGB, and from RGB to the pixels a backbone takes.
 
-Orientation follows EXIF, transparency is composited on white, 16-bit greys are scaled instead of clipped. An image
-that cannot be decoded whole is an error: a half-grey picture would be indexed as what it is not. No global Pillow
-state is changed.
+Orientation follows EXIF, transparency is composited on white, 16-bit greys are scaled instead of clipped.
+An image that cannot be decoded whole is an error: a half-grey picture would be indexed as what it is not.
+No global Pillow state is changed.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lexlip_infer.errors import ImageError
+from lexlip_infer.inputs.pillow_warnings import silenced
 
 __all__ = ["MAX_MEGAPIXELS", "ImagePreprocessor", "ImageSource", "load_image"]
 
 ImageSource = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 
-#: Larger images are refused before they are decoded: a small file may declare a picture that fills the memory.
+#: Larger images are refused before they are decoded: a small file may declare one that fills the memory.
 MAX_MEGAPIXELS = 178
+
+#: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def load_image(source: ImageSource) -> Image.Image:
@@ -39,21 +52,34 @@ def load_image(source: ImageSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _to_rgb(source)
-    name = "the given bytes" if isinstance(source, bytes) else str(source)
+        return _decode("the given image", source)
+    if isinstance(source, bytes):
+        return _decode("the given bytes", source)
+    return _decode(str(source), _read(source))
+
+
+def _read(path: str | Path) -> bytes:
+    if not isinstance(path, str | Path):
+        raise ImageError(f"an image is a path, bytes, a Pillow image or an array, not {type(path).__name__}")
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from None
-    if not data:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"{path!r}: not a file name ({error})") from None
+
+
+def _decode(name: str, source: bytes | Image.Image) -> Image.Image:
+    if not source:
         raise ImageError(f"{name}: the file is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning and codec chatter; our limit is below
-            with Image.open(io.BytesIO(data)) as image:
+        with silenced():
+            if isinstance(source, Image.Image):
+                return _to_rgb(source)
+            with Image.open(io.BytesIO(source), formats=_FORMATS) as image:
                 return _to_rgb(image)
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image in any format that Pillow {Image.__version__} reads") from None
+        raise ImageError(f"{name}: not an image; read are {', '.join(_FORMATS)} files") from None
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
     except Image.DecompressionBombError:
@@ -75,14 +101,24 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if width * height > MAX_MEGAPIXELS * 1e6:
         raise ImageError(f"{width} x {height} pixels, more than {MAX_MEGAPIXELS} megapixels")
     image.load()
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         return _scale_16_bit(image)
+    if image.mode == "La":
+        image = image.convert("LA")  # the only way out of this mode
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001  (damaged EXIF is a matter of chance in Pillow, and says nothing of the pixels)
+        return image
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:
@@ -110,7 +146,7 @@ class ImagePreprocessor:
     def __call__(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """Pixels (3, S, S): bicubic, antialiased resize, then (pixel / 255 - mean) / std."""
         resized = self._squash(image) if self.resize == "squash" else self._center_crop(image)
-        pixels = np.asarray(resized, np.float32) / np.float32(255)
+        pixels: npt.NDArray[np.float32] = np.asarray(resized, np.float32) / np.float32(255)
         pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -119,9 +155,11 @@ class ImagePreprocessor:
 
     def _center_crop(self, image: Image.Image) -> Image.Image:
         width, height = image.size
-        scale = self.size / min(width, height)
+        short = min(width, height)
         # The long side is rounded down and the offset rounded, as torchvision does in the official pipeline.
-        width, height = max(self.size, int(width * scale)), max(self.size, int(height * scale))
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
-        resized = image.resize((width, height), Image.Resampling.BICUBIC)
-        return resized.crop((left, top, left + self.size, top + self.size))
+        full_width, full_height = self.size * width // short, self.size * height // short
+        left, top = round((full_width - self.size) / 2), round((full_height - self.size) / 2)
+        # Only the part that is kept is computed: a 1 x 5000 strip would grow to a gigabyte before its crop.
+        x, y = width / full_width, height / full_height
+        box = (left * x, top * y, min(width, (left + self.size) * x), min(height, (top + self.size) * y))
+        return image.resize((self.size, self.size), Image.Resampling.BICUBIC, box)

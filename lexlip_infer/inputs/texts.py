@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BundleError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 __all__ = ["TEXT_SUFFIXES", "TextTokenizer", "read_texts"]
 
@@ -38,11 +41,18 @@ class TextTokenizer:
         self.tokenizer.enable_padding()
 
     def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Token ids and attention mask, (B, L) each, padded with id 0 and mask 0."""
+        """Token ids and attention mask, (B, L) each, padded with id 0 and mask 0; (0, 0) of no text.
+
+        Raises:
+            InputError: something in the list is not a str, or the list is a str itself.
+        """
+        if isinstance(texts, str):
+            raise InputError("a single str was given; expected a list of texts: [text]")
         encodings = self.tokenizer.encode_batch([_checked(text) for text in texts])
+        shape = (len(encodings), len(encodings[0].ids) if encodings else 0)
         ids = np.array([encoding.ids for encoding in encodings], np.int64)
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
-        return ids, mask
+        return ids.reshape(shape), mask.reshape(shape)
 
 
 def _checked(text: str) -> str:
@@ -63,8 +73,9 @@ class TextItem:
 def read_texts(path: Path) -> Iterator[TextItem]:
     """Texts of a file, one a line, in order.
 
-    `.jsonl` lines are `{"id": …, "text": …}`; `.tsv` lines are id, tab, text; `.txt` lines are texts, whose id is the
-    line number, from 1. Blank lines are passed over and still counted.
+    `.jsonl` lines are `{"id": …, "text": …}`; `.tsv` lines are id, tab, text; `.txt` lines are texts, whose
+    id is the line number, from 1. Blank lines are passed over and still counted. Lines end at a line feed,
+    with or without a carriage return before it, and nowhere else: U+2028 may stand inside a caption.
 
     Raises:
         InputError: the file is missing, of another kind, not UTF-8, malformed, or holds an id twice.
@@ -74,30 +85,49 @@ def read_texts(path: Path) -> Iterator[TextItem]:
         raise InputError(f"{path}: texts are read from {', '.join(TEXT_SUFFIXES)} files")
     seen: set[str] = set()
     try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
+        with path.open("rb") as lines:
+            for number, data in enumerate(lines, start=1):
+                line = _decode(path, number, data)
                 if not line.strip():
                     continue
-                item = parse(path, number, line.rstrip("\r\n"))
+                item = parse(path, number, line)
                 if item.id in seen:
                     raise InputError(f"{path}:{number}: the id {item.id!r} stands here a second time")
                 seen.add(item.id)
                 yield item
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _decode(path: Path, number: int, data: bytes) -> str:
+    try:
+        # Some editors open a file with a byte order mark; anywhere else U+FEFF is part of the text.
+        return data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); convert it"
+        ) from None
 
 
 def _parse_json(path: Path, number: int, line: str) -> TextItem:
     try:
         row = json.loads(line)
         identifier, text = row["id"], row["text"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f'{path}:{number}: expected a line {{"id": …, "text": …}}') from None
     if isinstance(identifier, bool) or not isinstance(identifier, str | int) or not isinstance(text, str):
         raise InputError(f'{path}:{number}: "id" must be a string or a number, "text" a string')
+    if not _is_unicode(identifier):
+        raise InputError(f'{path}:{number}: "id" holds half a surrogate pair, which no output file can hold')
     return TextItem(str(identifier), text)
+
+
+def _is_unicode(identifier: str | int) -> bool:
+    try:
+        str(identifier).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse_tsv(path: Path, number: int, line: str) -> TextItem:

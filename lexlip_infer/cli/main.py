@@ -1,0 +1,18 @@
+"""`lexlip`: everything around an encoded collection."""
+
+from __future__ import annotations
+
+from lexlip_infer.cli import doctor, encode, evaluate, inspect, search
+from lexlip_infer.cli.shell import application, run_application
+
+app = application("LexLIP: sparse image search on an inverted index.")
+app.command("encode")(encode.encode)
+app.command("search")(search.search)
+app.command("inspect")(inspect.inspect)
+app.command("eval")(evaluate.evaluate)
+app.command("doctor")(doctor.doctor)
+
+
+def run() -> None:
+    """Console entry."""
+    run_application(app, "lexlip")

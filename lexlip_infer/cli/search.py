@@ -1,0 +1,81 @@
+"""`lexlip search`: an exact search over what `lexlip-encode` wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexlip_infer.errors import InputError
+
+if TYPE_CHECKING:
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.pipeline.manifest import RunSettings
+    from lexlip_infer.retrieval.collection import Hit
+    from lexlip_infer.sparse import SparseBatch
+    from lexlip_kernels import ImpactMatrix
+
+#: Terms of a hit that the table shows.
+_SHOWN_TERMS = 6
+
+
+def search(
+    collection: Annotated[Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode wrote")],
+    query: Annotated[str | None, typer.Argument(help="what to look for, in words")] = None,
+    image: Annotated[Path | None, typer.Option(help="look for what this image shows, instead of words")] = None,
+    hits: Annotated[int, typer.Option(min=1, help="results")] = 10,
+    model: Annotated[str | None, typer.Option(help="bundle  [default: the one OUT was encoded with]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads  [default: all available]")] = None,
+) -> None:
+    """Search OUT and print rank, score, file and the terms that matched, with their share of the score.
+
+    The score is the integer dot product of the impacts of query and document, exactly as Anserini computes it.
+    """
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.pipeline.output_folder import read_manifest
+    from lexlip_infer.retrieval.collection import Collection
+
+    if (query is None) == (image is None):
+        raise InputError("give either a query in words or --image FILE")
+    settings = read_manifest(collection).settings
+    encoder = LexLIPEncoder.from_pretrained(settings.model if model is None else model, threads=threads)
+    if encoder.bundle.fingerprint != settings.model_fingerprint:
+        raise InputError(
+            f"{collection} was encoded with {settings.model_name} ({settings.model_fingerprint[:12]}), this is "
+            f"{encoder.manifest.name} ({encoder.bundle.fingerprint[:12]}); pass the same bundle with --model"
+        )
+    batch = encoder.encode_texts([query]) if query is not None else encoder.encode_images([image or ""])
+    results = Collection(collection, encoder.vocabulary).search(_impacts(batch, settings), hits, encoder.threads)[0]
+    if as_json:
+        for hit in results:
+            typer.echo(json.dumps(asdict(hit), ensure_ascii=False))
+    else:
+        _print(results, encoder, batch)
+
+
+def _impacts(batch: SparseBatch, settings: RunSettings) -> ImpactMatrix:
+    from lexlip_infer.impacts import QuantisationSettings, quantise
+
+    return quantise(batch, QuantisationSettings(settings.scale, settings.cap, settings.normalise))
+
+
+def _print(results: list[Hit], encoder: LexLIPEncoder, batch: SparseBatch) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(soft_wrap=False)
+    words = "  ".join(f"{term} {weight:.2f}" for term, weight in encoder.decode(batch, 8)[0])
+    console.print(f"[dim]query terms:[/dim] {escape(words) or 'none: the query holds no known word'}")
+    if not results:
+        console.print("nothing found: no document shares a term with the query")
+        return
+    table = Table("rank", "score", "file", "matching terms", box=None, pad_edge=False)
+    for hit in results:
+        terms = "  ".join(f"{term} {share}" for term, share in hit.terms[:_SHOWN_TERMS])
+        table.add_row(str(hit.rank), str(hit.score), escape(hit.id), escape(terms))
+    console.print(table)

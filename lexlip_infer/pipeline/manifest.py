@@ -1,0 +1,98 @@
+"""`manifest.json` of an output folder: which model, which settings, which input, and what is finished.
+
+It is the journal of the run, rewritten as a whole after every shard. What it does not list has not happened.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["RUN_FORMAT_VERSION", "RunManifest", "RunSettings", "ShardRecord"]
+
+RUN_FORMAT_VERSION = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunSettings(_Section):
+    """Everything that decides the bytes of the output. Two runs into one folder must agree on all of it.
+
+    Attributes:
+        modality: what is encoded.
+        source: the folder or file that was given, absolute.
+        source_fingerprint: sha256 of the image ids, or of the text file.
+        model: path or hub id that was given, or nothing for the shipped model.
+        model_name: from the bundle.
+        model_fingerprint: sha256 of the bundle's manifest.
+        top_k: kept terms.
+        scale: of the quantiser.
+        cap: of the quantiser.
+        normalise: L2 over the kept terms before scaling.
+        items_per_shard: inputs that make one part file.
+    """
+
+    modality: Literal["image", "text"]
+    source: str
+    source_fingerprint: str
+    model: str | None
+    model_name: str
+    model_fingerprint: str
+    top_k: int = Field(gt=0)
+    scale: float = Field(gt=0)
+    cap: int = Field(gt=0)
+    normalise: bool
+    items_per_shard: int = Field(gt=0)
+
+
+class ShardRecord(_Section):
+    """One finished part file.
+
+    Attributes:
+        name: in `vectors/`.
+        documents: lines.
+        failed: inputs that gave no line; they are in `failures.jsonl`.
+        empty: documents whose vector was empty and got the placeholder term.
+        impacts: stored impacts.
+        size: bytes.
+        sha256: of the file.
+    """
+
+    name: str
+    documents: int
+    failed: int
+    empty: int
+    impacts: int
+    size: int
+    sha256: str
+
+
+class RunManifest(_Section):
+    """`manifest.json`.
+
+    Attributes:
+        format_version: of the output layout.
+        version: of this package.
+        settings: see `RunSettings`.
+        shards: finished part files, in order.
+        complete: whether the last one is among them.
+    """
+
+    format_version: int = RUN_FORMAT_VERSION
+    version: str
+    settings: RunSettings
+    shards: tuple[ShardRecord, ...] = ()
+    complete: bool = False
+
+    @property
+    def documents(self) -> int:
+        """Lines in all part files."""
+        return sum(shard.documents for shard in self.shards)
+
+    @property
+    def failed(self) -> int:
+        """Inputs that gave no line."""
+        return sum(shard.failed for shard in self.shards)

@@ -1,0 +1,236 @@
+"""The folder a run writes to, so arranged that a kill at any instant loses one unfinished shard and nothing else.
+
+    OUT/vectors/part-00000.jsonl   finished shards, and nothing else: Anserini parses every file it finds there
+    OUT/failures.jsonl             inputs that could not be encoded
+    OUT/manifest.json              the journal; see `manifest.py`
+    OUT/.tmp/                      what is being written
+
+Order of a commit: the shard is written, synced and renamed; then the failures are rewritten whole; then the manifest.
+A shard without its manifest entry is written again, and so are its failures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pydantic
+
+from lexlip_infer.errors import OutputError
+from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunManifest, RunSettings, ShardRecord
+
+__all__ = ["FAILURES", "MANIFEST", "VECTORS", "Failure", "OutputFolder", "read_manifest"]
+
+MANIFEST, FAILURES, VECTORS = "manifest.json", "failures.jsonl", "vectors"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One input that gave no vector, as a line of `failures.jsonl`."""
+
+    id: str
+    path: str
+    stage: str
+    error: str
+
+
+def read_manifest(folder: Path) -> RunManifest:
+    """The manifest of an output folder.
+
+    Raises:
+        OutputError: the folder is not the output of an encoding run, or of a newer version.
+    """
+    try:
+        manifest = RunManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({error.strerror})"
+        ) from None
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "contents"
+        raise OutputError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
+    if manifest.format_version > RUN_FORMAT_VERSION:
+        raise OutputError(
+            f"{folder}: output format {manifest.format_version}; this version reads up to {RUN_FORMAT_VERSION}: "
+            "pip install --upgrade lexlip-infer"
+        )
+    return manifest
+
+
+class OutputFolder:
+    """An output folder opened for one run: new, or continued where it stopped.
+
+    Args:
+        folder: created if missing.
+        settings: of this run.
+
+    Raises:
+        OutputError: the folder holds something else, another run's output, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: RunSettings) -> None:
+        self.folder = folder
+        self._temporary = folder / ".tmp"
+        with _writing(folder):
+            if (folder / MANIFEST).exists():
+                self.manifest = read_manifest(folder)
+                _check_same(folder, self.manifest.settings, settings)
+                self._check_shards()
+            else:
+                if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                    raise OutputError(f"{folder}: exists and is not an output of lexlip-encode; name a new folder")
+                self.manifest = RunManifest(version=version("lexlip-infer"), settings=settings)
+            self._failures = self._known_failures()
+            if self.manifest.complete:
+                return
+            (folder / VECTORS).mkdir(parents=True, exist_ok=True)
+            self._temporary.mkdir(exist_ok=True)
+            self._replace(MANIFEST, self.manifest.model_dump_json(indent=2).encode() + b"\n")
+
+    def finished(self, shard: int) -> bool:
+        """Whether this shard is written already."""
+        return shard < len(self.manifest.shards)
+
+    @contextlib.contextmanager
+    def shard(self) -> Iterator[ShardWriter]:
+        """Write the next shard; it is committed when the block ends without an exception, or not at all."""
+        name = f"part-{len(self.manifest.shards):05d}.jsonl"
+        with _writing(self.folder):
+            writer = ShardWriter(self._temporary / name)
+            try:
+                yield writer
+                writer.sync()
+            finally:
+                writer.close()
+            (self._temporary / name).replace(self.folder / VECTORS / name)
+            _sync_folder(self.folder / VECTORS)
+            self._failures += writer.failures
+            self._write_failures()
+            shards = (*self.manifest.shards, writer.record(name))
+            self._update(self.manifest.model_copy(update={"shards": shards}))
+
+    def complete(self) -> None:
+        """Mark the run as finished and remove the temporary folder."""
+        with _writing(self.folder):
+            self._write_failures()
+            self._update(self.manifest.model_copy(update={"complete": True}))
+            shutil.rmtree(self._temporary)
+
+    def _update(self, manifest: RunManifest) -> None:
+        self._replace(MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+        self.manifest = manifest
+
+    def _write_failures(self) -> None:
+        # ASCII with escapes: an id may hold bytes that are no text, and must not be lost for it.
+        lines = [json.dumps(asdict(failure)) + "\n" for failure in self._failures]
+        self._replace(FAILURES, "".join(lines).encode())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        partial = self._temporary / name
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.folder / name)
+        _sync_folder(self.folder)
+
+    def _known_failures(self) -> list[Failure]:
+        """Failures of the finished shards; lines beyond those belong to a shard that will be written again."""
+        count = self.manifest.failed
+        if count == 0:
+            return []
+        try:
+            lines = (self.folder / FAILURES).read_text().splitlines()[:count]
+            failures = [Failure(**json.loads(line)) for line in lines]
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(f"{self.folder / FAILURES}: cannot be read back ({error})") from None
+        if len(failures) < count:
+            raise OutputError(f"{self.folder / FAILURES}: {len(failures)} lines; the manifest counts {count}")
+        return failures
+
+    def _check_shards(self) -> None:
+        """A finished shard must still be what was written: somebody may have edited or removed it."""
+        for shard in self.manifest.shards:
+            path = self.folder / VECTORS / shard.name
+            if not path.is_file() or path.stat().st_size != shard.size:
+                raise OutputError(
+                    f"{path}: missing or changed since it was written; remove {self.folder} and encode again"
+                )
+
+
+class ShardWriter:
+    """One part file being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.failures: list[Failure] = []
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+        self._size = self._documents = self._empty = self._impacts = 0
+
+    def write(self, lines: bytes, documents: int, empty: int, impacts: int) -> None:
+        """Append finished JSON lines, with what they hold."""
+        self._file.write(lines)
+        self._hash.update(lines)
+        self._size += len(lines)
+        self._documents += documents
+        self._empty += empty
+        self._impacts += impacts
+
+    def sync(self) -> None:
+        """Bring everything to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file, committed or not."""
+        # A full disk fails the flush of close() as well; the first error is the one to report.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def record(self, name: str) -> ShardRecord:
+        """The manifest's entry for this shard."""
+        return ShardRecord(
+            name=name,
+            documents=self._documents,
+            failed=len(self.failures),
+            empty=self._empty,
+            impacts=self._impacts,
+            size=self._size,
+            sha256=self._hash.hexdigest(),
+        )
+
+
+def _check_same(folder: Path, before: RunSettings, now: RunSettings) -> None:
+    theirs, ours = before.model_dump(), now.model_dump()
+    differing = [name for name in ours if ours[name] != theirs[name]]
+    if differing:
+        changes = "; ".join(f"{name} was {theirs[name]}, now {ours[name]}" for name in differing)
+        raise OutputError(f"{folder}: holds the output of a run with other settings ({changes}); name a new folder")
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A full disk or a missing permission, said in one line."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        place = error.filename or folder
+        raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""One encoding run: source -> vectors -> impacts -> JSON lines -> shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, quantise
+from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
+from lexlip_infer.pipeline.output_folder import OutputFolder, ShardWriter
+from lexlip_infer.pipeline.sources import EncodedBatch, Source
+
+__all__ = ["Progress", "encode_collection"]
+
+
+class Progress(Protocol):
+    """Told after every batch."""
+
+    def __call__(self, done: int, failed: int) -> None:
+        """`done` items are behind us since the start, earlier runs included; `failed` of them have no vector."""
+        ...
+
+
+def encode_collection(
+    encoder: LexLIPEncoder,
+    source: Source,
+    output: Path,
+    settings: RunSettings,
+    batch_size: int,
+    progress: Progress,
+) -> RunManifest:
+    """Encode everything a source holds into an output folder, continuing an interrupted run of the same settings.
+
+    Args:
+        encoder: the model.
+        source: what to encode.
+        output: see `OutputFolder`.
+        settings: what decides the bytes; `settings.source_fingerprint` must be the source's.
+        batch_size: items at a time.
+        progress: told after every batch.
+
+    Returns:
+        The finished run's manifest.
+
+    Raises:
+        OutputError: the folder holds another run's output, or cannot be written.
+    """
+    writer = JsonLinesWriter(encoder.vocabulary.terms)
+    folder = OutputFolder(output, settings)
+    done = sum(shard.documents + shard.failed for shard in folder.manifest.shards)
+    failed = folder.manifest.failed
+    progress(done, failed)
+    step = settings.items_per_shard
+    for number, start in enumerate(range(0, source.count, step)):
+        if folder.finished(number):
+            continue
+        with folder.shard() as shard:
+            items = slice(start, start + step)
+            for batch in source.encode(encoder, items, batch_size, settings.top_k):
+                _write(batch, shard, writer, settings, encoder.manifest.placeholder_id)
+                done += len(batch.ids) + len(batch.failures)
+                failed += len(batch.failures)
+                progress(done, failed)
+    if not folder.manifest.complete:
+        folder.complete()
+    return folder.manifest
+
+
+def _write(
+    batch: EncodedBatch, shard: ShardWriter, writer: JsonLinesWriter, settings: RunSettings, placeholder_id: int
+) -> None:
+    shard.failures += batch.failures
+    if batch.vectors is None:
+        return
+    quantisation = QuantisationSettings(settings.scale, settings.cap, settings.normalise)
+    impacts, empty = fill_empty(quantise(batch.vectors, quantisation), placeholder_id)
+    shard.write(writer.encode(batch.ids, impacts), len(batch.ids), empty, len(impacts.indices))

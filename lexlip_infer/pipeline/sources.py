@@ -1,0 +1,159 @@
+"""The two kinds of input of a run, each as a stream of small batches that come out encoded or failed, in order.
+
+A source knows its ids, where to read each item, and how to have a batch of items encoded. Ids and vectors cannot
+drift apart: they travel together from here on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.errors import ImageError, InputError
+from lexlip_infer.inputs.decoding import decode_images
+from lexlip_infer.inputs.folders import ImageItem, list_images
+from lexlip_infer.inputs.texts import TextItem, read_texts
+from lexlip_infer.pipeline.output_folder import Failure
+from lexlip_infer.sparse import SparseBatch
+
+__all__ = ["EncodedBatch", "ImageSource", "Source", "TextSource"]
+
+
+@dataclass(slots=True)
+class EncodedBatch:
+    """A few consecutive items: vectors of those that worked, and the others.
+
+    Attributes:
+        ids: of the rows of `vectors`.
+        vectors: absent if no item worked.
+        failures: items without a row.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    vectors: SparseBatch | None = None
+    failures: list[Failure] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """Items to encode."""
+
+    @property
+    def count(self) -> int:
+        """Number of items."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the items do."""
+        ...
+
+    def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
+        """Encode a range of items, in order."""
+        ...
+
+
+class ImageSource:
+    """Images of a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._items = list_images(root)
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._items)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the ids, in order."""
+        return _digest(item.id for item in self._items)
+
+    def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
+        """Decode ahead on threads, infer on full batches; a failed image leaves its batch smaller."""
+        chosen = self._items[items]
+        pixels = decode_images((i.path for i in chosen), encoder.preprocess, encoder.threads, 2 * batch_size)
+        stream = zip(chosen, pixels, strict=True)
+        while rows := list(itertools.islice(stream, batch_size)):
+            batch, good = EncodedBatch(), []
+            for item, result in rows:
+                failure = _image_failure(item, result)
+                if failure is None:
+                    batch.ids.append(item.id)
+                    good.append(result)
+                else:
+                    batch.failures.append(failure)
+            if good:
+                batch.vectors = encoder.encode_pixels(np.stack(good), top_k)
+            yield batch
+
+
+class TextSource:
+    """Texts of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._items = list(read_texts(path))
+        if not self._items:
+            raise InputError(f"{path}: no texts")
+
+    @property
+    def count(self) -> int:
+        """Number of texts."""
+        return len(self._items)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of ids and texts, in order."""
+        return _digest(part for item in self._items for part in (item.id, item.text))
+
+    def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
+        """Texts of similar length share a batch, so that little is padding; order is restored within each block."""
+        chosen = self._items[items]
+        for start in range(0, len(chosen), _BLOCK * batch_size):
+            block = chosen[start : start + _BLOCK * batch_size]
+            found = (_id_failure(item.id, self._path) for item in block)
+            failures = [failure for failure in found if failure is not None]
+            good = [item for item in block if _id_failure(item.id, self._path) is None] if failures else block
+            vectors = _encode_block(encoder, good, batch_size, top_k) if good else None
+            yield EncodedBatch([item.id for item in good], vectors, failures)
+
+
+#: Batches of texts that are sorted by length together.
+_BLOCK = 16
+
+
+def _encode_block(encoder: LexLIPEncoder, block: list[TextItem], batch_size: int, top_k: int) -> SparseBatch:
+    order = sorted(range(len(block)), key=lambda row: len(block[row].text))
+    vectors = SparseBatch.concatenate(
+        list(encoder.iter_encode_texts((block[row].text for row in order), batch_size, top_k))
+    )
+    return vectors[np.argsort(order)]
+
+
+def _image_failure(item: ImageItem, result: object) -> Failure | None:
+    if isinstance(result, ImageError):
+        return Failure(item.id, str(item.path), "decode", str(result))
+    return _id_failure(item.id, item.path)
+
+
+def _id_failure(identifier: str, path: Path) -> Failure | None:
+    """A file name, or a JSON escape, may hold what no UTF-8 output can."""
+    try:
+        identifier.encode()
+    except UnicodeEncodeError:
+        return Failure(identifier, str(path), "list", "the id is not valid Unicode and cannot be written as UTF-8")
+    return None
+
+
+def _digest(parts: Iterator[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()

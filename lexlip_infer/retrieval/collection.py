@@ -1,0 +1,96 @@
+"""An encoded collection, read back and made searchable: the output folder of `lexlip-encode` as an exact index.
+
+Rows are stored in document-id order, so that ties come out by id, ascending, as in Anserini.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lexlip_infer.errors import InputError
+from lexlip_infer.impacts import read_vectors
+from lexlip_infer.pipeline.manifest import RunManifest
+from lexlip_infer.pipeline.output_folder import VECTORS, read_manifest
+from lexlip_infer.vocabulary import Vocabulary
+from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import ImpactIndex
+
+__all__ = ["Collection", "Hit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search.
+
+    Attributes:
+        rank: from 1.
+        score: integer dot product of the impacts of query and document.
+        id: of the document.
+        terms: (term, its share of the score) of each term they have in common, largest first.
+    """
+
+    rank: int
+    score: int
+    id: str
+    terms: tuple[tuple[str, int], ...]
+
+
+class Collection:
+    """Documents of an output folder.
+
+    Args:
+        folder: as `lexlip-encode` wrote it.
+        vocabulary: of the model it was encoded with.
+
+    Raises:
+        OutputError: the folder is no such output.
+        InputError: a shard is malformed, or holds terms that the vocabulary does not have.
+    """
+
+    def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
+        self.manifest: RunManifest = read_manifest(folder)
+        self._vocabulary = vocabulary
+        ids: list[str] = []
+        shards: list[ImpactMatrix] = []
+        for shard_ids, shard in read_vectors(folder / VECTORS, vocabulary.ids):
+            ids += shard_ids
+            shards.append(shard)
+        if not ids:
+            raise InputError(f"{folder}: no documents to search; every input failed, see failures.jsonl")
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        self.ids = [ids[row] for row in order]
+        self.matrix = _reorder(shards, np.array(order), len(vocabulary))
+        self.index = ImpactIndex.build(self.matrix)
+
+    def search(self, queries: ImpactMatrix, hits: int, threads: int = 1) -> list[list[Hit]]:
+        """The best `hits` documents of each query, best first; fewer where fewer share a term with it."""
+        found = self.index.search(queries, hits, threads)
+        return [
+            [
+                Hit(rank, int(score), self.ids[row], self._common_terms(queries, query, int(row)))
+                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
+                if row >= 0
+            ]
+            for query, (rows, scores) in enumerate(zip(found.rows, found.scores, strict=True))
+        ]
+
+    def _common_terms(self, queries: ImpactMatrix, query: int, row: int) -> tuple[tuple[str, int], ...]:
+        query_ids, query_impacts = queries.row(query)
+        ids, impacts = self.matrix.row(row)
+        common, left, right = np.intersect1d(query_ids, ids, assume_unique=True, return_indices=True)
+        shares = query_impacts[left].astype(np.int64) * impacts[right]
+        order = np.lexsort((common, -shares))
+        return tuple((self._vocabulary.terms[common[i]], int(shares[i])) for i in order)
+
+
+def _reorder(shards: list[ImpactMatrix], order: np.ndarray, vocab_size: int) -> ImpactMatrix:  # type: ignore[type-arg]
+    lengths = np.concatenate([np.diff(shard.indptr) for shard in shards])
+    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
+    indptr = np.concatenate([[0], np.cumsum(lengths[order])]).astype(np.int64)
+    gather = np.repeat(starts[order] - indptr[:-1], lengths[order]) + np.arange(indptr[-1])
+    indices = np.concatenate([shard.indices for shard in shards])[gather]
+    impacts = np.concatenate([shard.impacts for shard in shards])[gather]
+    return ImpactMatrix(indptr, indices, impacts, vocab_size)

@@ -1,0 +1,136 @@
+"""Image-text retrieval measured as a user gets it: kept terms, integer impacts, exact search on an inverted index.
+
+Each photograph has several captions. Text to image: every caption is a query, its photograph the one relevant
+document. Image to text: every photograph is a query, each of its captions is relevant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.errors import InputError
+from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.retrieval.recall import CUTOFFS, Recall, rank_rows, recall
+from lexlip_infer.sparse import SparseBatch
+from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import ImpactIndex
+
+__all__ = ["CaptionedImages", "Direction", "evaluate", "read_captioned_images"]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedImages:
+    """Photographs and their captions.
+
+    Attributes:
+        images: N paths.
+        captions: texts, those of one photograph adjacent.
+        owner: for each caption, the row of its photograph.
+    """
+
+    images: tuple[Path, ...]
+    captions: tuple[str, ...]
+    owner: tuple[int, ...]
+
+    def captions_of(self) -> list[list[int]]:
+        """For each photograph, the rows of its captions."""
+        rows: list[list[int]] = [[] for _ in self.images]
+        for caption, image in enumerate(self.owner):
+            rows[image].append(caption)
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """Recall of one direction: of un-pruned vectors under the model's similarity, and of impacts in the index."""
+
+    full: Recall
+    impacts: Recall
+
+
+def read_captioned_images(file: Path, split: str) -> CaptionedImages:
+    """Read `captions.jsonl`: rows `{"image", "captions", "split"}`, image paths relative to its folder.
+
+    Raises:
+        InputError: the file is missing or malformed, or no row is of that split.
+    """
+    images, captions, owner, splits = [], [], [], set()
+    try:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            splits.add(row["split"])
+            if row["split"] == split:
+                owner += [len(images)] * len(row["captions"])
+                images.append(file.parent / row["image"])
+                captions += row["captions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: expected lines {{image, captions, split}} ({error!r})") from None
+    if not images:
+        raise InputError(f"{file}: no row of split {split!r}; there are {sorted(map(str, splits))}")
+    return CaptionedImages(tuple(images), tuple(captions), tuple(owner))
+
+
+def evaluate(
+    encoder: LexLIPEncoder,
+    images: SparseBatch,
+    texts: SparseBatch,
+    data: CaptionedImages,
+    top_k: tuple[int, int],
+    scale: float,
+) -> tuple[Direction, Direction]:
+    """Recall of text to image and of image to text.
+
+    Args:
+        encoder: for its similarity and settings.
+        images: (N, V), un-pruned.
+        texts: un-pruned, in the order of `data.captions`.
+        data: who belongs to whom.
+        top_k: terms kept of an image and of a text before quantising.
+        scale: of the quantiser.
+    """
+    relevant_images = [[image] for image in data.owner]
+    relevant_captions = data.captions_of()
+    scores = encoder.similarity(texts, images)
+    image_impacts, text_impacts = (
+        _impacts(encoder, batch, k, scale) for batch, k in zip((images, texts), top_k, strict=True)
+    )
+    return (
+        Direction(
+            recall(rank_rows(scores), relevant_images),
+            _search(image_impacts, text_impacts, relevant_images, encoder.threads),
+        ),
+        Direction(
+            recall(rank_rows(scores.T), relevant_captions),
+            _search(text_impacts, image_impacts, relevant_captions, encoder.threads),
+        ),
+    )
+
+
+def _impacts(encoder: LexLIPEncoder, batch: SparseBatch, k: int, scale: float) -> ImpactMatrix:
+    manifest = encoder.manifest
+    settings = QuantisationSettings(scale, manifest.quantisation.cap, manifest.similarity == "cosine")
+    return quantise(_keep(batch, k), settings)
+
+
+def _keep(batch: SparseBatch, k: int) -> SparseBatch:
+    """The k heaviest terms of each row, ties to the lower id, as the lexicon head would have kept them."""
+    row = np.repeat(np.arange(len(batch)), np.diff(batch.indptr))
+    by_weight = np.lexsort((batch.indices, -batch.values, row))
+    rank = np.empty(batch.nnz, np.int64)
+    rank[by_weight] = np.arange(batch.nnz) - batch.indptr[row]
+    kept = rank < k
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=len(batch)))]).astype(np.int64)
+    return SparseBatch(indptr, batch.indices[kept], batch.values[kept], batch.vocab_size)
+
+
+def _search(
+    documents: ImpactMatrix, queries: ImpactMatrix, relevant: Sequence[Sequence[int]], threads: int
+) -> Recall:
+    found = ImpactIndex.build(documents).search(queries, CUTOFFS[-1], threads)
+    return recall(found.rows, relevant)
