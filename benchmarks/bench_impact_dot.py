@@ -63,9 +63,7 @@ def to_scipy(matrix: ImpactMatrix) -> scipy.sparse.csr_array:
     )
 
 
-def scipy_search(
-    by_term: scipy.sparse.csr_array, queries: scipy.sparse.csr_array, k: int
-) -> npt.NDArray[np.int32]:
+def scipy_search(by_term: scipy.sparse.csr_array, queries: scipy.sparse.csr_array, k: int) -> npt.NDArray[np.int32]:
     """Scores of the k best documents of each query, (Q, k), best first."""
     best = np.zeros((queries.shape[0], k), np.int32)
     for i in range(queries.shape[0]):
@@ -88,9 +86,7 @@ def check_against_reference(documents: ImpactMatrix, queries: ImpactMatrix) -> N
 def head(matrix: ImpactMatrix, rows: int) -> ImpactMatrix:
     """The first rows of a matrix."""
     end = matrix.indptr[min(rows, len(matrix))]
-    return ImpactMatrix(
-        matrix.indptr[: rows + 1], matrix.indices[:end], matrix.impacts[:end], matrix.vocab_size
-    )
+    return ImpactMatrix(matrix.indptr[: rows + 1], matrix.indices[:end], matrix.impacts[:end], matrix.vocab_size)
 
 
 def ms_per_query(run: Callable[[], object], queries: int, repeats: int) -> dict[str, float]:
@@ -166,9 +162,7 @@ def print_table(report: Report) -> None:
     """The figures for a person."""
     print(f"{report['documents']} documents, {report['postings_per_query']} postings a query", end="; ")
     print(f"index built in {report['build_s']} s; scores checked\n")
-    print(
-        f"{'engine':8} {'k':>5} {'threads':>7} {'median ms':>10} {'min':>8} {'max':>8}   times scipy's speed"
-    )
+    print(f"{'engine':8} {'k':>5} {'threads':>7} {'median ms':>10} {'min':>8} {'max':>8}   times scipy's speed")
     for row in report["results"]:
         median, fastest, slowest = (row[f"{name}_ms_per_query"] for name in ("median", "min", "max"))
         timings = f"{median:10.3f} {fastest:8.3f} {slowest:8.3f}"

@@ -152,9 +152,7 @@ def report(
 ) -> None:
     """Print the table and the JSON line, and save the latter."""
     median = {name: statistics.median(runs) for name, runs in seconds.items()}
-    print(
-        f"SYNTHETIC: {options.documents} documents of {options.terms} terms, {size / 1e6:.1f} MB, one thread"
-    )
+    print(f"SYNTHETIC: {options.documents} documents of {options.terms} terms, {size / 1e6:.1f} MB, one thread")
     print(f"{'':24}{'median ms':>10}{'best ms':>10}{'MB/s':>9}{'vs orjson':>11}")
     for name, runs in seconds.items():
         columns = f"{median[name] * 1e3:10.2f}{min(runs) * 1e3:10.2f}"

@@ -118,9 +118,7 @@ class Manifest(_Section):
         for name in files:
             parts = PurePosixPath(name).parts
             if not parts or ".." in parts or name.startswith("/") or "\\" in name or "\0" in name:
-                raise ValueError(
-                    f"{name!r} is not a path inside the bundle; do not use a bundle you do not trust"
-                )
+                raise ValueError(f"{name!r} is not a path inside the bundle; do not use a bundle you do not trust")
         return files
 
 
@@ -150,9 +148,7 @@ class Bundle:
         try:
             data = (folder / MANIFEST).read_bytes()
         except OSError as error:
-            raise BundleError(
-                f"{folder}: not a model bundle, {MANIFEST} cannot be read ({error.strerror})"
-            ) from None
+            raise BundleError(f"{folder}: not a model bundle, {MANIFEST} cannot be read ({error.strerror})") from None
         _check_version(folder, data)
         try:
             manifest = Manifest.model_validate_json(data)
@@ -173,9 +169,7 @@ class Bundle:
         """
         path = self.folder / name
         if name not in self.manifest.files:
-            raise BundleError(
-                f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}"
-            )
+            raise BundleError(f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}")
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -12,14 +12,15 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from lexlip_infer.bundle import Bundle, shipped_bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
-from lexlip_infer.inputs.decoding import decode_images
+from lexlip_infer.inputs.decoding import Pixels, decode_images
 from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource
 from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_infer.runtime.threads import thread_count
@@ -48,6 +49,11 @@ class LexLIPEncoder:
         self.preprocess = ImagePreprocessor(image.size, image.resize, image.mean, image.std)
         self.tokenize = TextTokenizer(bundle.read("tokenizer.json"), bundle.manifest.text.max_length)
         self.vocabulary = Vocabulary.from_tokenizer(self.tokenize.tokenizer)
+        if len(self.vocabulary) != self.manifest.vocab_size:
+            raise BundleError(
+                f"{bundle.folder}: the tokenizer has {len(self.vocabulary)} terms, the manifest says "
+                f"{self.manifest.vocab_size}; export the bundle again"
+            )
 
     @classmethod
     def from_pretrained(
@@ -97,8 +103,10 @@ class LexLIPEncoder:
             One row per image, in order.
 
         Raises:
-            ImageError: an image cannot be decoded; the message names it.
+            ImageError: an image cannot be decoded; the message names it and its position.
+            InputError: `images` is a single image, or a number is out of range.
         """
+        _check_several(images)
         batches = self.iter_encode_images(_tracked(images, "images", show_progress_bar), batch_size, top_k)
         return self._stack(batches)
 
@@ -112,10 +120,9 @@ class LexLIPEncoder:
         """Encode texts; arguments and result as for `encode_images`.
 
         Raises:
-            InputError: `texts` is a single string, or an element is not a string.
+            InputError: `texts` is a single string, an element is not a string, or a number is out of range.
         """
-        if isinstance(texts, str):
-            raise InputError("encode_texts takes a list of texts; for one text pass [text]")
+        _check_several(texts)
         return self._stack(self.iter_encode_texts(_tracked(texts, "texts", show_progress_bar), batch_size, top_k))
 
     encode_query = encode_texts
@@ -138,28 +145,42 @@ class LexLIPEncoder:
         Decoding runs ahead on threads by at most two batches.
 
         Raises:
-            ImageError: an image cannot be decoded.
+            ImageError: an image cannot be decoded; the message names it and its position.
+            InputError: `images` is a single image, or a number is out of range.
         """
         _check_batch_size(batch_size)
+        k = self._top_k(top_k, self.manifest.top_k.image)
+        _check_several(images)
         pixels = decode_images(images, self.preprocess, self.threads, ahead=2 * batch_size)
-        for rows in _batched(pixels, batch_size):
-            failed = next((row for row in rows if isinstance(row, ImageError)), None)
-            if failed is not None:
-                raise failed
-            yield self.encode_pixels(np.stack(rows), top_k)
+        for rows in _batched(_decoded(pixels), batch_size):
+            yield self.encode_pixels(np.stack(rows), k)
 
     def iter_encode_texts(
         self, texts: Iterable[str], batch_size: int = 32, top_k: int | None = None
     ) -> Iterator[SparseBatch]:
-        """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts."""
+        """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts.
+
+        Raises:
+            InputError: as for `encode_texts`.
+        """
         _check_batch_size(batch_size)
+        _check_several(texts)
         k = self._top_k(top_k, self.manifest.top_k.text)
         for rows in _batched(texts, batch_size):
             ids, mask = self.tokenize(rows)
             yield self._text_tower({"input_ids": ids, "attention_mask": mask}, k)
 
     def encode_pixels(self, pixels: npt.NDArray[np.float32], top_k: int | None = None) -> SparseBatch:
-        """Encode preprocessed images (B, 3, S, S), as `preprocess` makes them."""
+        """Encode preprocessed images (B, 3, S, S), as `preprocess` makes them.
+
+        Raises:
+            InputError: the pixels are of another shape or type, or `top_k` is below 1.
+        """
+        size = self.manifest.image.size
+        if pixels.shape[1:] != (3, size, size) or pixels.dtype != np.float32:
+            raise InputError(
+                f"pixels are {pixels.shape} {pixels.dtype}; expected (B, 3, {size}, {size}) float32, from preprocess"
+            )
         return self._image_tower({"pixel_values": pixels}, self._top_k(top_k, self.manifest.top_k.image))
 
     def decode(self, batch: SparseBatch, top_k: int | None = None) -> list[list[tuple[str, float]]]:
@@ -167,11 +188,25 @@ class LexLIPEncoder:
         return [list(row.items())[:top_k] for row in batch.to_dicts(self.vocabulary.terms)]
 
     def similarity(self, a: SparseBatch, b: SparseBatch) -> npt.NDArray[np.float32]:
-        """Scores (A, B) of every row of `a` with every row of `b`: cosine or dot product, as the manifest says."""
-        scores = (a.to_scipy() @ b.to_scipy().T).toarray().astype(np.float32)
-        if self.manifest.similarity == "dot":
-            return scores
-        return scores / np.maximum(np.outer(_norms(a), _norms(b)), np.finfo(np.float32).tiny)
+        """Scores (A, B) of every row of `a` with every row of `b`: cosine or dot product, as the manifest says.
+
+        Raises:
+            InputError: the two are over different vocabularies.
+        """
+        if a.vocab_size != b.vocab_size:
+            raise InputError(f"vectors over {a.vocab_size} and over {b.vocab_size} terms; encode both with one model")
+        scores: npt.NDArray[np.float32] = (a.to_scipy() @ b.to_scipy().T).toarray().astype(np.float32)
+        if self.manifest.similarity == "cosine":
+            scores /= np.maximum(np.outer(_norms(a), _norms(b)), np.finfo(np.float32).tiny)
+        return scores
+
+    def load(self, modality: Literal["image", "text"]) -> None:
+        """Load a tower now instead of on first use.
+
+        Raises:
+            BundleError: one of its graphs is missing, damaged, or not what the format says.
+        """
+        _ = self._image_tower if modality == "image" else self._text_tower
 
     @cached_property
     def _image_tower(self) -> Tower:
@@ -199,7 +234,7 @@ def _locate(path_or_hub_id: str | Path | None) -> Path:
     if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(path_or_hub_id)):
         return path
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(str(path_or_hub_id)))
@@ -234,6 +269,22 @@ def _check_batch_size(batch_size: int) -> None:
         raise InputError(f"batch_size is {batch_size}; expected at least 1")
 
 
+def _check_several(items: object) -> None:
+    """Refuse a single text or image: Python would take the text apart into letters, the array into rows."""
+    one_array = isinstance(items, np.ndarray) and items.ndim in (2, 3)
+    if one_array or isinstance(items, str | bytes | Path | Image.Image):
+        raise InputError(f"a single {type(items).__name__} was given; expected a list: pass [item] for one item")
+
+
+def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
+    for position, item in enumerate(pixels):
+        if isinstance(item, ImageError):
+            raise ImageError(f"images[{position}]: {item}")
+        yield item
+
+
 def _norms(batch: SparseBatch) -> npt.NDArray[np.float32]:
-    squares = np.concatenate([[0.0], np.cumsum(np.square(batch.values, dtype=np.float64))])
-    return np.sqrt(squares[batch.indptr[1:]] - squares[batch.indptr[:-1]]).astype(np.float32)
+    row = np.repeat(np.arange(len(batch)), np.diff(batch.indptr))
+    squares = np.bincount(row, np.square(batch.values, dtype=np.float64), len(batch))
+    norms: npt.NDArray[np.float64] = np.sqrt(squares)
+    return norms.astype(np.float32)

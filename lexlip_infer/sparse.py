@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.errors import InputError, OutputError, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +51,7 @@ class SparseBatch:
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != 1:
                 raise InputError(
-                    f"SparseBatch.{name} is {array.dtype} of rank {array.ndim}; "
-                    f"expected rank 1 {np.dtype(dtype)}"
+                    f"SparseBatch.{name} is {array.dtype} of rank {array.ndim}; expected rank 1 {np.dtype(dtype)}"
                 )
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
             raise InputError("SparseBatch.indptr must start at 0 and end at the number of stored weights")
@@ -127,9 +126,7 @@ class SparseBatch:
         """
         sizes = {batch.vocab_size for batch in batches}
         if len(sizes) != 1:
-            raise InputError(
-                f"cannot concatenate batches of vocabulary sizes {sorted(sizes)}; expected one size"
-            )
+            raise InputError(f"cannot concatenate batches of vocabulary sizes {sorted(sizes)}; expected one size")
         lengths = np.concatenate([np.diff(batch.indptr) for batch in batches])
         return cls(
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -151,9 +148,7 @@ class SparseBatch:
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             if rows.ndim != 1:
-                raise InputError(
-                    "SparseBatch[...] takes a slice or a list of rows; use row(i) for a single one"
-                )
+                raise InputError("SparseBatch[...] takes a slice or a list of rows; use row(i) for a single one")
             rows = rows if rows.size else rows.astype(np.int64)  # numpy takes [] for an array of floats
         chosen = np.arange(len(self))[rows]
         lengths = np.diff(self.indptr)[chosen]
@@ -187,22 +182,21 @@ class SparseBatch:
         )
 
     def to_torch(self) -> torch.Tensor:
-        """A torch sparse CSR tensor of shape (B, V).
+        """A torch sparse CSR tensor of shape (B, V); torch says once per process that these are in beta.
 
         Raises:
             MissingExtra: torch is not installed.
         """
-        from lexlip_infer.errors import require
+        require("torch", extra="train")
+        import torch
 
-        torch = require("torch", extra="train")
-        tensor: torch.Tensor = torch.sparse_csr_tensor(
+        return torch.sparse_csr_tensor(
             torch.from_numpy(self.indptr),
             torch.from_numpy(self.indices.astype(np.int64)),
             torch.from_numpy(self.values),
             size=(len(self), self.vocab_size),
             check_invariants=True,  # torch warns when it is not told, and may crash on a malformed batch
         )
-        return tensor
 
     def to_dicts(self, terms: Sequence[str]) -> list[dict[str, float]]:
         """One `{term: weight}` per row, heaviest first.

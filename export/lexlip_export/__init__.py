@@ -1,13 +1,34 @@
 """lexlip_export: from a checkpoint to a model bundle that runs without torch.
 
-Needs the extra `export`.
+Needs the extra `export`; without it the first name asked for raises MissingExtra.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from lexlip_kernels.errors import require
 
-require("torch", extra="export")
-require("onnx", extra="export")
+if TYPE_CHECKING:
+    from lexlip_export.bundle_writer import export_bundle
+    from lexlip_export.settings import ExportSettings
 
-from lexlip_export.bundle_writer import export_bundle  # noqa: E402
+__all__ = ["ExportSettings", "export_bundle"]
 
-__all__ = ["export_bundle"]
+
+def __getattr__(name: str) -> object:
+    if name == "ExportSettings":
+        from lexlip_export.settings import ExportSettings
+
+        return ExportSettings
+    if name != "export_bundle":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in ("torch", "timm", "transformers", "onnx", "onnxscript"):
+        require(module, extra="export")
+    from lexlip_export.bundle_writer import export_bundle
+
+    return export_bundle
+
+
+def __dir__() -> list[str]:
+    return __all__

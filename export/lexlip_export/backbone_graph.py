@@ -48,7 +48,8 @@ def backbone_graph(model: LexLIP, modality: Literal["image", "text"]) -> onnx.Mo
     config = model.config
     if modality == "image":
         size = config.image.image_size
-        module, inputs = _ImageBackbone(model), {"pixel_values": torch.zeros(2, 3, size, size)}
+        module: nn.Module = _ImageBackbone(model)
+        inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
         shapes: dict[str, dict[int, object]] = {"pixel_values": {0: batch}}
     else:
         module = _TextBackbone(model)
@@ -60,9 +61,7 @@ def backbone_graph(model: LexLIP, modality: Literal["image", "text"]) -> onnx.Mo
     return check(program, f"{modality} backbone")
 
 
-def _export(
-    module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, dict[int, object]]
-) -> onnx.ModelProto:
+def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, dict[int, object]]) -> onnx.ModelProto:
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals

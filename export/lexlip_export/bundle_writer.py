@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnx
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
@@ -23,35 +22,14 @@ from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
+from lexlip_export.settings import ExportSettings
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Manifest
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
-__all__ = ["ExportSettings", "export_bundle", "write_bundle"]
-
-
-class ExportSettings(BaseModel):
-    """Defaults that the bundle carries, and how its weights are stored.
-
-    Attributes:
-        image_top_k: terms kept of an image.
-        text_top_k: terms kept of a text; Lucene allows a query at most 1024.
-        similarity: what the model was trained for.
-        scale: of the quantiser.
-        cap: of the quantiser; 255 keeps an impact in one byte.
-        storage: "f16" halves the files by rounding the weights; graphs compute in float32 either way.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image_top_k: int = Field(default=256, gt=0)
-    text_top_k: int = Field(default=32, gt=0, le=1024)
-    similarity: Literal["cosine", "dot"] = "cosine"
-    scale: float = Field(default=100.0, gt=0)
-    cap: int = Field(default=255, ge=1, le=65535)
-    storage: Literal["f32", "f16"] = "f32"
+__all__ = ["export_bundle", "write_bundle"]
 
 
 def export_bundle(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lexlip_export.bundle_writer import ExportSettings, export_bundle
-from lexlip_infer.errors import InputError, LexLIPError
+from lexlip_export.settings import ExportSettings
+from lexlip_infer.cli.shell import application, run_application
+from lexlip_infer.errors import InputError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = application("Export a checkpoint to a model bundle.")
 _DEFAULT = ExportSettings()
 
 
@@ -26,9 +26,9 @@ def export(
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
 ) -> None:
     """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card."""
-    settings = ExportSettings(
-        image_top_k=image_top_k, text_top_k=text_top_k, storage="f16" if half_storage else "f32"
-    )
+    from lexlip_export import export_bundle
+
+    settings = ExportSettings(image_top_k=image_top_k, text_top_k=text_top_k, storage="f16" if half_storage else "f32")
     try:
         figures = None if evaluation is None else json.loads(evaluation.read_text())
     except (OSError, ValueError) as error:
@@ -39,9 +39,5 @@ def export(
 
 
 def run() -> None:
-    """Console entry: one line for what went wrong, exit status 2."""
-    try:
-        app()
-    except LexLIPError as error:
-        print(f"lexlip-export: {error}", file=sys.stderr)
-        sys.exit(2)
+    """Console entry."""
+    run_application(app, "lexlip-export")

@@ -18,7 +18,7 @@ __all__ = ["MINIMUM", "store_half", "to_half"]
 MINIMUM = 4096
 
 
-def to_half(values: np.ndarray, name: str) -> np.ndarray:  # type: ignore[type-arg]
+def to_half(values: np.ndarray, name: str) -> np.ndarray:
     """Round to float16.
 
     Raises:

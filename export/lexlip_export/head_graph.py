@@ -96,7 +96,10 @@ def _saturate(graph: _Graph) -> None:
     ONNX has no log1p. With u = 1 + x, log(u) * x / (u - 1) recovers the digits that the addition lost (Kahan), and x
     itself is right where u is exactly 1.
     """
-    one, zero = graph.constant("one", np.array(1, np.float32)), graph.constant("zero", np.array(0, np.float32))
+    one, zero = (
+        graph.constant("one", np.array(1, np.float32)),
+        graph.constant("zero", np.array(0, np.float32)),
+    )
     graph.node("Relu", ["top"], "positive")
     graph.node("Add", ["positive", one], "shifted")
     graph.node("Log", ["shifted"], "logarithm")

@@ -12,7 +12,17 @@ from lexlip_training.model import LexLIP
 
 __all__ = ["model_card"]
 
-_LOG_COLUMNS = ("epoch", "seconds", "loss", "contrast", "bag", "words", "flops", "text_to_image", "image_to_text")
+_LOG_COLUMNS = (
+    "epoch",
+    "seconds",
+    "loss",
+    "contrast",
+    "bag",
+    "words",
+    "flops",
+    "text_to_image",
+    "image_to_text",
+)
 
 
 def model_card(
@@ -28,13 +38,16 @@ def model_card(
     """
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    sections = [
-        "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---",
-        f"# {config.name}",
+    description = (
         f"A LexLIP dual encoder: images and texts become sparse weights over {config.vocab_size:,} word pieces. "
         f"{parameters / 1e6:.2f} M parameters; image tower `{config.image.backbone}` at {config.image.image_size} px, "
         f"text tower BERT with {config.text.layers} layers of width {config.hidden_size}. "
-        "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`.",
+        "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`."
+    )
+    sections = [
+        "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---",
+        f"# {config.name}",
+        description,
         f"## Notice\n\n{training.get('notice', 'No notice was recorded with these weights.')}",
         _results(training, evaluation),
         f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
@@ -44,7 +57,11 @@ def model_card(
 
 
 def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
-    lines = ["## Results", "", "Recall at 1/5/10 in per cent on the development split, which the weights were selected on:"]
+    lines = [
+        "## Results",
+        "",
+        "Recall at 1/5/10 in per cent on the development split, which the weights were selected on:",
+    ]
     lines += ["", "| what | text to image | image to text |", "|---|---|---|"]
     selected = training.get("selected")
     if selected:

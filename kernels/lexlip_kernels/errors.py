@@ -77,6 +77,5 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
             raise
         raise MissingExtra(
-            f"{module} is not installed; it comes with the extra {extra!r}: "
-            f"pip install 'lexlip-infer[{extra}]'"
+            f"{module} is not installed; it comes with the extra {extra!r}: pip install 'lexlip-infer[{extra}]'"
         ) from None

@@ -33,8 +33,7 @@ class ImpactMatrix:
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != 1:
                 raise InputError(
-                    f"ImpactMatrix.{name} is {array.dtype} of rank {array.ndim}; "
-                    f"expected rank 1 {np.dtype(dtype)}"
+                    f"ImpactMatrix.{name} is {array.dtype} of rank {array.ndim}; expected rank 1 {np.dtype(dtype)}"
                 )
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
             raise InputError("ImpactMatrix.indptr must start at 0 and end at the number of impacts")

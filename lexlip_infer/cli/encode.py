@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ def encode(
         Path | None, typer.Option(metavar="FILE", help="texts: .jsonl {id, text}, .tsv (id TAB text) or .txt")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]")
+        str | None,
+        typer.Option(help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]"),
     ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="terms to keep  [default: the model's]")] = None,
     quant_scale: Annotated[
@@ -98,9 +100,9 @@ def _settings(
     return RunSettings.model_validate(
         {
             "modality": modality,
-            "source": str(path.resolve()),
+            "source": _text(path.resolve()),
             "source_fingerprint": source.fingerprint,
-            "model": str(Path(model).resolve()) if model is not None and Path(model).exists() else model,
+            "model": _text(Path(model).resolve()) if model is not None and Path(model).exists() else model,
             "model_name": manifest.name,
             "model_fingerprint": encoder.bundle.fingerprint,
             "top_k": min(default_k if top_k is None else top_k, manifest.vocab_size),
@@ -110,6 +112,11 @@ def _settings(
             "items_per_shard": items_per_shard,
         }
     )
+
+
+def _text(path: Path) -> str:
+    """A path that JSON can hold: bytes that are no UTF-8 stand in it as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @contextmanager

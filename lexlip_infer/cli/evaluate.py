@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.shell import console
+
 if TYPE_CHECKING:
     from lexlip_infer.retrieval.evaluation import Direction
     from lexlip_infer.retrieval.recall import Recall
@@ -66,10 +68,9 @@ def _figures(recall: Recall) -> dict[str, float]:
 
 
 def _print(to_image: Direction, to_text: Direction, impacts: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("recall at 1/5/10, per cent", "text to image", "image to text", box=None, pad_edge=False)
     table.add_row("full vectors", str(to_image.full), str(to_text.full))
     table.add_row(impacts, str(to_image.impacts), str(to_text.impacts))
-    Console().print(table)
+    console().print(table)

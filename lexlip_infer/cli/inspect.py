@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.shell import console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,20 +32,19 @@ def inspect(
     if as_json:
         typer.echo(statistics.model_dump_json(indent=2))
         return
-    from rich.console import Console
-
-    _print(statistics, Console())
+    _print(statistics, console())
 
 
 def _print(statistics: CollectionStatistics, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    fewest, median, most = statistics.terms_per_document
     rows = {
         "model": f"{statistics.model}, top-{statistics.top_k}, impacts x{statistics.scale:g}",
         "state": "complete" if statistics.complete else "incomplete: the run was interrupted",
         "documents": f"{statistics.documents:,} ({statistics.failed:,} failed, {statistics.empty:,} empty)",
-        "terms per document": "min {0:,}, median {1:,.0f}, max {2:,}".format(*statistics.terms_per_document),
+        "terms per document": f"min {fewest:,}, median {median:,.0f}, max {most:,}",
         "active terms": f"{statistics.active_terms:,} of {statistics.vocab_size:,}",
         "impacts": f"{statistics.impacts:,}, of 1 to {statistics.largest_impact}, sum {statistics.impact_sum:,}",
         "size": f"{statistics.size / 1e6:,.2f} MB in {statistics.part_files} part file(s)",

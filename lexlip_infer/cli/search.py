@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,13 +35,14 @@ def search(
 ) -> None:
     """Search OUT and print rank, score, file and the terms that matched, with their share of the score.
 
-    The score is the integer dot product of the impacts of query and document, exactly as Anserini computes it.
+    The score is the integer dot product of the impacts of query and document, exactly as Anserini computes it. Where
+    the output is no terminal, each hit is one line of four fields with tabs between them (rank, score, file, terms).
     """
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.pipeline.output_folder import read_manifest
     from lexlip_infer.retrieval.collection import Collection
 
-    if (query is None) == (image is None):
+    if (query is None) == (image is None) or (query is not None and not query.strip()):
         raise InputError("give either a query in words or --image FILE")
     settings = read_manifest(collection).settings
     encoder = LexLIPEncoder.from_pretrained(settings.model if model is None else model, threads=threads)
@@ -53,8 +56,13 @@ def search(
     if as_json:
         for hit in results:
             typer.echo(json.dumps(asdict(hit), ensure_ascii=False))
-    else:
+    elif sys.stdout.isatty():
         _print(results, encoder, batch)
+    else:
+        for hit in results:
+            typer.echo("\t".join((str(hit.rank), str(hit.score), _printable(hit.id), _matching(hit))))
+    if not results:
+        typer.echo("nothing found: no document shares a term with the query", err=True)
 
 
 def _impacts(batch: SparseBatch, settings: RunSettings) -> ImpactMatrix:
@@ -68,14 +76,21 @@ def _print(results: list[Hit], encoder: LexLIPEncoder, batch: SparseBatch) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(soft_wrap=False)
+    console = Console()
     words = "  ".join(f"{term} {weight:.2f}" for term, weight in encoder.decode(batch, 8)[0])
     console.print(f"[dim]query terms:[/dim] {escape(words) or 'none: the query holds no known word'}")
     if not results:
-        console.print("nothing found: no document shares a term with the query")
         return
     table = Table("rank", "score", "file", "matching terms", box=None, pad_edge=False)
     for hit in results:
-        terms = "  ".join(f"{term} {share}" for term, share in hit.terms[:_SHOWN_TERMS])
-        table.add_row(str(hit.rank), str(hit.score), escape(hit.id), escape(terms))
+        table.add_row(str(hit.rank), str(hit.score), escape(_printable(hit.id)), escape(_matching(hit)))
     console.print(table)
+
+
+def _matching(hit: Hit) -> str:
+    return "  ".join(f"{term} {share}" for term, share in hit.terms[:_SHOWN_TERMS])
+
+
+def _printable(name: str) -> str:
+    """A file name may hold tabs, line ends and terminal commands; --json gives it as it is."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: match[0].encode("unicode_escape").decode(), name)

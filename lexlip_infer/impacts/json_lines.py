@@ -68,9 +68,7 @@ class JsonLinesWriter:
 
     def _check_shape(self, ids: Sequence[str], matrix: ImpactMatrix) -> None:
         if len(ids) != len(matrix):
-            raise InputError(
-                f"{len(ids)} document ids for {len(matrix)} rows of impacts; expected one id per row"
-            )
+            raise InputError(f"{len(ids)} document ids for {len(matrix)} rows of impacts; expected one id per row")
         vocab_size = len(self._terms.starts) - 1
         if matrix.vocab_size != vocab_size:
             raise InputError(

@@ -65,9 +65,7 @@ def read_json_lines(
     )
 
 
-def read_vectors(
-    folder: str | Path, term_to_id: Mapping[str, int]
-) -> Iterator[tuple[list[str], ImpactMatrix]]:
+def read_vectors(folder: str | Path, term_to_id: Mapping[str, int]) -> Iterator[tuple[list[str], ImpactMatrix]]:
     """Read a folder of shards, one at a time, so that memory stays at one shard.
 
     Args:

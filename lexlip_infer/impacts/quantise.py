@@ -48,9 +48,7 @@ class QuantisationSettings:
     def __post_init__(self) -> None:
         # Written so that NaN fails too.
         if not isinstance(self.scale, (int, float)) or not SMALLEST <= self.scale <= LARGEST:
-            raise InputError(
-                f"quantisation scale is {self.scale!r}; expected a positive, finite float32, such as 100"
-            )
+            raise InputError(f"quantisation scale is {self.scale!r}; expected a positive, finite float32, such as 100")
         if not isinstance(self.cap, int) or not 1 <= self.cap <= 65535:
             raise InputError(f"quantisation cap is {self.cap!r}; expected a whole number from 1 to 65535")
         if not isinstance(self.normalise, bool):

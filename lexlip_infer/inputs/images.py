@@ -90,9 +90,7 @@ def _decode(name: str, source: bytes | Image.Image) -> Image.Image:
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise ImageError(
-            f"an array of shape {array.shape} and type {array.dtype}; expected (height, width, 3) uint8"
-        )
+        raise ImageError(f"an array of shape {array.shape} and type {array.dtype}; expected (height, width, 3) uint8")
     return Image.fromarray(array)
 
 
@@ -146,9 +144,10 @@ class ImagePreprocessor:
     def __call__(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """Pixels (3, S, S): bicubic, antialiased resize, then (pixel / 255 - mean) / std."""
         resized = self._squash(image) if self.resize == "squash" else self._center_crop(image)
-        pixels: npt.NDArray[np.float32] = np.asarray(resized, np.float32) / np.float32(255)
-        pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        pixels = np.asarray(resized, np.float32) / np.float32(255)
+        normalised: npt.NDArray[np.float32] = (pixels - mean) / std
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
 
     def _squash(self, image: Image.Image) -> Image.Image:
         return image.resize((self.size, self.size), Image.Resampling.BICUBIC)

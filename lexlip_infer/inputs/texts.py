@@ -104,9 +104,7 @@ def _decode(path: Path, number: int, data: bytes) -> str:
         # Some editors open a file with a byte order mark; anywhere else U+FEFF is part of the text.
         return data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); convert it"
-        ) from None
+        raise InputError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
 
 
 def _parse_json(path: Path, number: int, line: str) -> TextItem:

@@ -9,13 +9,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["RUN_FORMAT_VERSION", "RunManifest", "RunSettings", "ShardRecord"]
+__all__ = ["RUN_FORMAT_VERSION", "RunFormat", "RunManifest", "RunSettings", "ShardRecord"]
 
 RUN_FORMAT_VERSION = 1
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunFormat(BaseModel):
+    """The only field that the manifest of every format version has."""
+
+    format_version: int = Field(ge=1)
 
 
 class RunSettings(_Section):

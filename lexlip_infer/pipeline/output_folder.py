@@ -24,9 +24,9 @@ from pathlib import Path
 import pydantic
 
 from lexlip_infer.errors import OutputError
-from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunManifest, RunSettings, ShardRecord
+from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunFormat, RunManifest, RunSettings, ShardRecord
 
-__all__ = ["FAILURES", "MANIFEST", "VECTORS", "Failure", "OutputFolder", "read_manifest"]
+__all__ = ["FAILURES", "MANIFEST", "VECTORS", "Failure", "OutputFolder", "check_shards", "read_manifest"]
 
 MANIFEST, FAILURES, VECTORS = "manifest.json", "failures.jsonl", "vectors"
 
@@ -48,21 +48,39 @@ def read_manifest(folder: Path) -> RunManifest:
         OutputError: the folder is not the output of an encoding run, or of a newer version.
     """
     try:
-        manifest = RunManifest.model_validate_json((folder / MANIFEST).read_bytes())
+        data = (folder / MANIFEST).read_bytes()
+        version = RunFormat.model_validate_json(data).format_version
+        # Compared before all else is read: a newer version has fields that this one does not know.
+        if version > RUN_FORMAT_VERSION:
+            raise OutputError(
+                f"{folder}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
+                "pip install --upgrade lexlip-infer"
+            )
+        return RunManifest.model_validate_json(data)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "contents"
+        raise OutputError(
+            f"{folder / MANIFEST}: {place}: {first['msg']}; not as lexlip-encode wrote it: encode into a new folder"
+        ) from None
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(
             f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({error.strerror})"
         ) from None
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "contents"
-        raise OutputError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
-    if manifest.format_version > RUN_FORMAT_VERSION:
-        raise OutputError(
-            f"{folder}: output format {manifest.format_version}; this version reads up to {RUN_FORMAT_VERSION}: "
-            "pip install --upgrade lexlip-infer"
-        )
-    return manifest
+
+
+def check_shards(folder: Path, manifest: RunManifest) -> None:
+    """Compare the finished shards' sizes with the manifest.
+
+    Raises:
+        OutputError: somebody has edited or removed one since it was written.
+    """
+    for shard in manifest.shards:
+        path = folder / VECTORS / shard.name
+        if not path.is_file() or path.stat().st_size != shard.size:
+            raise OutputError(f"{path}: missing or changed since it was written; remove {folder} and encode again")
 
 
 class OutputFolder:
@@ -83,17 +101,18 @@ class OutputFolder:
             if (folder / MANIFEST).exists():
                 self.manifest = read_manifest(folder)
                 _check_same(folder, self.manifest.settings, settings)
-                self._check_shards()
+                check_shards(folder, self.manifest)
             else:
-                if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                if not _is_new(folder):
                     raise OutputError(f"{folder}: exists and is not an output of lexlip-encode; name a new folder")
                 self.manifest = RunManifest(version=version("lexlip-infer"), settings=settings)
             self._failures = self._known_failures()
             if self.manifest.complete:
+                shutil.rmtree(self._temporary, ignore_errors=True)  # a kill may have come just before its removal
                 return
-            (folder / VECTORS).mkdir(parents=True, exist_ok=True)
-            self._temporary.mkdir(exist_ok=True)
+            self._temporary.mkdir(parents=True, exist_ok=True)
             self._replace(MANIFEST, self.manifest.model_dump_json(indent=2).encode() + b"\n")
+            (folder / VECTORS).mkdir(exist_ok=True)
 
     def finished(self, shard: int) -> bool:
         """Whether this shard is written already."""
@@ -156,15 +175,6 @@ class OutputFolder:
             raise OutputError(f"{self.folder / FAILURES}: {len(failures)} lines; the manifest counts {count}")
         return failures
 
-    def _check_shards(self) -> None:
-        """A finished shard must still be what was written: somebody may have edited or removed it."""
-        for shard in self.manifest.shards:
-            path = self.folder / VECTORS / shard.name
-            if not path.is_file() or path.stat().st_size != shard.size:
-                raise OutputError(
-                    f"{path}: missing or changed since it was written; remove {self.folder} and encode again"
-                )
-
 
 class ShardWriter:
     """One part file being written."""
@@ -206,6 +216,14 @@ class ShardWriter:
             size=self._size,
             sha256=self._hash.hexdigest(),
         )
+
+
+def _is_new(folder: Path) -> bool:
+    """Missing, empty, or what a run leaves that was killed before its manifest was in place."""
+    if not folder.is_dir():
+        return not folder.exists()
+    known = (folder / ".tmp", folder / ".tmp" / MANIFEST)
+    return all(path in known for path in folder.rglob("*"))
 
 
 def _check_same(folder: Path, before: RunSettings, now: RunSettings) -> None:

@@ -44,9 +44,11 @@ def encode_collection(
         The finished run's manifest.
 
     Raises:
+        BundleError: the model is damaged; nothing is written.
         OutputError: the folder holds another run's output, or cannot be written.
     """
     writer = JsonLinesWriter(encoder.vocabulary.terms)
+    encoder.load(settings.modality)  # so that a damaged model leaves no folder behind
     folder = OutputFolder(output, settings)
     done = sum(shard.documents + shard.failed for shard in folder.manifest.shards)
     failed = folder.manifest.failed
@@ -68,7 +70,11 @@ def encode_collection(
 
 
 def _write(
-    batch: EncodedBatch, shard: ShardWriter, writer: JsonLinesWriter, settings: RunSettings, placeholder_id: int
+    batch: EncodedBatch,
+    shard: ShardWriter,
+    writer: JsonLinesWriter,
+    settings: RunSettings,
+    placeholder_id: int,
 ) -> None:
     shard.failures += batch.failures
     if batch.vectors is None:

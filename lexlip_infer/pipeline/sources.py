@@ -83,12 +83,13 @@ class ImageSource:
         while rows := list(itertools.islice(stream, batch_size)):
             batch, good = EncodedBatch(), []
             for item, result in rows:
-                failure = _image_failure(item, result)
-                if failure is None:
+                if isinstance(result, ImageError):
+                    batch.failures.append(_decode_failure(item, result))
+                elif failure := _id_failure(item.id, item.path):
+                    batch.failures.append(failure)
+                else:
                     batch.ids.append(item.id)
                     good.append(result)
-                else:
-                    batch.failures.append(failure)
             if good:
                 batch.vectors = encoder.encode_pixels(np.stack(good), top_k)
             yield batch
@@ -137,10 +138,9 @@ def _encode_block(encoder: LexLIPEncoder, block: list[TextItem], batch_size: int
     return vectors[np.argsort(order)]
 
 
-def _image_failure(item: ImageItem, result: object) -> Failure | None:
-    if isinstance(result, ImageError):
-        return Failure(item.id, str(item.path), "decode", str(result))
-    return _id_failure(item.id, item.path)
+def _decode_failure(item: ImageItem, error: ImageError) -> Failure:
+    path = str(item.path)
+    return Failure(item.id, path, "decode", str(error).removeprefix(f"{path}: "))
 
 
 def _id_failure(identifier: str, path: Path) -> Failure | None:
@@ -155,5 +155,5 @@ def _id_failure(identifier: str, path: Path) -> Failure | None:
 def _digest(parts: Iterator[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()

@@ -13,7 +13,7 @@ import numpy as np
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import read_vectors
 from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.output_folder import VECTORS, read_manifest
+from lexlip_infer.pipeline.output_folder import VECTORS, check_shards, read_manifest
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -46,20 +46,26 @@ class Collection:
         vocabulary: of the model it was encoded with.
 
     Raises:
-        OutputError: the folder is no such output.
+        OutputError: the folder is no such output, or a shard is missing or changed.
         InputError: a shard is malformed, or holds terms that the vocabulary does not have.
     """
 
     def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
         self.manifest: RunManifest = read_manifest(folder)
         self._vocabulary = vocabulary
+        check_shards(folder, self.manifest)
         ids: list[str] = []
         shards: list[ImpactMatrix] = []
-        for shard_ids, shard in read_vectors(folder / VECTORS, vocabulary.ids):
+        # What the manifest does not list yet, a killed run may have left as the last file; zip stops before it.
+        finished = zip(self.manifest.shards, read_vectors(folder / VECTORS, vocabulary.ids), strict=False)
+        for _, (shard_ids, shard) in finished:
             ids += shard_ids
             shards.append(shard)
         if not ids:
-            raise InputError(f"{folder}: no documents to search; every input failed, see failures.jsonl")
+            reason = "every input failed, see failures.jsonl"
+            if not self.manifest.complete:
+                reason = "the run was interrupted early; the same lexlip-encode command continues it"
+            raise InputError(f"{folder}: no documents to search; {reason}")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         self.ids = [ids[row] for row in order]
         self.matrix = _reorder(shards, np.array(order), len(vocabulary))
@@ -86,7 +92,7 @@ class Collection:
         return tuple((self._vocabulary.terms[common[i]], int(shares[i])) for i in order)
 
 
-def _reorder(shards: list[ImpactMatrix], order: np.ndarray, vocab_size: int) -> ImpactMatrix:  # type: ignore[type-arg]
+def _reorder(shards: list[ImpactMatrix], order: np.ndarray, vocab_size: int) -> ImpactMatrix:
     lengths = np.concatenate([np.diff(shard.indptr) for shard in shards])
     starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
     indptr = np.concatenate([[0], np.cumsum(lengths[order])]).astype(np.int64)

@@ -60,11 +60,16 @@ def read_captioned_images(file: Path, split: str) -> CaptionedImages:
     Raises:
         InputError: the file is missing or malformed, or no row is of that split.
     """
-    images, captions, owner, splits = [], [], [], set()
+    images: list[Path] = []
+    captions: list[str] = []
+    owner: list[int] = []
+    splits: set[str] = set()
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        # Not splitlines(): a line separator (U+2028) may stand inside a caption.
+        for line in file.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
             row = json.loads(line)
-            splits.add(row["split"])
+            _check_captions(row["captions"])
+            splits.add(str(row["split"]))
             if row["split"] == split:
                 owner += [len(images)] * len(row["captions"])
                 images.append(file.parent / row["image"])
@@ -72,8 +77,13 @@ def read_captioned_images(file: Path, split: str) -> CaptionedImages:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: expected lines {{image, captions, split}} ({error!r})") from None
     if not images:
-        raise InputError(f"{file}: no row of split {split!r}; there are {sorted(map(str, splits))}")
+        raise InputError(f"{file}: no row of split {split!r}; there are {sorted(splits)}")
     return CaptionedImages(tuple(images), tuple(captions), tuple(owner))
+
+
+def _check_captions(captions: object) -> None:
+    if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
+        raise TypeError(f"captions are {captions!r}; a list of at least one text is needed")
 
 
 def evaluate(
@@ -129,8 +139,6 @@ def _keep(batch: SparseBatch, k: int) -> SparseBatch:
     return SparseBatch(indptr, batch.indices[kept], batch.values[kept], batch.vocab_size)
 
 
-def _search(
-    documents: ImpactMatrix, queries: ImpactMatrix, relevant: Sequence[Sequence[int]], threads: int
-) -> Recall:
+def _search(documents: ImpactMatrix, queries: ImpactMatrix, relevant: Sequence[Sequence[int]], threads: int) -> Recall:
     found = ImpactIndex.build(documents).search(queries, CUTOFFS[-1], threads)
     return recall(found.rows, relevant)

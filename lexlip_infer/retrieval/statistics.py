@@ -62,9 +62,7 @@ class CollectionStatistics(BaseModel):
     frequent_terms: tuple[TermFrequency, ...]
 
 
-def collection_statistics(
-    collection: Collection, vocabulary: Vocabulary, frequent_terms: int
-) -> CollectionStatistics:
+def collection_statistics(collection: Collection, vocabulary: Vocabulary, frequent_terms: int) -> CollectionStatistics:
     """Count.
 
     Args:

@@ -47,20 +47,29 @@ class Graph:
             raise BundleError(
                 f"{bundle.folder / name}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}"
             ) from None
+        self._path = bundle.folder / name
         self._outputs = list(outputs)
-        self._check_names(bundle.folder / name, inputs, outputs)
+        self._check_names(inputs, outputs)
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Outputs in the order of the constructor's names."""
-        results: list[npt.NDArray[Any]] = self._session.run(self._outputs, dict(inputs))
+        """Outputs in the order of the constructor's names.
+
+        Raises:
+            BundleError: the graph does not take these inputs' shapes and types, or fails on them.
+        """
+        try:
+            results: list[npt.NDArray[Any]] = self._session.run(self._outputs, dict(inputs))
+        except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base but Exception)
+            shapes = ", ".join(f"{key} {array.shape} {array.dtype}" for key, array in inputs.items())
+            raise BundleError(f"{self._path}: failed on {shapes}: {str(error).splitlines()[0]}") from None
         return [np.asarray(result) for result in results]
 
-    def _check_names(self, path: object, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    def _check_names(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         session = self._session
         has_inputs = {node.name for node in [*session.get_inputs(), *session.get_overridable_initializers()]}
         has_outputs = {node.name for node in session.get_outputs()}
         if has_inputs != set(inputs) or not set(outputs) <= has_outputs:
             raise BundleError(
-                f"{path}: takes {sorted(has_inputs)} and gives {sorted(has_outputs)}; "
+                f"{self._path}: takes {sorted(has_inputs)} and gives {sorted(has_outputs)}; "
                 f"expected {sorted(inputs)} and {sorted(outputs)}"
             )

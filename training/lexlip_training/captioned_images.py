@@ -61,9 +61,7 @@ def read_captions(file: Path, split: str) -> list[CaptionedImage]:
     try:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         chosen = [
-            CaptionedImage(file.parent / row["image"], tuple(row["captions"]))
-            for row in rows
-            if row["split"] == split
+            CaptionedImage(file.parent / row["image"], tuple(row["captions"])) for row in rows if row["split"] == split
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: expected lines {{image, captions, split}} ({error!r})") from None

@@ -1,9 +1,9 @@
 """A checkpoint: the folder in which training hands weights to export.
 
-    config.json        ModelConfig
-    model.safetensors  the state dict, tied tensors once
-    tokenizer.json     the text tower's tokenizer
-    training.json      how it was made: command, seed, versions, log, development figures
+config.json        ModelConfig
+model.safetensors  the state dict, tied tensors once
+tokenizer.json     the text tower's tokenizer
+training.json      how it was made: command, seed, versions, log, development figures
 """
 
 from __future__ import annotations

@@ -8,22 +8,18 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
-import torch
 import typer
 
-from lexlip_infer.errors import InputError, LexLIPError
-from lexlip_training.captioned_images import read_captions
-from lexlip_training.config import preset
-from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
-from lexlip_training.model import LexLIP
-from lexlip_training.recipe import RecipeSettings
-from lexlip_training.trainer import Trainer, seed_everything
-from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
+from lexlip_infer.cli.shell import application, run_application
+from lexlip_infer.errors import InputError, require
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from lexlip_training.recipe import RecipeSettings
+
+app = application("Train lexlip-tiny.")
 
 
 @app.command()
@@ -31,10 +27,22 @@ def train(
     captions: Annotated[Path, typer.Argument(help="captions.jsonl with rows {image, captions, split}")],
     output: Annotated[Path, typer.Argument(help="folder for checkpoints and log; resumed if it holds a run")],
     backbone: Annotated[Path, typer.Option(help="folded MobileNetV2 weights (.npz) to start from")],
+    notice: Annotated[str, typer.Option(help="terms of use of data and weights, for the model card")] = "",
     settings: Annotated[Path | None, typer.Option(help="JSON file of recipe settings to override")] = None,
     threads: Annotated[int, typer.Option(help="torch threads; one is fastest on a busy machine")] = 1,
 ) -> None:
     """Train lexlip-tiny: WordPiece vocabulary on the captions, then both towers; select on split "dev"."""
+    for module in ("torch", "timm", "transformers"):
+        require(module, extra="train")
+    import torch
+
+    from lexlip_training.captioned_images import read_captions
+    from lexlip_training.config import preset
+    from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
+    from lexlip_training.model import LexLIP
+    from lexlip_training.trainer import Trainer, seed_everything
+    from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
+
     recipe = _read_settings(settings)
     torch.set_num_threads(threads)
     seed_everything(recipe.seed)
@@ -45,10 +53,12 @@ def train(
     model = LexLIP(config)
     load_folded_mobilenet_v2(model.image_tower.backbone, backbone)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    Trainer(model, tokenizer, training, development, recipe, output, _provenance()).run()
+    Trainer(model, tokenizer, training, development, recipe, output, _provenance(notice)).run()
 
 
 def _read_settings(path: Path | None) -> RecipeSettings:
+    from lexlip_training.recipe import RecipeSettings
+
     if path is None:
         return RecipeSettings()
     try:
@@ -57,8 +67,8 @@ def _read_settings(path: Path | None) -> RecipeSettings:
         raise InputError(f"{path}: not valid recipe settings ({error})") from None
 
 
-def _provenance() -> dict[str, Any]:
-    revision = subprocess.run(  # noqa: S603
+def _provenance(notice: str) -> dict[str, Any]:
+    revision = subprocess.run(
         ["git", "rev-parse", "HEAD"],  # noqa: S607
         cwd=Path(__file__).parent,
         capture_output=True,
@@ -67,6 +77,7 @@ def _provenance() -> dict[str, Any]:
     ).stdout.strip()
     packages = ("torch", "timm", "transformers", "tokenizers", "numpy")
     return {
+        "notice": notice,
         "command": " ".join([Path(sys.argv[0]).name, *(Path(a).name for a in sys.argv[1:])]),
         "revision": revision or None,
         "python": platform.python_version(),
@@ -75,9 +86,5 @@ def _provenance() -> dict[str, Any]:
 
 
 def run() -> None:
-    """Console entry: one line for what went wrong, exit status 2."""
-    try:
-        app()
-    except LexLIPError as error:
-        print(f"lexlip-train: {error}", file=sys.stderr)
-        sys.exit(2)
+    """Console entry."""
+    run_application(app, "lexlip-train")

@@ -120,9 +120,7 @@ def _lexlip_tiny() -> ModelConfig:
         freeze_batch_norm=True,
     )
     text = TextTowerConfig(layers=2, heads=4, intermediate_size=1024, max_positions=64, term_bonus=True)
-    return ModelConfig(
-        name="lexlip-tiny", vocab_size=4096, hidden_size=256, image=image, text=text, tie_decoders=True
-    )
+    return ModelConfig(name="lexlip-tiny", vocab_size=4096, hidden_size=256, image=image, text=text, tie_decoders=True)
 
 
 _PRESETS = {"lexlip-base": _lexlip_base, "lexlip-tiny": _lexlip_tiny}

@@ -64,9 +64,7 @@ def _text_weights(model: LexLIP, tokenizer: Tokenizer, texts: list[str], batch_s
     tokenizer.no_padding()
     return torch.cat(
         [
-            model.text_weights(
-                torch.tensor([e.ids for e in batch]), torch.tensor([e.attention_mask for e in batch])
-            )
+            model.text_weights(torch.tensor([e.ids for e in batch]), torch.tensor([e.attention_mask for e in batch]))
             for batch in encodings
         ]
     )

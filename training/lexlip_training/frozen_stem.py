@@ -55,7 +55,7 @@ class FrozenStem:
     @torch.no_grad()
     def remember(self, view: int, image_ids: Tensor, pixels: Tensor) -> Tensor:
         """Evaluate the lower half on fresh pixels (B, 3, S, S) and store the result (B, C, h, w)."""
-        features = torch.cat([self.lower(chunk).to(torch.bfloat16) for chunk in pixels.split(CHUNK)])
+        features = torch.cat([self.lower(chunk).to(torch.bfloat16) for chunk in torch.split(pixels, CHUNK)])
         store = self._store[view % self.views]
         if store is None:
             # channels_last, as the convolutions that read it want it

@@ -34,9 +34,7 @@ class ImageTower(nn.Module):
         if not timm.is_model(config.backbone):
             raise InputError(f"timm has no model called {config.backbone!r}; see timm.list_models()")
         self.config = config
-        self.backbone = timm.create_model(
-            config.backbone, pretrained=False, num_classes=0, **config.backbone_options
-        )
+        self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, **config.backbone_options)
         # forward_features stops before these; unused parameters would ship untrained.
         self.backbone.fc_norm = nn.Identity()
         if config.layer_norm_eps is not None:
@@ -101,11 +99,10 @@ class _Adapter(nn.Module):
         self.project = nn.Linear(width, hidden_size)
         self.position = nn.Parameter(torch.zeros(1, length, hidden_size))
         nn.init.normal_(self.position, std=0.02)
-        self.layers = nn.ModuleList(
-            Block(hidden_size, config.adapter_heads, qkv_bias=True) for _ in range(config.adapter_layers)
-        )
-        for layer in self.layers:
+        layers = [Block(hidden_size, config.adapter_heads, qkv_bias=True) for _ in range(config.adapter_layers)]
+        for layer in layers:
             layer.attn.fused_attn = False  # plain operators: exact in ONNX, and faster backward on a CPU
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = self.project(tokens) + self.position

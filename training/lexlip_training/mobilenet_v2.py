@@ -44,7 +44,7 @@ def load_folded_mobilenet_v2(backbone: nn.Module, path: Path) -> None:
 
 
 @torch.no_grad()
-def _copy(convolution: nn.Conv2d, norm: nn.BatchNorm2d, weight: np.ndarray, bias: np.ndarray, name: str) -> None:  # type: ignore[type-arg]
+def _copy(convolution: nn.Conv2d, norm: nn.BatchNorm2d, weight: np.ndarray, bias: np.ndarray, name: str) -> None:
     axes = (3, 0, 1, 2) if convolution.groups > 1 else (0, 3, 1, 2)
     ours = torch.from_numpy(weight).permute(axes)
     if ours.shape != convolution.weight.shape:

@@ -1,7 +1,7 @@
 """The recipe that trains `lexlip-tiny` from a few thousand captioned photographs on one CPU.
 
     loss = InfoNCE(image, text)                      in-batch lexicon contrast, two captions an image
-         + bag_weight * InfoNCE(image, bag)          the same against inference-free queries: learned weights of the words
+         + bag_weight * InfoNCE(image, bag)          the same against inference-free queries (learned term weights)
          + word_weight * KL(words || image terms)    terms of an image follow the idf-weighted words people used for it
          + flops_weight * (FLOPS(image) + FLOPS(text))
 

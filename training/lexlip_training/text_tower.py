@@ -20,9 +20,7 @@ class TextTower(nn.Module):
         layer_norm_eps: of every LayerNorm.
     """
 
-    def __init__(
-        self, config: TextTowerConfig, vocab_size: int, hidden_size: int, layer_norm_eps: float
-    ) -> None:
+    def __init__(self, config: TextTowerConfig, vocab_size: int, hidden_size: int, layer_norm_eps: float) -> None:
         super().__init__()
         bert = BertConfig(
             vocab_size=vocab_size,
@@ -35,8 +33,8 @@ class TextTower(nn.Module):
             attention_probs_dropout_prob=config.dropout,
             layer_norm_eps=layer_norm_eps,
             pad_token_id=None,  # every row of the embedding table is trained and exported alike
-            attn_implementation="eager",  # plain operators: exact in ONNX
         )
+        bert._attn_implementation = "eager"  # noqa: SLF001  (transformers' only switch; plain operators, exact in ONNX)
         self.bert = BertModel(bert, add_pooling_layer=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -47,5 +45,6 @@ class TextTower(nn.Module):
     @property
     def word_embeddings(self) -> nn.Parameter:
         """The (V, H) table of input embeddings."""
-        table: nn.Parameter = self.bert.embeddings.word_embeddings.weight
+        table = self.bert.embeddings.word_embeddings.weight
+        assert isinstance(table, nn.Parameter)
         return table

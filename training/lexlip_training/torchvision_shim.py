@@ -23,7 +23,7 @@ def declare_operators() -> None:
     """Declare the operator schemas, unless a working torchvision or an earlier call already has."""
     if torch.version.cuda is not None or _libraries:
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     _libraries.append(library)
     for schema in _SCHEMAS.values():
-        library.define(schema)
+        library.define(schema)  # type: ignore[no-untyped-call]

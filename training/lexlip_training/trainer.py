@@ -60,7 +60,13 @@ class Trainer:
         output: Path,
         provenance: dict[str, Any],
     ) -> None:
-        self.model, self.tokenizer, self.dev, self.settings, self.output = model, tokenizer, dev, settings, output
+        self.model, self.tokenizer, self.dev, self.settings, self.output = (
+            model,
+            tokenizer,
+            dev,
+            settings,
+            output,
+        )
         self.provenance = provenance
         config = model.config
         pairs = TrainingPairs(train, tokenizer, config.image, config.text.max_length)
@@ -70,7 +76,7 @@ class Trainer:
         self.pairs = pairs
         self.steps = len(pairs) // settings.batch_size
         self.stem = FrozenStem(model.image_tower, settings.stem_blocks, len(pairs), settings.views)
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=settings.learning_rate)
         self.scheduler = LambdaLR(self.optimizer, self._rate)
         self.progress = _Progress()
@@ -156,14 +162,21 @@ class Trainer:
 
     def _evaluate(self, line: dict[str, Any]) -> dict[str, Any]:
         """Development recall of the averaged weights; keeps them as `best` where they are."""
-        to_image, to_text = evaluate(self.average.module, self.tokenizer, self.dev)
+        averaged = self.average.module
+        assert isinstance(averaged, LexLIP)
+        to_image, to_text = evaluate(averaged, self.tokenizer, self.dev)
         total = to_image.total() + to_text.total()
         figures = {"text_to_image": str(to_image), "image_to_text": str(to_text), "dev_sum": round(total, 2)}
         if total > self.progress.best:
             self.progress.best = total
             record = self.provenance | {"settings": self.settings.model_dump(), "selected": line | figures}
-            save_checkpoint(self.output / "best", self.average.module, self.tokenizer, record)
+            record["log"] = [*self._logged(), line | figures]
+            save_checkpoint(self.output / "best", averaged, self.tokenizer, record)
         return figures
+
+    def _logged(self) -> list[dict[str, Any]]:
+        log = self.output / "log.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def _log(self, line: dict[str, Any]) -> None:
         with (self.output / "log.jsonl").open("a") as log:

@@ -13,10 +13,10 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 #: Words that stand in almost every caption and say nothing about a picture. As index terms they would only make
 #: long posting lists.
-FUNCTION_WORDS = tuple(
-    "a an the is are was were be being been am of and or to in on at by for from with as it its his her their them he "
-    "she they this that these those there while who which has have".split()
-)
+FUNCTION_WORDS = """
+    a an the is are was were be being been am of and or to in on at by for from with as it its his her their them he she
+    they this that these those there while who which has have
+""".split()  # noqa: SIM905  (a list of 41 strings hides the words)
 
 
 def train_wordpiece(captions: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -37,7 +37,7 @@ def train_wordpiece(captions: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(captions, trainer)
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+    ids = tokenizer.get_vocab()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     return tokenizer
 
@@ -46,6 +46,4 @@ def suppressed_terms(tokenizer: Tokenizer) -> tuple[int, ...]:
     """Ids of special tokens, punctuation and function words, ascending."""
     words = set(SPECIAL_TOKENS) | set(FUNCTION_WORDS)
     vocabulary = tokenizer.get_vocab()
-    return tuple(
-        sorted(i for term, i in vocabulary.items() if term in words or not any(c.isalnum() for c in term))
-    )
+    return tuple(sorted(i for term, i in vocabulary.items() if term in words or not any(c.isalnum() for c in term)))

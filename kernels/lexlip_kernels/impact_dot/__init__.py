@@ -125,9 +125,7 @@ class ImpactIndex:
         """
         checks.check_postings(self)
 
-    def search(
-        self, queries: ImpactMatrix, k: int, threads: int = 1, backend: Backend = "auto"
-    ) -> SearchResult:
+    def search(self, queries: ImpactMatrix, k: int, threads: int = 1, backend: Backend = "auto") -> SearchResult:
         """The k best documents of each query. The result does not depend on `threads` or `backend`.
 
         Args:

@@ -58,9 +58,7 @@ def check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike) -> Non
     if array.dtype != dtype or array.ndim != 1:
         raise InputError(f"{name} is {array.dtype} of rank {array.ndim}; expected rank 1 {np.dtype(dtype)}")
     if not array.flags.c_contiguous:
-        raise InputError(
-            f"{name} is a strided view; expected a contiguous array: use numpy.ascontiguousarray"
-        )
+        raise InputError(f"{name} is a strided view; expected a contiguous array: use numpy.ascontiguousarray")
 
 
 def check_matrix(name: str, matrix: ImpactMatrix) -> None:
@@ -84,9 +82,7 @@ def check_documents(matrix: ImpactMatrix) -> None:
     check_matrix("documents", matrix)
     largest = matrix.impacts.max(initial=0)
     if largest > MAX_IMPACT:
-        raise InputError(
-            f"the largest document impact is {largest}; expected at most {MAX_IMPACT}: use fewer levels"
-        )
+        raise InputError(f"the largest document impact is {largest}; expected at most {MAX_IMPACT}: use fewer levels")
 
 
 def check_offsets(index: ImpactIndex) -> None:
@@ -122,12 +118,8 @@ def check_postings(index: ImpactIndex) -> None:
         raise InputError("ImpactIndex.posting_docs must be strictly ascending within a term")
     if not index.posting_impacts.all():
         raise InputError("ImpactIndex.posting_impacts must be at least 1; leave a zero impact out")
-    if not np.array_equal(
-        index.term_max_impacts, term_max_impacts(index.term_offsets, index.posting_impacts)
-    ):
-        raise InputError(
-            "ImpactIndex.term_max_impacts are not the maxima of the postings; build the index again"
-        )
+    if not np.array_equal(index.term_max_impacts, term_max_impacts(index.term_offsets, index.posting_impacts)):
+        raise InputError("ImpactIndex.term_max_impacts are not the maxima of the postings; build the index again")
 
 
 def check_queries(index: ImpactIndex, queries: ImpactMatrix) -> None:
@@ -159,9 +151,7 @@ def check_score_bound(index: ImpactIndex, queries: ImpactMatrix) -> None:
     running = np.concatenate([[0], np.cumsum(np.minimum(products, INT32_MAX + 1))])
     bounds = running[queries.indptr[1:]] - running[queries.indptr[:-1]]
     if (bounds > INT32_MAX).any():
-        raise InputError(
-            f"query {bounds.argmax()}: score bound exceeds 2^31-1; quantise queries or documents coarser"
-        )
+        raise InputError(f"query {bounds.argmax()}: score bound exceeds 2^31-1; quantise queries or documents coarser")
 
 
 def term_max_impacts(

@@ -49,9 +49,7 @@ def search(
     return rows, best_scores
 
 
-def _scores(
-    index: ImpactIndex, terms: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int64]:
+def _scores(index: ImpactIndex, terms: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """All N scores of one query: its weights times the dense (terms, N) block of impacts."""
     impacts = np.zeros((len(terms), index.num_docs), np.int64)
     for dense, term in zip(impacts, terms, strict=True):

@@ -127,8 +127,7 @@ def test_realistic_size() -> None:
     rng = np.random.default_rng(7)
     terms = [f"##t{i}" if i % 5 == 0 else f"term{i}" for i in range(3000)]
     documents = [
-        dict.fromkeys(rng.choice(len(terms), 64, replace=False).tolist(), int(rng.integers(1, 400)))
-        for _ in range(100)
+        dict.fromkeys(rng.choice(len(terms), 64, replace=False).tolist(), int(rng.integers(1, 400))) for _ in range(100)
     ]
     assert_encodes(terms, [f"val2014/{i:012d}.jpg" for i in range(100)], documents)
 
@@ -181,9 +180,7 @@ def test_refuses_other_vocabulary() -> None:
         ([0, 1000, 1], [0], [1], "must not decrease"),
     ],
 )
-def test_refuses_broken_matrix(
-    indptr: list[int], indices: list[int], impacts: list[int], message: str
-) -> None:
+def test_refuses_broken_matrix(indptr: list[int], indices: list[int], impacts: list[int], message: str) -> None:
     matrix = ImpactMatrix(np.array(indptr), np.array(indices, np.int32), np.array(impacts, np.int32), 3)
     with pytest.raises(InputError, match=message):
         JsonLinesWriter(["a", "b", "c"]).encode(["d"] * len(matrix), matrix)

@@ -19,9 +19,7 @@ GOOD = b'{"id":"d","contents":"","vector":{"a":1}}\n'
 
 
 def test_any_order_of_terms_and_keys() -> None:
-    ids, matrix = read_json_lines(
-        [b'{"vector": {"c": 3, "a": 1}, "id": "x"}', b'{"id": 42, "vector": {}}'], TERMS
-    )
+    ids, matrix = read_json_lines([b'{"vector": {"c": 3, "a": 1}, "id": "x"}', b'{"id": 42, "vector": {}}'], TERMS)
     assert ids == ["x", "42"]
     assert matrix.indptr.tolist() == [0, 2, 2]
     assert matrix.indices.tolist() == [0, 2]
@@ -97,9 +95,7 @@ def test_folder_without_shards(tmp_path: Path) -> None:
         next(read_vectors(tmp_path / "missing", TERMS))
 
 
-@pytest.mark.parametrize(
-    "content", [GOOD, gzip.compress(GOOD)[:-12], gzip.compress(GOOD)[:12] + b"\xff" * 20]
-)
+@pytest.mark.parametrize("content", [GOOD, gzip.compress(GOOD)[:-12], gzip.compress(GOOD)[:12] + b"\xff" * 20])
 def test_damaged_gzip(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "part-0.jsonl.gz").write_bytes(content)
     with pytest.raises(InputError, match=r"part-0\.jsonl\.gz: cannot be read to its end"):

@@ -71,9 +71,7 @@ weights = st.one_of(
     cap=st.sampled_from([1, 255, 65535]),
     normalise=st.booleans(),
 )
-def test_equals_reference_on_awkward_weights(
-    rows: list[list[float]], scale: float, cap: int, normalise: bool
-) -> None:
+def test_equals_reference_on_awkward_weights(rows: list[list[float]], scale: float, cap: int, normalise: bool) -> None:
     chosen = QuantisationSettings(scale, cap, normalise)
     batch = batch_of(*rows)
     assert_same(quantise(batch, chosen), reference.quantise(batch, chosen))

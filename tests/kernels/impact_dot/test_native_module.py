@@ -101,7 +101,5 @@ def test_an_exception_in_a_worker_reaches_the_caller(tmp_path):
         pytest.skip("no C++ compiler on this machine")
     program = tmp_path / "parallel_check"
     source = Path(__file__).with_name("parallel_check.cpp")
-    subprocess.run(
-        [compiler, "-std=c++20", "-pthread", f"-I{SOURCES}", str(source), "-o", str(program)], check=True
-    )
+    subprocess.run([compiler, "-std=c++20", "-pthread", f"-I{SOURCES}", str(source), "-o", str(program)], check=True)
     subprocess.run([str(program)], check=True, timeout=60)

@@ -132,9 +132,7 @@ def test_damaged_index_is_found_and_cannot_reach_outside(index, queries, change,
     damaged = replaced(index, change)
     with pytest.raises(InputError, match=message):
         damaged.validate()
-    found = damaged.search(
-        queries, 60, 2, "native"
-    )  # wrong scores are allowed here, touching other memory is not
+    found = damaged.search(queries, 60, 2, "native")  # wrong scores are allowed here, touching other memory is not
     assert found.rows.min() >= -1
     assert found.rows.max() < 50
 

@@ -23,9 +23,7 @@ def assert_same(actual, expected):
 def by_hand(documents, query, k):
     """The definition once more, in plain Python, sharing no code with any backend."""
     scores = [sum(w * document.get(term, 0) for term, w in query.items()) for document in documents]
-    hits = sorted(
-        (row for row, score in enumerate(scores) if score > 0), key=lambda row: (-scores[row], row)
-    )[:k]
+    hits = sorted((row for row, score in enumerate(scores) if score > 0), key=lambda row: (-scores[row], row))[:k]
     padding = k - len(hits)
     return hits + [-1] * padding, [scores[row] for row in hits] + [0] * padding
 
@@ -69,9 +67,7 @@ def test_equals_plain_python(matrix_from_dicts, backend, data):
     impacts = st.one_of(st.integers(1, 3), st.integers(1, MAX_IMPACT))
     vectors = st.lists(st.dictionaries(st.integers(0, vocab_size - 1), impacts, max_size=8), max_size=20)
     # Weights of at most 2000 keep 12 terms of MAX_IMPACT below 2^31.
-    weights = st.lists(
-        st.dictionaries(st.integers(0, vocab_size - 1), st.integers(1, 2000), max_size=8), max_size=4
-    )
+    weights = st.lists(st.dictionaries(st.integers(0, vocab_size - 1), st.integers(1, 2000), max_size=8), max_size=4)
     documents, queries = data.draw(vectors), data.draw(weights)
     k, threads = data.draw(st.integers(1, 25)), data.draw(st.integers(1, 4))
 
@@ -86,9 +82,7 @@ def test_equals_plain_python(matrix_from_dicts, backend, data):
 @pytest.mark.parametrize("k", [1, 10, 999, 1000])
 def test_ties_go_to_the_first_row(matrix_from_dense, backend, k):
     equal = matrix_from_dense(np.full((1000, 3), 7))
-    found = ImpactIndex.build(equal).search(
-        matrix_from_dense(np.array([[1, 0, 2]])), k, threads=3, backend=backend
-    )
+    found = ImpactIndex.build(equal).search(matrix_from_dense(np.array([[1, 0, 2]])), k, threads=3, backend=backend)
     assert found.rows.tolist() == [list(range(k))]
     assert found.scores.tolist() == [[21] * k]
 
@@ -113,9 +107,7 @@ def test_large_collection(matrix_from_dense, large_collection, k, threads):
     assert_same(found, expected)
     np.testing.assert_array_equal(found.rows[0], found.rows[4])
     first = matrix_from_dense(np.array([[1, 2, 3]]))
-    np.testing.assert_array_equal(
-        large_collection.search(first, k, threads, "native").rows[0], expected.rows[0]
-    )
+    np.testing.assert_array_equal(large_collection.search(first, k, threads, "native").rows[0], expected.rows[0])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -141,9 +133,7 @@ def test_scores_up_to_the_last_bit(matrix_from_dicts, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_no_queries(random_matrix, matrix_from_dicts, backend):
-    found = ImpactIndex.build(random_matrix(7, 61, 9, seed=0)).search(
-        matrix_from_dicts([], 61), 4, 2, backend
-    )
+    found = ImpactIndex.build(random_matrix(7, 61, 9, seed=0)).search(matrix_from_dicts([], 61), 4, 2, backend)
     assert found.rows.shape == found.scores.shape == (0, 4)
 
 
@@ -152,9 +142,7 @@ def test_index_of_read_only_memory_map(tmp_path, random_matrix):
     queries = random_matrix(5, 61, 9, seed=1)
     for name in INDEX_ARRAYS:
         np.save(tmp_path / f"{name}.npy", getattr(built, name))
-    mapped = ImpactIndex(
-        *(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in INDEX_ARRAYS), num_docs=100
-    )
+    mapped = ImpactIndex(*(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in INDEX_ARRAYS), num_docs=100)
     mapped.validate()
     assert (len(mapped), mapped.vocab_size) == (100, 61)
     assert_same(mapped.search(queries, 10, backend="native"), built.search(queries, 10, backend="native"))

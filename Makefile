@@ -1,0 +1,52 @@
+# The commands that people, README and CI share. Everything a target needs it installs itself; nothing outside this
+# folder is touched. `.venv` is what a user gets (no torch); `.venv-dev` is for tests, training and export.
+PYTHON ?= python3
+IMAGES ?= photographs
+OUT ?= out
+
+BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
+PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels -name '*.py' -o -name '*.onnx' -o -name '*.json')
+
+.PHONY: help demo encode test check bench stubs clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+demo: .venv/.installed  ## encode sample photographs with the shipped model, print their words, run one search
+	.venv/bin/python examples/demo.py demo-out
+
+encode: .venv/.installed  ## encode your own photographs: make encode IMAGES=dir/ OUT=out/
+	.venv/bin/lexlip-encode --images "$(IMAGES)" --output "$(OUT)"
+
+test: .venv-dev/.installed  ## run all tests
+	.venv-dev/bin/pytest -q
+
+check: .venv-dev/.installed  ## formatting, lints, types, and the stub of the compiled module
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/mypy
+	.venv-dev/bin/clang-format --dry-run -Werror kernels/cpp/*
+	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o build/_native.pyi
+	diff -u kernels/lexlip_kernels/_native.pyi build/_native.pyi
+
+bench: .venv-dev/.installed  ## measure; results go to benchmarks/results/
+	.venv-dev/bin/python benchmarks/bench_json_writer.py
+	.venv-dev/bin/python benchmarks/bench_impact_dot.py
+
+stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
+	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
+
+clean:  ## remove environments and build results
+	rm -rf .venv .venv-dev build demo-out
+
+.venv/.installed: $(BUILD_INPUTS) $(PACKAGE)
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q -c constraints.txt '.[demo]'
+	touch $@
+
+# torch first and pinned: see constraints.txt.
+.venv-dev/.installed: $(BUILD_INPUTS)
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/pip install -q -c constraints.txt torch
+	.venv-dev/bin/pip install -q -c constraints.txt -e '.[dev,export]'
+	touch $@

@@ -1,0 +1,117 @@
+"""Fixtures that several packages' tests share: a small random model, its bundle, and a few generated images.
+
+Nothing here needs the network, a GPU or trained weights. Tests on real data read `$LEXLIP_DATA` and skip without it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from lexlip_training import LexLIP, ModelConfig
+
+CAPTIONS = [
+    "A black dog runs through the green grass .",
+    "Two children play football on a sunny beach .",
+    "A man in a red jacket climbs a snowy mountain .",
+    "A woman rides a brown horse near the water .",
+    "Several people sit at a table and drink coffee .",
+    "A small white cat sleeps on an old wooden chair .",
+]
+
+
+@pytest.fixture(scope="session")
+def captions() -> list[str]:
+    return CAPTIONS
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    from lexlip_training.wordpiece import train_wordpiece
+
+    return train_wordpiece(CAPTIONS, 150)
+
+
+@pytest.fixture(scope="session")
+def model_config(tokenizer: Tokenizer) -> ModelConfig:
+    """A few thousand weights in the shape of lexlip-tiny, an adapter and the term bonus included."""
+    from lexlip_training import ImageTowerConfig, ModelConfig, TextTowerConfig
+    from lexlip_training.wordpiece import suppressed_terms
+
+    image = ImageTowerConfig(
+        backbone="test_efficientnet",
+        image_size=64,
+        resize="squash",
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.25, 0.3),
+        adapter_layers=1,
+        adapter_heads=2,
+        freeze_batch_norm=True,
+    )
+    text = TextTowerConfig(layers=1, heads=2, intermediate_size=64, max_positions=32, max_length=16, term_bonus=True)
+    return ModelConfig(
+        name="random",
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        image=image,
+        text=text,
+        tie_decoders=True,
+        suppressed_ids=suppressed_terms(tokenizer),
+    )
+
+
+@pytest.fixture(scope="session")
+def random_model(model_config: ModelConfig) -> LexLIP:
+    """In evaluation mode, with embeddings large enough for clear winners among the terms."""
+    import torch
+
+    from lexlip_training import LexLIP
+
+    torch.manual_seed(0)
+    model = LexLIP(model_config)
+    with torch.no_grad():
+        model.text_tower.word_embeddings.mul_(20)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(random_model: LexLIP, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete bundle of the random model. Treat as read-only; copy it to damage it."""
+    from lexlip_export import ExportSettings
+    from lexlip_export.bundle_writer import write_bundle
+
+    folder = tmp_path_factory.mktemp("bundle") / "random"
+    settings = ExportSettings(image_top_k=24, text_top_k=8)
+    write_bundle(random_model, tokenizer, {"notice": "Random weights."}, folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five smooth random images of various sizes in nested folders. Treat as read-only."""
+    root = tmp_path_factory.mktemp("photographs")
+    generator = np.random.default_rng(0)
+    names = ["a.jpg", "b.png", "sub/c.JPG", "sub/deeper/d.webp", "z.bmp"]
+    for name, (width, height) in zip(names, [(64, 48), (50, 90), (64, 64), (33, 31), (100, 20)], strict=True):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
+    return root
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of real data, or a skip."""
+    folder = os.environ.get("LEXLIP_DATA")
+    if not folder:
+        pytest.skip("LEXLIP_DATA is not set: it names a folder with flickr8k/, mobilenet_v2/ and oracle/")
+    return Path(folder)

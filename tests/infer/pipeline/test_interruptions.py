@@ -1,0 +1,149 @@
+"""A run stopped between any two of its steps, by a kill or by a full disk, loses nothing and repeats nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexlip_infer.errors import OutputError
+from lexlip_infer.pipeline.manifest import RunManifest
+from lexlip_infer.pipeline.output_folder import FAILURES, MANIFEST, VECTORS, ShardWriter, read_manifest
+from lexlip_infer.pipeline.sources import Source
+
+Run = Callable[..., RunManifest]
+
+#: Every call by which a run changes the disk.
+STEPS = ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (shutil, "rmtree"), (ShardWriter, "write"))
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: nothing may catch it and carry on."""
+
+
+def disk_full() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def stopped_at(step: int, stop: Callable[[], BaseException]) -> Iterator[Callable[[], int]]:
+    """Let `step` steps pass and fail the next; yields how many were asked for."""
+    asked = 0
+
+    def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked > step:
+                raise stop()
+            return original(*arguments, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in STEPS:
+            patch.setattr(owner, name, guarded(getattr(owner, name)))
+        yield lambda: asked
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def check_finished_shards(folder: Path) -> int:
+    """What the manifest lists is whole; returns how many shards that are."""
+    if not (folder / MANIFEST).exists():
+        return 0
+    shards = read_manifest(folder).shards
+    for shard in shards:
+        data = (folder / VECTORS / shard.name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (shard.size, shard.sha256)
+    return len(shards)
+
+
+@pytest.mark.parametrize(("stop", "expected"), [(Killed, Killed), (disk_full, OutputError)], ids=["kill", "disk full"])
+def test_every_step(
+    stop: Callable[[], BaseException],
+    expected: type[BaseException],
+    ready_vectors: Source,
+    run: Run,
+    tmp_path: Path,
+) -> None:
+    run(ready_vectors, tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
+    shards_seen = set()
+    for step in itertools.count():
+        output = tmp_path / f"stopped-{step}"
+        with stopped_at(step, stop) as asked, contextlib.suppress(expected):
+            run(ready_vectors, output)
+        if asked() <= step:
+            break
+        shards_seen.add(check_finished_shards(output))
+        run(ready_vectors, output)
+        assert contents(output) == whole, f"stopped before step {step}"
+        assert not (output / ".tmp").exists()
+    assert shards_seen == {0, 1, 2, 3, 4}
+    assert step > 40
+
+
+def test_stopped_again_and_again(ready_vectors: Source, run: Run, tmp_path: Path) -> None:
+    run(ready_vectors, tmp_path / "whole")
+    output = tmp_path / "stopped"
+    attempts = 0
+    while not (output / MANIFEST).exists() or not read_manifest(output).complete:
+        with stopped_at(14, Killed), contextlib.suppress(Killed):
+            run(ready_vectors, output)
+        attempts += 1
+        assert attempts < 20, "no progress"
+    run(ready_vectors, output)
+    assert contents(output) == contents(tmp_path / "whole")
+    assert attempts > 2
+
+
+@pytest.mark.parametrize("stop", [disk_full, lambda: PermissionError(errno.EACCES, "Permission denied", "/there/x")])
+def test_message(stop: Callable[[], OSError], ready_vectors: Source, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with stopped_at(20, stop), pytest.raises(OutputError) as raised:
+        run(ready_vectors, output)
+    place = stop().filename or output
+    assert str(raised.value) == f"{place}: cannot be written ({stop().strerror})"
+
+
+def test_a_file_size_limit_of_the_system(ready_vectors: Source, run: Run, tmp_path: Path) -> None:
+    run(ready_vectors, tmp_path / "whole", items_per_shard=7)
+    size = (tmp_path / "whole" / VECTORS / "part-00000.jsonl").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written \(File too large\)"):
+            run(ready_vectors, tmp_path / "out", items_per_shard=7)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "out" / VECTORS).iterdir())
+    run(ready_vectors, tmp_path / "out", items_per_shard=7)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_an_error_of_the_source_commits_nothing(ready_vectors: Source, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+
+    class Broken(type(ready_vectors)):  # type: ignore[misc]
+        def encode(self, encoder: Any, items: slice, batch_size: int, top_k: int) -> Any:
+            yield from super().encode(encoder, items, batch_size, top_k)
+            if items.start:
+                raise Killed
+
+    with pytest.raises(Killed):
+        run(Broken(ready_vectors.vocab_size), output)  # type: ignore[attr-defined]
+    assert [path.name for path in (output / VECTORS).iterdir()] == ["part-00000.jsonl"]
+    assert check_finished_shards(output) == 1
+    assert len((output / FAILURES).read_text().splitlines()) == 1

@@ -1,0 +1,204 @@
+"""Bundle: a folder from strangers; whatever is wrong with it is one BundleError that names the place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, shipped_bundle
+from lexlip_infer.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Change = Callable[[dict[str, Any]], object]
+
+CONTENTS = {"tokenizer.json": b"{}", "onnx/image_head.onnx": b"\x08\x0a" * 50, "README.md": b""}
+
+
+def manifest() -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": "test",
+        "vocab_size": 200,
+        "hidden_size": 8,
+        "image": {"size": 16, "resize": "squash", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+        "text": {"max_length": 12},
+        "similarity": "cosine",
+        "suppressed_ids": [0, 1],
+        "placeholder_id": 2,
+        "top_k": {"image": 8, "text": 4},
+        "quantisation": {"scale": 100.0, "cap": 255},
+        "provenance": {"data": "none"},
+        "files": {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in CONTENTS.items()
+        },
+    }
+
+
+def rewrite(folder: Path, change: Change) -> None:
+    fields = manifest()
+    change(fields)
+    (folder / MANIFEST).write_text(json.dumps(fields))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    for name, data in CONTENTS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    rewrite(folder, lambda _: None)
+    return folder
+
+
+def test_opens_and_reads(folder: Path) -> None:
+    bundle = Bundle.open(str(folder))
+    assert bundle.manifest.image.std == (0.5, 0.5, 0.5)
+    assert {name: bundle.read(name) for name in bundle.manifest.files} == CONTENTS
+    assert bundle.fingerprint == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def test_fingerprint_follows_the_contents(folder: Path) -> None:
+    before = Bundle.open(folder).fingerprint
+    rewrite(folder, lambda fields: fields["files"]["tokenizer.json"].update(sha256="0" * 64))
+    assert Bundle.open(folder).fingerprint != before
+
+
+def test_shipped_bundle_lies_in_the_package() -> None:
+    assert shipped_bundle().parts[-3:] == ("lexlip_infer", "models", "lexlip-tiny")
+
+
+@pytest.mark.parametrize("place", ["absent", "model/onnx", "model/README.md"])
+def test_not_a_bundle(folder: Path, place: str) -> None:
+    with pytest.raises(BundleError, match=r"not a model bundle, lexlip\.json cannot be read \("):
+        Bundle.open(folder.parent / place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b'"lexlip"',
+        b"null",
+        b"{}",
+        b'{"format_version": "two"}',
+        b'{"format_version": 0}',
+        b"\xff\xfe{\x00}\x00",
+        b"[" * 100000,
+        b'{"format_version": 1',
+    ],
+    ids=range(11),
+)
+def test_not_a_manifest(folder: Path, text: bytes) -> None:
+    (folder / MANIFEST).write_bytes(text)
+    with pytest.raises(BundleError, match=r"lexlip\.json: not a bundle manifest"):
+        Bundle.open(folder)
+
+
+def test_newer_format_says_upgrade_whatever_its_fields(folder: Path) -> None:
+    (folder / MANIFEST).write_text(json.dumps({"format_version": FORMAT_VERSION + 1, "new_field": 1}))
+    with pytest.raises(BundleError, match="pip install --upgrade lexlip-infer"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("field", sorted(manifest().keys() - {"format_version"}))
+def test_missing_field_is_named(folder: Path, field: str) -> None:
+    rewrite(folder, lambda fields: fields.pop(field))
+    with pytest.raises(BundleError, match=rf"lexlip\.json: {field}: Field required"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (lambda m: m.update(surprise=1), "surprise"),
+        (lambda m: m["image"].update(surprise=1), r"image\.surprise"),
+        (lambda m: m["image"].update(size=0), r"image\.size"),
+        (lambda m: m["image"].update(resize="stretch"), r"image\.resize"),
+        (lambda m: m["image"].update(mean=[0.5, 0.5]), r"image\.mean\.2"),
+        (lambda m: m["image"].update(mean=[0.5, 0.5, float("nan")]), r"image\.mean\.2"),
+        (lambda m: m["image"].update(std=[0.5, 0, 0.5]), r"image\.std\.1"),
+        (lambda m: m["text"].update(max_length=2), r"text\.max_length"),
+        (lambda m: m.update(similarity="l2"), "similarity"),
+        (lambda m: m.update(vocab_size=-1), "vocab_size"),
+        (lambda m: m.update(suppressed_ids=[0, 200]), "suppressed_ids"),
+        (lambda m: m.update(suppressed_ids=[-1]), "suppressed_ids"),
+        (lambda m: m.update(placeholder_id=200), "placeholder_id"),
+        (lambda m: m["quantisation"].update(cap=65536), r"quantisation\.cap"),
+        (lambda m: m["quantisation"].update(scale=float("inf")), r"quantisation\.scale"),
+        (lambda m: m["files"]["README.md"].update(sha256="ABC"), r"files\.README\.md\.sha256"),
+        (lambda m: m["files"]["README.md"].update(size=-1), r"files\.README\.md\.size"),
+    ],
+)
+def test_wrong_field_is_named(folder: Path, change: Change, place: str) -> None:
+    rewrite(folder, change)
+    with pytest.raises(BundleError, match=rf"lexlip\.json: {place}: "):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret",
+        "onnx/../../secret",
+        "/etc/passwd",
+        "//etc/passwd",
+        "..",
+        ".",
+        "",
+        "onnx/..",
+        "..\\secret",
+        "a\0b",
+    ],
+)
+def test_a_name_outside_the_folder_is_refused_at_open(folder: Path, name: str) -> None:
+    (folder.parent / "secret").write_bytes(b"key")
+    record = {"sha256": hashlib.sha256(b"key").hexdigest(), "size": 3}
+    rewrite(folder, lambda fields: fields["files"].update({name: record}))
+    with pytest.raises(BundleError, match="not a path inside the bundle"):
+        Bundle.open(folder)
+
+
+def test_dots_inside_a_name_are_fine(folder: Path) -> None:
+    record = {"sha256": hashlib.sha256(b"x").hexdigest(), "size": 1}
+    (folder / "a..b").write_bytes(b"x")
+    rewrite(folder, lambda fields: fields["files"].update({"a..b": record}))
+    assert Bundle.open(folder).read("a..b") == b"x"
+
+
+@pytest.mark.parametrize("name", ["absent.onnx", MANIFEST, "../model/README.md", "onnx"])
+def test_reads_only_what_the_manifest_lists(folder: Path, name: str) -> None:
+    (folder / "absent.onnx").write_bytes(b"there, but not listed")
+    with pytest.raises(BundleError, match=r"the bundle has no .*; it holds tokenizer\.json, "):
+        Bundle.open(folder).read(name)
+
+
+@pytest.mark.parametrize("data", [b"", b"{ }", b"{}\n", b"{]"])
+def test_changed_file(folder: Path, data: bytes) -> None:
+    bundle = Bundle.open(folder)
+    (folder / "tokenizer.json").write_bytes(data)
+    with pytest.raises(BundleError, match=rf"tokenizer\.json: damaged or changed: .*{len(data)} bytes.*2 bytes"):
+        bundle.read("tokenizer.json")
+
+
+def test_right_hash_but_wrong_size_in_the_manifest(folder: Path) -> None:
+    rewrite(folder, lambda fields: fields["files"]["tokenizer.json"].update(size=3))
+    with pytest.raises(BundleError, match="damaged or changed"):
+        Bundle.open(folder).read("tokenizer.json")
+
+
+def test_missing_file(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    (folder / "README.md").unlink()
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").mkdir()
+    for name in ("README.md", "tokenizer.json"):
+        with pytest.raises(BundleError, match=rf"{name}: cannot be read .*copy the bundle again"):
+            bundle.read(name)

@@ -1,0 +1,127 @@
+"""The rules that keep four packages apart, read off the source."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "lexlip_kernels": ROOT / "kernels" / "lexlip_kernels",
+    "lexlip_infer": ROOT / "lexlip_infer",
+    "lexlip_training": ROOT / "training" / "lexlip_training",
+    "lexlip_export": ROOT / "export" / "lexlip_export",
+}
+#: Who may import whom, of our own packages.
+ARROWS = {
+    "lexlip_kernels": set[str](),
+    "lexlip_infer": {"lexlip_kernels"},
+    "lexlip_training": {"lexlip_kernels", "lexlip_infer"},
+    "lexlip_export": {"lexlip_kernels", "lexlip_infer", "lexlip_training"},
+}
+#: What the base install brings, by import name: all that the two light packages may import at module level.
+BASE = {
+    "huggingface_hub",
+    "numba",
+    "numpy",
+    "onnxruntime",
+    "PIL",
+    "pydantic",
+    "rich",
+    "safetensors",
+    "scipy",
+    "tokenizers",
+    "typer",
+}
+#: Rooms of lexlip_infer, ground floor first: a room imports only rooms that stand before it, and itself.
+ROOMS = (
+    ("errors", "sparse", "bundle", "vocabulary"),
+    ("inputs",),
+    ("runtime",),
+    ("encoder",),
+    ("impacts",),
+    ("formats",),
+    ("pipeline",),
+    ("retrieval",),
+    ("explain",),
+    ("bench",),
+    ("serve",),
+    ("cli",),
+)
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(PACKAGES[package].rglob("*.py"))
+
+
+def imports(tree: ast.AST, module_level: bool = False) -> Iterator[str]:
+    """Dotted names that a module imports; with `module_level`, only what an import of the module executes."""
+    nodes = _executed(tree) if module_level else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        is_typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not is_function and not is_typing:
+            yield node
+            yield from _executed(node)
+
+
+def parse(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_arrows_between_our_packages(package: str) -> None:
+    for path in modules(package):
+        ours = {name.split(".")[0] for name in imports(parse(path))} & set(PACKAGES)
+        assert ours <= ARROWS[package] | {package}, path
+
+
+@pytest.mark.parametrize("package", ["lexlip_kernels", "lexlip_infer"])
+def test_light_packages_import_only_the_base_install_at_module_level(package: str) -> None:
+    allowed = BASE | set(sys.stdlib_module_names) | ARROWS[package] | {package}
+    for path in modules(package):
+        foreign = {name.split(".")[0] for name in imports(parse(path), module_level=True)} - allowed
+        assert not foreign, path
+
+
+def test_rooms_import_only_earlier_rooms() -> None:
+    floor = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
+    for path in modules("lexlip_infer"):
+        room = path.relative_to(PACKAGES["lexlip_infer"]).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for name in imports(parse(path)):
+            if name.startswith("lexlip_infer."):
+                assert floor[name.split(".")[1]] <= floor[room], f"{path} imports {name}"
+
+
+def test_a_planted_violation_is_found() -> None:
+    tree = ast.parse("def f():\n    import lexlip_export.cli\nclass A:\n    import torch\n")
+    assert "lexlip_export.cli" in imports(tree)
+    assert list(imports(tree, module_level=True)) == ["torch"]
+
+
+@pytest.mark.parametrize("folder", ["kernels", "export", "training", "tests"])
+def test_top_level_folders_are_no_packages(folder: str) -> None:
+    """`import kernels` belongs to another project; ours is `lexlip_kernels`."""
+    assert not (ROOT / folder / "__init__.py").exists()
+
+
+def test_no_file_is_too_long_to_read_in_one_sitting() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for package in PACKAGES for path in modules(package)}
+    lengths |= {path: len(path.read_text().splitlines()) for path in (ROOT / "kernels" / "cpp").iterdir()}
+    assert max(lengths.values()) <= 400, max(lengths, key=lambda path: lengths[path])
+    assert sorted(lengths.values())[len(lengths) // 2] <= 150
