@@ -28,6 +28,16 @@ CAPTIONS = [
 ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread() -> None:
+    """Small tensors gain nothing from threads, and on a busy machine they lose a great deal."""
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def captions() -> list[str]:
     return CAPTIONS

@@ -59,7 +59,7 @@ try:
 except SystemExit as stop:
     assert stop.code == 0
 """
-    assert not loaded_after(code) & {*HEAVY, "numpy", "onnxruntime", "tokenizers", "pydantic", "rich"}
+    assert not loaded_after(code) & {*HEAVY, "numpy", "onnxruntime", "tokenizers", "pydantic"}
 
 
 @pytest.mark.parametrize("command", ["lexlip", "lexlip-encode", "lexlip-train", "lexlip-export"])

@@ -88,9 +88,7 @@ def test_batch_size_may_change_when_continuing(ready_vectors: Source, run: Run, 
         ({"model_fingerprint": "1", "cap": 100}, "; cap was 255, now 100"),
     ],
 )
-def test_other_settings(
-    changes: dict[str, object], said: str, ready_vectors: Source, run: Run, finished: Path
-) -> None:
+def test_other_settings(changes: dict[str, object], said: str, ready_vectors: Source, run: Run, finished: Path) -> None:
     before = state(finished)
     with pytest.raises(OutputError, match=re.escape(said)) as raised:
         run(ready_vectors, finished, **changes)
