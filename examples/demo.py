@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from draw_words import main as draw_words
+
 #: Photographs among scikit-image's files; the rest are test patterns and scientific images.
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 QUERY = "a person in a uniform smiles"
@@ -28,6 +30,7 @@ def main(output: Path) -> None:
     print_words(sorted(photographs.iterdir()))
     print(f"\nlexlip search {output / 'index'} {QUERY!r}")
     run("lexlip", "search", str(output / "index"), QUERY)
+    draw_words(photographs, output / "words.png")
 
 
 def sample_folder() -> Path:

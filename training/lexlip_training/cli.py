@@ -17,6 +17,9 @@ from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError, require
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from lexlip_training.model import LexLIP
     from lexlip_training.recipe import RecipeSettings
 
 app = application("Train lexlip-tiny.")
@@ -26,7 +29,8 @@ app = application("Train lexlip-tiny.")
 def train(
     captions: Annotated[Path, typer.Argument(help="captions.jsonl with rows {image, captions, split}")],
     output: Annotated[Path, typer.Argument(help="folder for checkpoints and log; resumed if it holds a run")],
-    backbone: Annotated[Path, typer.Option(help="folded MobileNetV2 weights (.npz) to start from")],
+    backbone: Annotated[Path | None, typer.Option(help="folded MobileNetV2 weights (.npz) to start from")] = None,
+    start: Annotated[Path | None, typer.Option(help="checkpoint to go on from, instead; keeps its tokenizer")] = None,
     notice: Annotated[str, typer.Option(help="terms of use of data and weights, for the model card")] = "",
     settings: Annotated[Path | None, typer.Option(help="JSON file of recipe settings to override")] = None,
     threads: Annotated[int, typer.Option(help="torch threads; one is fastest on a busy machine")] = 1,
@@ -37,23 +41,41 @@ def train(
     import torch
 
     from lexlip_training.captioned_images import read_captions
-    from lexlip_training.config import preset
-    from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
-    from lexlip_training.model import LexLIP
     from lexlip_training.trainer import Trainer, seed_everything
-    from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
 
     recipe = _read_settings(settings)
     torch.set_num_threads(threads)
     seed_everything(recipe.seed)
     training, development = read_captions(captions, "train"), read_captions(captions, "dev")
-    base = preset("lexlip-tiny")
-    tokenizer = train_wordpiece((c for image in training for c in image.captions), base.vocab_size)
-    config = base.model_copy(update={"suppressed_ids": suppressed_terms(tokenizer)})
-    model = LexLIP(config)
-    load_folded_mobilenet_v2(model.image_tower.backbone, backbone)
+    texts = [caption for image in training for caption in image.captions]
+    model, tokenizer, earlier = _starting_point(texts, backbone, start)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    Trainer(model, tokenizer, training, development, recipe, output, _provenance(notice)).run()
+    provenance = _provenance(notice or earlier.get("notice", ""))
+    if earlier:
+        provenance["continued_from"] = {key: value for key, value in earlier.items() if key != "notice"}
+    Trainer(model, tokenizer, training, development, recipe, output, provenance).run()
+
+
+def _starting_point(
+    texts: list[str], backbone: Path | None, start: Path | None
+) -> tuple[LexLIP, Tokenizer, dict[str, Any]]:
+    """A fresh model on a pretrained backbone, or an earlier checkpoint with its training record."""
+    from lexlip_training.checkpoint import load_checkpoint
+    from lexlip_training.config import preset
+    from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
+    from lexlip_training.model import LexLIP
+    from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
+
+    if (backbone is None) == (start is None):
+        raise InputError("give either --backbone WEIGHTS.npz or --start CHECKPOINT")
+    if start is not None:
+        return load_checkpoint(start)
+    assert backbone is not None
+    base = preset("lexlip-tiny")
+    tokenizer = train_wordpiece(texts, base.vocab_size)
+    model = LexLIP(base.model_copy(update={"suppressed_ids": suppressed_terms(tokenizer)}))
+    load_folded_mobilenet_v2(model.image_tower.backbone, backbone)
+    return model, tokenizer, {}
 
 
 def _read_settings(path: Path | None) -> RecipeSettings:

@@ -61,7 +61,7 @@ def ready_vectors(encoder: LexLIPEncoder) -> ReadyVectors:
 def run(encoder: LexLIPEncoder) -> Run:
     """Encode a source into a folder; keywords replace settings."""
 
-    def encode(source: Source, output: Path, batch_size: int = 2, **changes: object) -> RunManifest:
+    def encode(source: Source, output: Path, /, batch_size: int = 2, **changes: object) -> RunManifest:
         settings = {
             "modality": "text",
             "source": "/there",

@@ -34,6 +34,12 @@ def disk_full() -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.fixture(autouse=True)
+def quick_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncing guards against a loss of power, which nothing here simulates, and takes most of the time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @contextlib.contextmanager
 def stopped_at(step: int, stop: Callable[[], BaseException]) -> Iterator[Callable[[], int]]:
     """Let `step` steps pass and fail the next; yields how many were asked for."""

@@ -1,0 +1,153 @@
+"""`lexlip-encode`: what its options do, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexlip_infer import LexLIPEncoder
+from lexlip_infer.inputs.images import ImagePreprocessor
+from lexlip_infer.pipeline import run
+
+
+def documents(output: Path) -> list[dict[str, Any]]:
+    parts = sorted((output / "vectors").iterdir())
+    return [json.loads(line) for part in parts for line in part.read_bytes().splitlines()]
+
+
+def shards(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (output / "vectors").iterdir()}
+
+
+@pytest.fixture
+def encode(lexlip: Callable[..., Any], bundle_folder: Path, photographs: Path) -> Callable[..., Any]:
+    """`encode(output, option, value, ...)` on the photographs."""
+
+    def command(output: Path, *options: object) -> Any:
+        return lexlip("encode", "--images", photographs, "--output", output, "--model", bundle_folder, *options)
+
+    return command
+
+
+def test_defaults(encode: Callable[..., Any], encoder: LexLIPEncoder, tmp_path: Path) -> None:
+    outcome = encode(tmp_path / "out")
+    assert (outcome.status, outcome.stdout) == (0, "")
+    assert outcome.stderr == f"5 images in 1 part file, 0.0 MB: {tmp_path / 'out' / 'vectors'}\n"
+    assert [path.name for path in (tmp_path / "out" / "vectors").iterdir()] == ["part-00000.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["failures.jsonl", "manifest.json", "vectors"]
+    found = documents(tmp_path / "out")
+    assert [document["id"] for document in found] == ["a.jpg", "b.png", "sub/c.JPG", "sub/deeper/d.webp", "z.bmp"]
+    assert {len(document["vector"]) for document in found} == {encoder.manifest.top_k.image}
+
+
+def test_same_bytes_twice(encode: Callable[..., Any], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert encode(tmp_path / name, "--items-per-shard", 2).status == 0
+    assert shards(tmp_path / "one") == shards(tmp_path / "two")
+    assert sorted(shards(tmp_path / "one")) == ["part-00000.jsonl", "part-00001.jsonl", "part-00002.jsonl"]
+
+
+def test_again(encode: Callable[..., Any], tmp_path: Path) -> None:
+    first = encode(tmp_path / "out")
+    before = [path.stat().st_mtime_ns for path in sorted((tmp_path / "out").rglob("*"))]
+    again = encode(tmp_path / "out")
+    assert again == first
+    assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "out").rglob("*"))] == before
+
+
+def test_top_k(encode: Callable[..., Any], tmp_path: Path) -> None:
+    encode(tmp_path / "three", "--top-k", 3)
+    encode(tmp_path / "all", "--top-k", 1000)
+    few, many = documents(tmp_path / "three"), documents(tmp_path / "all")
+    assert {len(document["vector"]) for document in few} == {3}
+    assert json.loads((tmp_path / "all" / "manifest.json").read_bytes())["settings"]["top_k"] == 150
+    for three, whole in zip(few, many, strict=True):
+        impacts = sorted(whole["vector"].values(), reverse=True)
+        assert min(whole["vector"][term] for term in three["vector"]) >= impacts[3] - 1
+
+
+def test_quant_scale(encode: Callable[..., Any], tmp_path: Path) -> None:
+    encode(tmp_path / "usual")
+    encode(tmp_path / "half", "--quant-scale", 50)
+    for usual, half in zip(documents(tmp_path / "usual"), documents(tmp_path / "half"), strict=True):
+        assert half["vector"] == pytest.approx({term: value / 2 for term, value in usual["vector"].items()}, abs=0.76)
+    assert json.loads((tmp_path / "half" / "manifest.json").read_bytes())["settings"]["scale"] == 50
+
+
+def test_threads_and_batch_size_reach_the_work(
+    encode: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, int] = {}
+    original = run.encode_collection
+
+    def spy(encoder: Any, source: Any, output: Any, settings: Any, batch_size: int, progress: Any) -> Any:
+        seen.update(threads=encoder.threads, batch_size=batch_size)
+        return original(encoder, source, output, settings, batch_size, progress)
+
+    monkeypatch.setattr(run, "encode_collection", spy)
+    assert encode(tmp_path / "out", "--threads", 3, "--batch-size", 4).status == 0
+    assert seen == {"threads": 3, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        (
+            "t.jsonl",
+            '{"id": "x", "text": "a dog"}\n{"id": 7, "text": "half \\ud83d a pair"}\n{"id": "y", "text": ""}\n',
+        ),
+        ("t.tsv", "x\ta dog\n7\ta cat\ny\t\n"),
+        ("t.txt", "a dog\n\na horse near the water\nshort\n"),
+    ],
+)
+def test_texts(name: str, contents: str, lexlip: Any, bundle_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(contents)
+    output = tmp_path / "out"
+    outcome = lexlip("encode", "--texts", tmp_path / name, "--output", output, "--model", bundle_folder)
+    assert outcome.status == 0
+    assert [document["id"] for document in documents(output)] == (
+        ["1", "3", "4"] if name == "t.txt" else ["x", "7", "y"]
+    )
+
+
+def test_failures(lexlip: Any, bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    whole = (photographs / "a.jpg").read_bytes()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jpg")).write_bytes(whole)
+    (folder / "good.jpg").write_bytes(whole)
+    (folder / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    arguments = ("encode", "--images", folder, "--output", output, "--model", bundle_folder)
+    outcome = lexlip(*arguments)
+    assert outcome.status == 3
+    assert outcome.stderr.splitlines()[1:] == [f"2 failed, listed in {output / 'failures.jsonl'}"]
+    assert [document["id"] for document in documents(output)] == ["good.jpg"]
+    assert len((output / "failures.jsonl").read_text().splitlines()) == 2
+    assert lexlip(*arguments) == outcome
+
+
+def test_a_folder_whose_name_is_not_utf8(lexlip: Any, bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes((photographs / "a.jpg").read_bytes())
+    arguments = ("encode", "--images", folder, "--output", folder / "out", "--model", bundle_folder)
+    assert lexlip(*arguments).status == 0
+    settings = json.loads((folder / "out" / "manifest.json").read_bytes())["settings"]
+    assert settings["source"] == f"{tmp_path}/caf\\xe9"
+    assert lexlip(*arguments).status == 0
+
+
+def test_a_bug_of_ours_is_not_dressed_up(
+    encode: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(self: object, image: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ImagePreprocessor, "__call__", broken)
+    with pytest.raises(ZeroDivisionError):
+        encode(tmp_path / "out")
