@@ -23,7 +23,8 @@ def __getattr__(name: str) -> object:
         return ExportSettings
     if name != "export_bundle":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in ("torch", "timm", "transformers", "onnx", "onnxscript"):
+    # lexlip_training before timm and transformers, which it makes importable (its torchvision_shim says why).
+    for module in ("torch", "lexlip_training", "timm", "transformers", "onnx", "onnxscript"):
         require(module, extra="export")
     from lexlip_export.bundle_writer import export_bundle
 

@@ -135,9 +135,9 @@ def test_a_folder_whose_name_is_not_utf8(lexlip: Any, bundle_folder: Path, photo
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     folder.mkdir()
     (folder / "a.jpg").write_bytes((photographs / "a.jpg").read_bytes())
-    arguments = ("encode", "--images", folder, "--output", folder / "out", "--model", bundle_folder)
+    arguments = ("encode", "--images", folder, "--output", tmp_path / "out", "--model", bundle_folder)
     assert lexlip(*arguments).status == 0
-    settings = json.loads((folder / "out" / "manifest.json").read_bytes())["settings"]
+    settings = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["settings"]
     assert settings["source"] == f"{tmp_path}/caf\\xe9"
     assert lexlip(*arguments).status == 0
 

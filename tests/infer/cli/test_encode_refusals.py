@@ -86,11 +86,11 @@ def test_scale(scale: str, refused: Callable[..., str], photographs: Path, bundl
     ("options", "said"),
     [
         (["--bogus"], "No such option: --bogus"),
-        (["--top-k", "0"], "Invalid value for '--top-k': 0 is not in the range"),
+        (["--top-k", "0"], "Invalid value for '--top-k'"),
         (["--batch-size", "0"], "Invalid value for '--batch-size'"),
         (["--threads", "0"], "Invalid value for '--threads'"),
         (["--items-per-shard", "0"], "Invalid value for '--items-per-shard'"),
-        (["--quant-scale", "much"], "Invalid value for '--quant-scale': 'much' is not a valid float"),
+        (["--quant-scale", "much"], "Invalid value for '--quant-scale'"),
     ],
 )
 def test_options(options: list[str], said: str, lexlip: Any, photographs: Path, tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def test_sixteen_bit_greys_are_scaled(encode: Encode, kind: str) -> None:
     grey = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     pixels = np.asarray(load_image(encode(Image.fromarray(grey), kind)))
     np.testing.assert_array_equal(pixels[:, :, 1].ravel(), np.arange(256))
+    below = np.asarray(load_image(encode(Image.fromarray(np.maximum(grey, 1) - np.uint16(1)), kind)))
+    np.testing.assert_array_equal(below[:, :, 1].ravel(), np.maximum(np.arange(256), 1) - 1)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])

@@ -1,0 +1,112 @@
+"""`lexlip-export` as a user runs it: a checkpoint folder in, a bundle that encodes out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tokenizers import Tokenizer
+
+from lexlip_export.format import IR_VERSION, OPSET
+from lexlip_infer import Bundle, LexLIPEncoder
+from lexlip_training import LexLIP, save_checkpoint
+
+SCRIPT = Path(sys.executable).parent / "lexlip-export"
+LOG = [{"epoch": 0, "seconds": 1.5, "loss": 9.25}]
+RECORD = {"notice": "For tests only.", "seed": 3, "log": LOG}
+
+
+def export(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(random_model: LexLIP, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "best"
+    save_checkpoint(folder, random_model, tokenizer, RECORD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    figures = {f"r@{k}": float(k) for k in (1, 5, 10)}
+    evaluation = {"top_k": {"image": 20, "text": 9}, "scale": 100.0, "text_to_image": figures, "image_to_text": figures}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    result = export(
+        checkpoint, folder / "bundle", "--half-storage", "--image-top-k", 20, "--evaluation", folder / "evaluation.json"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "MB" in result.stdout
+    return folder / "bundle"
+
+
+def test_bundle_is_complete_and_encodes(exported: Path, captions: list[str]) -> None:
+    bundle = Bundle.open(exported)
+    on_disk = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
+    assert on_disk == {*bundle.manifest.files, "lexlip.json"}
+    for name in bundle.manifest.files:
+        bundle.read(name)
+    assert bundle.manifest.top_k.image == 20
+    assert bundle.manifest.provenance["training"]["seed"] == 3
+    assert LexLIPEncoder.from_pretrained(exported).encode_texts(captions).nnz > 0
+
+
+def test_half_storage_moves_weights_by_its_rounding_only(
+    exported: Path, bundle_folder: Path, captions: list[str]
+) -> None:
+    half = LexLIPEncoder.from_pretrained(exported).encode_texts(captions, top_k=150).to_dense()
+    full = LexLIPEncoder.from_pretrained(bundle_folder).encode_texts(captions, top_k=150).to_dense()
+    assert 0 < np.abs(half - full).max() < 0.02
+    sizes = [(folder / "heads.safetensors").stat().st_size for folder in (exported, bundle_folder)]
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_graphs_are_of_the_format(exported: Path, bundle_folder: Path) -> None:
+    for path in [*exported.glob("onnx/*.onnx"), *bundle_folder.glob("onnx/*.onnx")]:
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        assert model.ir_version == IR_VERSION
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+
+
+def test_graphs_do_not_tell_where_they_were_made(exported: Path) -> None:
+    for path in exported.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert b"site-packages" not in data, path
+            assert str(Path.home()).encode() + b"/" not in data, path
+
+
+def test_model_card_says_what_was_recorded(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    assert "For tests only." in card
+    assert "| this bundle: integer impacts x100, image top-20, text top-9, exact search | 1.0/5.0/10.0" in card
+    assert "| 0 | 1.5 | 9.25 |" in card
+
+
+def test_exporting_twice_gives_the_same_bytes(exported: Path, checkpoint: Path, tmp_path: Path) -> None:
+    options = ("--half-storage", "--image-top-k", 20, "--evaluation", exported.parent / "evaluation.json")
+    export(checkpoint, tmp_path / "again", *options)
+    assert (tmp_path / "again" / "lexlip.json").read_bytes() == (exported / "lexlip.json").read_bytes()
+
+
+def test_clear_errors(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep")
+    for arguments, message in [
+        ((tmp_path / "nothing", tmp_path / "out"), "not a checkpoint"),
+        ((checkpoint, tmp_path / "notes"), "exists and is not a bundle"),
+        ((checkpoint, tmp_path / "out", "--evaluation", tmp_path / "no.json"), "not the output of lexlip eval"),
+    ]:
+        result = export(*arguments)
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes"]

@@ -1,0 +1,75 @@
+"""`lexlip doctor`: healthy here, and the faults it is there to name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexlip_infer import bundle
+from lexlip_infer.cli import doctor
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch, bundle_folder: Path, tmp_path: Path) -> Path:
+    """Another bundle in the place of the shipped one."""
+    folder = Path(shutil.copytree(bundle_folder, tmp_path / "shipped"))
+    monkeypatch.setattr(bundle, "shipped_bundle", lambda: folder)
+    return folder
+
+
+def pretend_installed(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
+    original = doctor.version
+
+    def version(name: str) -> str:
+        found = versions.get(name.replace("-", "_"), original(name) if name != "onnxruntime-gpu" else None)
+        if found is None:
+            raise PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(doctor, "version", version)
+
+
+def test_healthy(lexlip: Callable[..., Any], shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_installed(monkeypatch)
+    outcome = lexlip("doctor")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert "hashes match" in outcome.stdout
+    assert outcome.stdout.endswith("no problems found\n")
+
+
+def test_two_onnxruntimes(lexlip: Callable[..., Any], shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_installed(monkeypatch, onnxruntime="1.26.0", onnxruntime_gpu="1.26.0")
+    outcome = lexlip("doctor")
+    assert outcome.status == 2
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu" in outcome.stdout
+    assert "no problems found" not in outcome.stdout
+
+
+def test_onnxruntime_gpu_alone_is_no_problem(
+    lexlip: Callable[..., Any], shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_installed(monkeypatch, onnxruntime=None, onnxruntime_gpu="1.26.0")
+    assert lexlip("doctor").status == 0
+
+
+def test_a_damaged_model(lexlip: Callable[..., Any], shipped: Path) -> None:
+    (shipped / "tokenizer.json").write_bytes(b"{}")
+    outcome = lexlip("doctor")
+    assert outcome.status == 2
+    assert f"problem: {shipped / 'tokenizer.json'}: damaged or changed" in outcome.stdout
+
+
+def test_missing_extras_name_their_cure(
+    lexlip: Callable[..., Any], shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_installed(monkeypatch, torch=None)
+    outcome = lexlip("doctor")
+    assert outcome.status == 0
+    assert "torch          not installed (only for the extra 'train': pip install 'lexlip-infer[train]')" in (
+        outcome.stdout
+    )

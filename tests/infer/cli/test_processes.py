@@ -1,0 +1,105 @@
+"""Commands as processes of their own: signals, exit statuses and closed pipes. Each costs a second, so they are few."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+#: A test run in the background may have been started with interrupts ignored, and would hand that down.
+ENTRY = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from lexlip_infer.cli.{module} import run
+run()
+"""
+
+Spawn = Callable[[Path], "subprocess.Popen[str]"]
+
+
+def start(module: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", ENTRY.format(module=module), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def encode(bundle_folder: Path, photographs: Path, tmp_path: Path) -> Spawn:
+    """Start to encode 80 images into a folder, one of them damaged, a shard each."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(80):
+        shutil.copy(photographs / "b.png", folder / f"{number:03d}.png")
+    (folder / "007.png").write_bytes(b"damaged")
+
+    def spawn(output: Path) -> subprocess.Popen[str]:
+        return start(
+            "encode", "--images", folder, "--output", output, "--model", bundle_folder, "--items-per-shard", 1,
+            "--threads", 1,
+        )  # fmt: skip
+
+    return spawn
+
+
+def wait_for_shards(output: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not output.is_dir() or len(list(output.glob("vectors/*"))) < count:
+        assert time.monotonic() < deadline, "no shard appeared"
+        time.sleep(0.002)
+
+
+def results(output: Path) -> dict[str, bytes]:
+    assert sorted(path.name for path in output.iterdir()) == ["failures.jsonl", "manifest.json", "vectors"]
+    files = [*output.glob("vectors/*"), output / "failures.jsonl", output / "manifest.json"]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_killed_twice_and_interrupted(encode: Spawn, tmp_path: Path) -> None:
+    whole = encode(tmp_path / "whole")
+    assert whole.communicate()[0] == ""
+    assert whole.returncode == 3
+
+    output = tmp_path / "stopped"
+    chance = random.Random(0)
+    for attempt, ending in enumerate([signal.SIGKILL, signal.SIGKILL, signal.SIGINT]):
+        process = encode(output)
+        wait_for_shards(output, 1 + 20 * attempt)
+        time.sleep(chance.random() * 0.02)
+        process.send_signal(ending)
+        stderr = process.communicate()[1]
+    assert process.returncode == 130
+    assert stderr == f"interrupted; the same command continues {output} where it stopped\n"
+    assert not json.loads((output / "manifest.json").read_bytes())["complete"]
+
+    last = encode(output)
+    last.communicate()
+    assert last.returncode == 3
+    assert results(output) == results(tmp_path / "whole")
+
+
+def test_a_closed_pipe(bundle_folder: Path, encoded: Path, photographs: Path) -> None:
+    for options in ([], ["--json"]):
+        process = start("main", "search", encoded, "--image", photographs / "a.jpg", *options)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        process.wait()
+        process.stderr.close()
+
+
+def test_refused_without_a_traceback(tmp_path: Path) -> None:
+    process = start("main", "inspect", tmp_path / "none")
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout) == (2, "")
+    assert stderr == (
+        f"lexlip: {tmp_path / 'none'}: not the output of lexlip-encode, manifest.json cannot be read "
+        "(No such file or directory)\n"
+    )
