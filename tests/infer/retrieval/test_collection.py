@@ -1,0 +1,98 @@
+"""A collection read back: document order, exact scores, and shares that add up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lexlip_infer import Vocabulary
+from lexlip_infer.errors import InputError
+from lexlip_infer.retrieval.collection import Collection
+from lexlip_infer.retrieval.statistics import collection_statistics
+from lexlip_kernels import ImpactMatrix
+
+VOCABULARY = Vocabulary(tuple("abcdef"))
+DOCUMENTS = {
+    "z": {"a": 3, "c": 1},
+    "é": {"b": 2},
+    "B": {"a": 3, "c": 1},
+    "a10": {"f": 65535, "a": 1},
+    "a9": {"c": 9},
+}
+
+
+def write(folder: Path, shards: list[list[str]], complete: bool = True) -> Path:
+    (folder / "vectors").mkdir(parents=True)
+    records = []
+    for number, names in enumerate(shards):
+        data = "".join(json.dumps({"id": name, "contents": "", "vector": DOCUMENTS[name]}) + "\n" for name in names)
+        path = folder / "vectors" / f"part-{number:05d}.jsonl"
+        path.write_bytes(data.encode())
+        counts = {"documents": len(names), "failed": 0, "empty": 0, "impacts": 0}
+        records.append({"name": path.name, "size": path.stat().st_size, "sha256": "", **counts})
+    settings = {
+        "modality": "image",
+        "source": "",
+        "source_fingerprint": "",
+        "model": None,
+        "model_name": "m",
+        "model_fingerprint": "",
+        "top_k": 4,
+        "scale": 100.0,
+        "cap": 65535,
+        "normalise": False,
+        "items_per_shard": 3,
+    }
+    manifest = {"format_version": 1, "version": "0", "settings": settings, "shards": records, "complete": complete}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def queries(*rows: dict[str, int]) -> ImpactMatrix:
+    pairs = [sorted((VOCABULARY.ids[term], impact) for term, impact in row.items()) for row in rows]
+    return ImpactMatrix(
+        np.cumsum([0, *map(len, pairs)]),
+        np.array([term for row in pairs for term, _ in row], np.int32),
+        np.array([impact for row in pairs for _, impact in row], np.int32),
+        len(VOCABULARY),
+    )
+
+
+@pytest.mark.parametrize("shards", [[["z", "é", "B"], ["a10", "a9"]], [["a9", "a10", "B", "z", "é"]]])
+def test_search(shards: list[list[str]], tmp_path: Path) -> None:
+    collection = Collection(write(tmp_path / "out", shards), VOCABULARY)
+    assert collection.ids == ["B", "a10", "a9", "z", "é"]
+    first, none, last = collection.search(queries({"a": 2, "c": 5}, {"d": 7}, {"f": 30000, "b": 1}), hits=9)
+    assert [(hit.rank, hit.score, hit.id, hit.terms) for hit in first] == [
+        (1, 45, "a9", (("c", 45),)),
+        (2, 11, "B", (("a", 6), ("c", 5))),
+        (3, 11, "z", (("a", 6), ("c", 5))),
+        (4, 2, "a10", (("a", 2),)),
+    ]
+    assert none == []
+    assert [(hit.score, hit.id) for hit in last] == [(30000 * 65535, "a10"), (2, "é")]
+
+
+def test_fewer_hits_are_the_first_of_more(tmp_path: Path) -> None:
+    collection = Collection(write(tmp_path / "out", [list(DOCUMENTS)]), VOCABULARY)
+    query = queries({"a": 2, "c": 5, "b": 1})
+    (whole,) = collection.search(query, hits=100)
+    for hits in range(1, 6):
+        assert collection.search(query, hits) == [whole[:hits]]
+
+
+def test_a_vocabulary_that_does_not_fit(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [["a10"]])
+    with pytest.raises(InputError, match=r"part-00000\.jsonl, line 1: unknown term 'f'"):
+        Collection(folder, Vocabulary(tuple("abc")))
+
+
+def test_statistics(tmp_path: Path) -> None:
+    collection = Collection(write(tmp_path / "out", [["z", "é", "B"], ["a10", "a9"]], complete=False), VOCABULARY)
+    found = collection_statistics(collection, VOCABULARY, frequent_terms=3)
+    assert (found.documents, found.active_terms, found.impacts, found.impact_sum) == (5, 4, 8, 65555)
+    assert (found.largest_impact, found.terms_per_document, found.complete) == (65535, (1, 2.0, 2), False)
+    assert [(row.term, row.documents) for row in found.frequent_terms] == [("a", 3), ("c", 3), ("b", 1)]
