@@ -51,7 +51,10 @@ def search(
             f"{collection} was encoded with {settings.model_name} ({settings.model_fingerprint[:12]}), this is "
             f"{encoder.manifest.name} ({encoder.bundle.fingerprint[:12]}); pass the same bundle with --model"
         )
-    batch = encoder.encode_texts([query]) if query is not None else encoder.encode_images([image or ""])
+    if query is not None:
+        batch = encoder.encode_texts([query], show_progress_bar=False)
+    else:
+        batch = encoder.encode_images([image or ""], show_progress_bar=False)
     results = Collection(collection, encoder.vocabulary).search(_impacts(batch, settings), hits, encoder.threads)[0]
     if as_json:
         for hit in results:

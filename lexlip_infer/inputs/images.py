@@ -26,6 +26,9 @@ ImageSource = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 #: Larger images are refused before they are decoded: a small file may declare one that fills the memory.
 MAX_MEGAPIXELS = 178
 
+#: Aspect ratio up to which a centre crop is cut from the whole resized image, exactly as torchvision does.
+_LONGEST = 8
+
 #: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -158,7 +161,11 @@ class ImagePreprocessor:
         # The long side is rounded down and the offset rounded, as torchvision does in the official pipeline.
         full_width, full_height = self.size * width // short, self.size * height // short
         left, top = round((full_width - self.size) / 2), round((full_height - self.size) / 2)
-        # Only the part that is kept is computed: a 1 x 5000 strip would grow to a gigabyte before its crop.
+        if max(full_width, full_height) <= _LONGEST * self.size:
+            resized = image.resize((full_width, full_height), Image.Resampling.BICUBIC)
+            return resized.crop((left, top, left + self.size, top + self.size))
+        # Only the part that is kept is computed: a 1 x 5000 strip would grow to a gigabyte before its crop. Pillow
+        # rounds the box's filter a little differently, by up to 2 of 255 levels.
         x, y = width / full_width, height / full_height
         box = (left * x, top * y, min(width, (left + self.size) * x), min(height, (top + self.size) * y))
         return image.resize((self.size, self.size), Image.Resampling.BICUBIC, box)

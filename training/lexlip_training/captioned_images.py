@@ -83,6 +83,7 @@ class TrainingPairs(Dataset[tuple[Tensor, list[list[int]], int]]):
         config: ImageTowerConfig,
         max_length: int,
         texts_each: int = 2,
+        word_dropout: float = 0.0,
         crop_scale: tuple[float, float] = (0.4, 1.0),
     ) -> None:
         tokenizer.enable_truncation(max_length)
@@ -91,6 +92,7 @@ class TrainingPairs(Dataset[tuple[Tensor, list[list[int]], int]]):
             [encoding.ids for encoding in tokenizer.encode_batch(list(image.captions))] for image in images
         ]
         self.texts_each = texts_each
+        self.word_dropout = word_dropout
         self.augment = create_transform(
             config.image_size,
             is_training=True,
@@ -107,9 +109,13 @@ class TrainingPairs(Dataset[tuple[Tensor, list[list[int]], int]]):
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[Tensor, list[list[int]], int]:
-        chosen = random.sample(self.input_ids[index], self.texts_each)
+        chosen = [self._drop_words(ids) for ids in random.sample(self.input_ids[index], self.texts_each)]
         pixels = torch.empty(0) if self.texts_alone else self.augment(self.pictures[index])
         return pixels, chosen, index
+
+    def _drop_words(self, ids: list[int]) -> list[int]:
+        """Leave out tokens at random, never the first and last, which mark the text."""
+        return [ids[0], *(i for i in ids[1:-1] if random.random() >= self.word_dropout), ids[-1]]
 
     @staticmethod
     def collate(items: list[tuple[Tensor, list[list[int]], int]]) -> Batch:

@@ -42,6 +42,7 @@ class RecipeSettings(BaseModel):
     bag_weight: float = Field(default=0.5, ge=0)
     word_weight: float = Field(default=1.0, ge=0)
     flops_weight: float = Field(default=2e-3, ge=0)
+    word_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of a caption's tokens left out, at random")
     seed: int = 0
 
 

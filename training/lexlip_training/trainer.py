@@ -69,7 +69,9 @@ class Trainer:
         )
         self.provenance = provenance
         config = model.config
-        pairs = TrainingPairs(train, tokenizer, config.image, config.text.max_length)
+        pairs = TrainingPairs(
+            train, tokenizer, config.image, config.text.max_length, word_dropout=settings.word_dropout
+        )
         captions = [ids for image in pairs.input_ids for ids in image]
         idf = inverse_document_frequency(captions, config.vocab_size, config.suppressed_ids)
         self.recipe = Recipe(settings, idf, word_targets(pairs.input_ids, idf))

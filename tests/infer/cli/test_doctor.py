@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,8 @@ def shipped(monkeypatch: pytest.MonkeyPatch, bundle_folder: Path, tmp_path: Path
 
 
 def pretend_installed(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
-    original = doctor.version
-
     def version(name: str) -> str:
-        found = versions.get(name.replace("-", "_"), original(name) if name != "onnxruntime-gpu" else None)
+        found = versions.get(name.replace("-", "_"), installed_version(name) if name != "onnxruntime-gpu" else None)
         if found is None:
             raise PackageNotFoundError(name)
         return found

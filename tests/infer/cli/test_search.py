@@ -104,7 +104,8 @@ def test_without_a_terminal_a_hit_is_one_line_of_tabs(
 
 
 def test_on_a_terminal(lexlip: Callable[..., Any], encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
     outcome = lexlip("search", encoded, "a dog")

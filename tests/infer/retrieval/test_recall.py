@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -63,7 +65,5 @@ def test_kept_terms_with_ties(k: int) -> None:
 def test_captions_of() -> None:
     data = CaptionedImages(images=(), captions=(), owner=())
     assert data.captions_of() == []
-    from pathlib import Path
-
     data = CaptionedImages((Path("a"), Path("b")), ("x", "y", "z"), (0, 1, 1))
     assert data.captions_of() == [[0], [1, 2]]
