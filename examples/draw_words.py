@@ -1,6 +1,6 @@
 """Draw photographs with the words a model sees in them: word size and bar length are the weight.
 
-    python examples/draw_words.py FOLDER OUT.png
+    python examples/draw_words.py FOLDER OUT.png|OUT.jpg
 
 Needs nothing beyond the base install.
 """
@@ -17,6 +17,7 @@ from lexlip_infer.inputs.folders import list_images
 from lexlip_infer.inputs.images import load_image
 
 WIDTH, HEIGHT, MARGIN, LINE, WORDS = 300, 225, 16, 30, 10
+BAR_WIDTH = WIDTH - 46  # leaves room for the weight
 INK, BAR, PAPER = "#1d2733", "#cfe3f5", "white"
 
 
@@ -30,7 +31,7 @@ def main(folder: Path, output: Path) -> None:
         left = MARGIN + column * (WIDTH + MARGIN)
         sheet.paste(cover(load_image(item.path)), (left, MARGIN))
         draw_words(ImageDraw.Draw(sheet), left, HEIGHT + 2 * MARGIN, terms)
-    sheet.save(output, optimize=True)
+    sheet.save(output, optimize=True, quality=88)
     print(output)
 
 
@@ -47,7 +48,7 @@ def draw_words(draw: ImageDraw.ImageDraw, left: int, top: int, terms: list[tuple
     heaviest = terms[0][1] if terms else 1.0
     for line, (term, weight) in enumerate(terms):
         y, share = top + line * LINE, weight / heaviest
-        draw.rectangle((left, y + 2, left + round(WIDTH * share), y + LINE - 4), fill=BAR)
+        draw.rectangle((left, y + 2, left + round(BAR_WIDTH * share), y + LINE - 4), fill=BAR)
         font = ImageFont.load_default(size=12 + 9 * share)
         draw.text((left + 6, y + LINE / 2 - 1), term, fill=INK, font=font, anchor="lm")
         draw.text((left + WIDTH - 4, y + LINE / 2 - 1), f"{weight:.2f}", fill=INK, font_size=13, anchor="rm")
