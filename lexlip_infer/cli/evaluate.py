@@ -54,8 +54,8 @@ def evaluate(
         "captions": len(data.captions),
         "top_k": {"image": image_k, "text": text_k},
         "scale": scale,
-        "terms_per_image": round(images.nnz / len(images), 1),
-        "terms_per_text": round(texts.nnz / len(texts), 1),
+        "terms_per_image_full": round(images.nnz / len(images), 1),
+        "terms_per_text_full": round(texts.nnz / len(texts), 1),
     }
     for name, direction in zip(("text_to_image", "image_to_text"), directions, strict=True):
         record[name] = _figures(direction.impacts)

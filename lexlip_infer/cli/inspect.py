@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def inspect(
     collection: Annotated[Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode wrote")],
     terms: Annotated[int, typer.Option(min=0, help="most frequent terms to list")] = 20,
+    model: Annotated[str | None, typer.Option(help="bundle  [default: the one OUT was encoded with]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT."""
@@ -27,7 +28,7 @@ def inspect(
     from lexlip_infer.retrieval.statistics import collection_statistics
 
     manifest = read_manifest(collection)
-    encoder = LexLIPEncoder.from_pretrained(manifest.settings.model)
+    encoder = LexLIPEncoder.from_pretrained(manifest.settings.model if model is None else model)
     statistics = collection_statistics(Collection(collection, encoder.vocabulary), encoder.vocabulary, terms)
     if as_json:
         typer.echo(statistics.model_dump_json(indent=2))

@@ -227,7 +227,8 @@ def _is_new(folder: Path) -> bool:
 
 
 def _check_same(folder: Path, before: RunSettings, now: RunSettings) -> None:
-    theirs, ours = before.model_dump(), now.model_dump()
+    # A bundle may have moved: its fingerprint tells whether it is the same.
+    theirs, ours = before.model_dump(exclude={"model"}), now.model_dump(exclude={"model"})
     differing = [name for name in ours if ours[name] != theirs[name]]
     if differing:
         changes = "; ".join(f"{name} was {theirs[name]}, now {ours[name]}" for name in differing)
