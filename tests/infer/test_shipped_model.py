@@ -1,0 +1,81 @@
+"""The model inside the package: whole, small, documented, and as good as its card says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+
+from lexlip_infer import Bundle, LexLIPEncoder
+from lexlip_infer.bundle import shipped_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.open(shipped_bundle())
+
+
+@pytest.fixture(scope="module")
+def encoder() -> LexLIPEncoder:
+    return LexLIPEncoder.from_pretrained()
+
+
+def test_every_file_is_what_the_manifest_says(bundle: Bundle) -> None:
+    on_disk = {path.relative_to(bundle.folder).as_posix() for path in bundle.folder.rglob("*") if path.is_file()}
+    assert on_disk == {*bundle.manifest.files, "lexlip.json"}
+    for name in bundle.manifest.files:
+        bundle.read(name)
+
+
+def test_it_is_at_most_25_megabytes(bundle: Bundle) -> None:
+    assert sum(record.size for record in bundle.manifest.files.values()) <= 25e6
+
+
+def test_the_card_carries_notice_command_seed_and_log(bundle: Bundle) -> None:
+    card = bundle.read("README.md").decode()
+    assert "non-commercial research and education" in card
+    for field in ("lexlip-train", '"seed"', "| epoch |", "text to image"):
+        assert field in card, field
+
+
+def test_the_card_tells_nothing_of_the_machine_it_was_made_on(bundle: Bundle) -> None:
+    text = bundle.read("README.md").decode() + (bundle.folder / "lexlip.json").read_text()
+    assert not re.search(r"/(home|root|work|tmp|Users)/", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A black dog runs through the grass .", {"dog", "black", "grass"}),
+        ("Two children play football on the beach .", {"children", "football", "beach"}),
+        ("A man rides a bicycle down a snowy mountain .", {"man", "bicycle", "mountain"}),
+    ],
+)
+def test_texts_keep_their_own_words_in_front(encoder: LexLIPEncoder, text: str, words: set[str]) -> None:
+    (terms,) = encoder.decode(encoder.encode_texts([text]), top_k=10)
+    assert words <= {term for term, _ in terms}
+
+
+def test_function_words_never_get_a_weight(encoder: LexLIPEncoder) -> None:
+    (terms,) = encoder.decode(encoder.encode_texts(["the dog and the man are in a boat ."], top_k=4096))
+    assert not {"the", "a", "and", "in", ".", "[CLS]", "[SEP]"} & {term for term, _ in terms}
+
+
+def test_recall_on_the_development_split(data: Path, encoder: LexLIPEncoder) -> None:
+    """As a user gets it: kept terms, integer impacts, exact search. The figure printed in the card must hold."""
+    from lexlip_infer.retrieval.evaluation import evaluate, read_captioned_images
+
+    flickr = read_captioned_images(data / "flickr8k" / "captions.jsonl", "dev")
+    manifest = encoder.manifest
+    images = encoder.encode_images(flickr.images, batch_size=16, top_k=manifest.vocab_size)
+    texts = encoder.encode_texts(flickr.captions, top_k=manifest.vocab_size)
+    top_k = (manifest.top_k.image, manifest.top_k.text)
+    to_image, to_text = evaluate(encoder, images, texts, flickr, top_k, manifest.quantisation.scale)
+    assert to_image.impacts.at_10 >= 55.0
+    card = encoder.bundle.read("README.md").decode()
+    row = next(line for line in card.splitlines() if line.startswith("| this bundle"))
+    printed = [float(figure) for figure in re.findall(r"\d+\.\d", row.split("|", 2)[2])]
+    measured = [*astuple(to_image.impacts), *astuple(to_text.impacts)]
+    assert measured == pytest.approx(printed, abs=0.3)  # another processor may round a near-tie the other way
