@@ -156,6 +156,14 @@ class SparseBatch:
         gather = np.repeat(self.indptr[chosen] - indptr[:-1], lengths) + np.arange(indptr[-1])
         return SparseBatch(indptr, self.indices[gather], self.values[gather], self.vocab_size)
 
+    def __repr__(self) -> str:
+        return f"SparseBatch({len(self)} rows, {self.vocab_size} terms, {self.nnz} weights)"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, V)."""
+        return len(self), self.vocab_size
+
     @property
     def nnz(self) -> int:
         """Number of stored weights in all rows."""
@@ -177,9 +185,9 @@ class SparseBatch:
         """A scipy csr_array of shape (B, V) that shares the weights' memory."""
         import scipy.sparse
 
-        return scipy.sparse.csr_array(
-            (self.values, self.indices, self.indptr), shape=(len(self), self.vocab_size), copy=False
-        )
+        # scipy wants one integer type for both; the short one, where it fits, leaves the large array where it is.
+        indptr = self.indptr.astype(np.int32) if self.nnz < 2**31 else self.indptr
+        return scipy.sparse.csr_array((self.values, self.indices, indptr), shape=self.shape, copy=False)
 
     def to_torch(self) -> torch.Tensor:
         """A torch sparse CSR tensor of shape (B, V); torch says once per process that these are in beta.

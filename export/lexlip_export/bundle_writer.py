@@ -23,7 +23,7 @@ from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.settings import ExportSettings
-from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Manifest
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.config import ModelConfig
@@ -63,8 +63,7 @@ def write_bundle(
     evaluation: dict[str, Any] | None = None,
 ) -> None:
     """Write a model in memory as a bundle; arguments and errors as for `export_bundle`."""
-    if output.exists() and not (output / MANIFEST).exists():
-        raise OutputError(f"{output}: exists and is not a bundle; name a new folder or remove it")
+    _check_replaceable(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
@@ -82,6 +81,18 @@ def write_bundle(
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_replaceable(output: Path) -> None:
+    """Refuse to remove anything that no export has written."""
+    if not output.exists():
+        return
+    if not (output / MANIFEST).exists():
+        raise OutputError(f"{output}: exists and is not a bundle; name a new folder or remove it")
+    known = {output / name for name in (MANIFEST, *Bundle.open(output).manifest.files)}
+    foreign = [path for path in output.rglob("*") if path.is_file() and path not in known]
+    if foreign:
+        raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
 
 
 def _files(model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> dict[str, bytes]:

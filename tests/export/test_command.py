@@ -99,9 +99,12 @@ def test_exporting_twice_gives_the_same_bytes(exported: Path, checkpoint: Path, 
 def test_clear_errors(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("keep")
+    assert export(checkpoint, tmp_path / "bundle").returncode == 0
+    (tmp_path / "bundle" / "thoughts.txt").write_text("keep")
     for arguments, message in [
         ((tmp_path / "nothing", tmp_path / "out"), "not a checkpoint"),
         ((checkpoint, tmp_path / "notes"), "exists and is not a bundle"),
+        ((checkpoint, tmp_path / "bundle"), "thoughts.txt: not part of the bundle"),
         ((checkpoint, tmp_path / "out", "--evaluation", tmp_path / "no.json"), "not the output of lexlip eval"),
     ]:
         result = export(*arguments)
@@ -109,4 +112,5 @@ def test_clear_errors(checkpoint: Path, tmp_path: Path) -> None:
         assert message in result.stderr
         assert len(result.stderr.splitlines()) == 1
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes"]
+    assert (tmp_path / "bundle" / "thoughts.txt").read_text() == "keep"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "notes"]

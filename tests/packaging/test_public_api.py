@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,15 @@ def test_console_scripts_answer(command: str) -> None:
 
     (entry,) = [point for point in entry_points(group="console_scripts") if point.name == command]
     assert callable(entry.load())
+
+
+def test_encoding_phones_nobody(bundle_folder: Path, tmp_path: Path) -> None:
+    """ONNX Runtime would otherwise keep a device id and a queue of usage events below the user's home."""
+    code = "import sys, lexlip_infer as l; l.LexLIPEncoder.from_pretrained(sys.argv[1]).encode_texts(['a dog'])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", code, str(bundle_folder)], check=True, env=environment)
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in str(path)]
 
 
 def test_a_missing_extra_names_its_pip_command() -> None:

@@ -55,7 +55,7 @@ def test_log_and_selection(finished: tuple[Path, LexLIP]) -> None:
     log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log] == [0, 1, 2, 3]
     assert ["dev_sum" in line for line in log] == [False, True, False, True]
-    assert log[-1]["loss"] < log[0]["loss"]
+    assert log[-1]["words"] < log[0]["words"]
     model, _, training = load_checkpoint(output / "best")
     assert training["selected"]["dev_sum"] == max(line["dev_sum"] for line in log if "dev_sum" in line)
     assert training["log"] == log[: training["selected"]["epoch"] + 1]
@@ -107,6 +107,29 @@ def test_resuming_goes_on_where_the_run_stopped(
     assert log == [0, 1, 2, 3]
     assert trainer.scheduler.last_epoch == 2 * 3
     assert resumed.scheduler.last_epoch == 3 * 3 + 2  # the last epoch, unfrozen, drops the short batch
+    other = SETTINGS.model_copy(update={"learning_rate": 1.0})
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        Trainer(LexLIP(model_config), tokenizer, images, images, other, tmp_path, {}).run()
+
+
+def test_a_run_repeats_itself(
+    model_config: ModelConfig, tokenizer: Tokenizer, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    short = SETTINGS.model_copy(update={"epochs": 2, "word_dropout": 0.3})
+    logs = []
+    for name in ("first", "second"):
+        run(model_config, tokenizer, images, tmp_path / name, short)
+        lines = (tmp_path / name / "log.jsonl").read_text().splitlines()
+        logs.append([json.loads(line) | {"seconds": 0} for line in lines])
+    assert logs[0] == logs[1]
+
+
+def test_too_few_images_are_refused(
+    model_config: ModelConfig, tokenizer: Tokenizer, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    large = SETTINGS.model_copy(update={"batch_size": 64})
+    with pytest.raises(InputError, match="5 training images for batches of 64"):
+        run(model_config, tokenizer, images, tmp_path, large)
 
 
 def test_captions_file_problems(tmp_path: Path) -> None:
@@ -114,7 +137,7 @@ def test_captions_file_problems(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected lines"):
         read_captions(file, "train")
     file.write_text('{"image": "a.jpg", "captions": ["x"], "split": "dev"}\n')
-    with pytest.raises(InputError, match="no row has split 'train'"):
+    with pytest.raises(InputError, match="no row of split 'train'"):
         read_captions(file, "train")
     file.write_text('{"image": "a.jpg"}\n')
     with pytest.raises(InputError, match="expected lines"):

@@ -5,19 +5,18 @@ A missing or unreadable image is an error, never a substitute: training on silen
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from timm.data import create_transform
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lexlip_kernels.errors import InputError
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.retrieval.evaluation import read_captioned_images
 from lexlip_training.config import ImageTowerConfig
 
 __all__ = ["Batch", "CaptionedImage", "TrainingPairs", "read_captions"]
@@ -49,7 +48,7 @@ class Batch:
 
 
 def read_captions(file: Path, split: str) -> list[CaptionedImage]:
-    """Rows of one split, in file order.
+    """Rows of one split, in file order; read, and refused, as `lexlip eval` does.
 
     Args:
         file: `captions.jsonl`; image paths are relative to its folder.
@@ -58,16 +57,11 @@ def read_captions(file: Path, split: str) -> list[CaptionedImage]:
     Raises:
         InputError: the file is missing or malformed, or holds no row of that split.
     """
-    try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        chosen = [
-            CaptionedImage(file.parent / row["image"], tuple(row["captions"])) for row in rows if row["split"] == split
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: expected lines {{image, captions, split}} ({error!r})") from None
-    if not chosen:
-        raise InputError(f"{file}: no row has split {split!r}")
-    return chosen
+    data = read_captioned_images(file, split)
+    return [
+        CaptionedImage(path, tuple(data.captions[row] for row in rows))
+        for path, rows in zip(data.images, data.captions_of(), strict=True)
+    ]
 
 
 class TrainingPairs(Dataset[tuple[Tensor, list[list[int]], int]]):
@@ -87,7 +81,7 @@ class TrainingPairs(Dataset[tuple[Tensor, list[list[int]], int]]):
         crop_scale: tuple[float, float] = (0.4, 1.0),
     ) -> None:
         tokenizer.enable_truncation(max_length)
-        self.pictures = [_decode(image.path) for image in images]
+        self.pictures = [load_image(image.path) for image in images]
         self.input_ids = [
             [encoding.ids for encoding in tokenizer.encode_batch(list(image.captions))] for image in images
         ]
@@ -126,11 +120,3 @@ class TrainingPairs(Dataset[tuple[Tensor, list[list[int]], int]]):
         mask = (torch.arange(input_ids.shape[1])[None, :] < lengths[:, None]).long()
         pixels = torch.stack([pixels for pixels, _, _ in items])
         return Batch(pixels, input_ids, mask, torch.tensor([index for _, _, index in items]))
-
-
-def _decode(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as an image ({error})") from None

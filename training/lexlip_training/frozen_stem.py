@@ -37,7 +37,9 @@ class FrozenStem:
     def __init__(self, tower: ImageTower, blocks: int, images: int, views: int) -> None:
         backbone = tower.backbone
         if not all(hasattr(backbone, name) for name in ("conv_stem", "bn1", "blocks", "conv_head", "bn2")):
-            raise InputError(f"{tower.config.backbone} has no convolutional stem to freeze; set stem_blocks to 0")
+            raise InputError(
+                f"{tower.config.backbone} has no stem to freeze; this recipe trains timm's EfficientNet family"
+            )
         self.lower = nn.Sequential(backbone.conv_stem, backbone.bn1, *backbone.blocks[:blocks])
         self.upper = nn.Sequential(*backbone.blocks[blocks:], backbone.conv_head, backbone.bn2)
         self.views = views

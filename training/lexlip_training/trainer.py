@@ -7,9 +7,11 @@ cut off goes on from `last.pt` at the epoch it was in, with new crops.
 from __future__ import annotations
 
 import json
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from lexlip_kernels.errors import InputError
 from lexlip_training.captioned_images import Batch, CaptionedImage, TrainingPairs
 from lexlip_training.checkpoint import save_checkpoint
 from lexlip_training.development import evaluate
@@ -75,8 +78,10 @@ class Trainer:
         captions = [ids for image in pairs.input_ids for ids in image]
         idf = inverse_document_frequency(captions, config.vocab_size, config.suppressed_ids)
         self.recipe = Recipe(settings, idf, word_targets(pairs.input_ids, idf))
+        if len(pairs) < settings.batch_size:
+            raise InputError(f"{len(pairs)} training images for batches of {settings.batch_size}; lower batch_size")
         self.pairs = pairs
-        self.steps = len(pairs) // settings.batch_size
+        self.steps = -(-len(pairs) // settings.batch_size)
         self.stem = FrozenStem(model.image_tower, settings.stem_blocks, len(pairs), settings.views)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=settings.learning_rate)
@@ -101,11 +106,8 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
         self.stem.freeze(epoch < self.settings.unfreeze_epoch)
-        sums: dict[str, float] = {}
-        for batch in self._loader(epoch):
-            for name, value in self._step(epoch, batch).items():
-                sums[name] = sums.get(name, 0.0) + value
-        return {name: round(value / self.steps, 4) for name, value in sums.items()}
+        parts = [self._step(epoch, batch) for batch in self._loader(epoch)]
+        return {name: round(fmean(part[name] for part in parts), 4) for name in parts[0]}
 
     def _loader(self, epoch: int) -> DataLoader[Any]:
         """Batches of one epoch; crops are made in a worker, and only where they are looked at."""
@@ -158,7 +160,7 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then linear decay to zero (LexLIP's schedule)."""
-        total = self.settings.epochs * (self.steps + 1)
+        total = self.settings.epochs * self.steps
         warmup = max(1, int(self.settings.warmup * total))
         return min((step + 1) / warmup, max(0.0, (total - step) / (total - warmup)))
 
@@ -196,7 +198,12 @@ class Trainer:
 
     def _save(self) -> None:
         state = {name: part.state_dict() for name, part in self._state().items()}
-        state |= {"epoch": self.progress.epoch, "best": self.progress.best, "random": torch.get_rng_state()}
+        state |= {
+            "settings": self.settings.model_dump_json(),
+            "epoch": self.progress.epoch,
+            "best": self.progress.best,
+            "random": torch.get_rng_state(),
+        }
         partial = self.output / "last.pt.tmp"
         torch.save(state, partial)
         partial.replace(self.output / "last.pt")
@@ -206,6 +213,8 @@ class Trainer:
         if not last.exists():
             return
         state = torch.load(last, weights_only=True)
+        if state["settings"] != self.settings.model_dump_json():
+            raise InputError(f"{self.output} holds a run with other settings; name a new folder to train anew")
         for name, part in self._state().items():
             part.load_state_dict(state[name])
         torch.set_rng_state(state["random"])
@@ -214,6 +223,7 @@ class Trainer:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed torch and numpy; the loader's worker derives its own seed from torch's."""
+    """Seed Python, torch and numpy; the loader's worker derives its own seeds from torch's."""
+    random.seed(seed)
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (timm's transforms draw from the global generator)
