@@ -1,13 +1,17 @@
 # The commands that people, README and CI share. Everything a target needs it installs itself; nothing outside this
 # folder is touched. `.venv` is what a user gets (no torch); `.venv-dev` is for tests, training and export.
 PYTHON ?= python3
-IMAGES ?= photographs
 OUT ?= out
+
+# As they were typed, quotes, blanks and dollars included: recipes read them from the environment.
+override IMAGES := $(value IMAGES)
+override OUT := $(value OUT)
+export IMAGES OUT
 
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels -name '*.py' -o -name '*.onnx' -o -name '*.json')
 
-.PHONY: help demo encode test check bench stubs clean
+.PHONY: help demo encode images-named test check bench stubs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -15,8 +19,11 @@ help:  ## list the targets
 demo: .venv/.installed  ## encode sample photographs with the shipped model, print their words, run one search
 	.venv/bin/python examples/demo.py demo-out
 
-encode: .venv/.installed  ## encode your own photographs: make encode IMAGES=dir/ OUT=out/
-	.venv/bin/lexlip-encode --images "$(IMAGES)" --output "$(OUT)"
+encode: images-named .venv/.installed  ## encode your own photographs: make encode IMAGES=dir/ OUT=out/
+	.venv/bin/lexlip-encode --images "$$IMAGES" --output "$$OUT"
+
+images-named:
+	@test -n "$$IMAGES" || { echo "usage: make encode IMAGES=dir/ OUT=out/" >&2; exit 2; }
 
 test: .venv-dev/.installed  ## run all tests
 	.venv-dev/bin/pytest -q

@@ -7,39 +7,49 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
+from lexlip_infer.errors import LexLIPError
+
 #: Distributions that this project uses, and the extra that brings them; None marks the base install.
 _DISTRIBUTIONS = {
     "numpy": None,
-    "onnxruntime": None,
+    "scipy": None,
     "numba": None,
+    "onnxruntime": None,
     "tokenizers": None,
     "pillow": None,
+    "safetensors": None,
+    "pydantic": None,
+    "typer": None,
+    "rich": None,
+    "huggingface_hub": None,
     "torch": "train",
     "timm": "train",
     "transformers": "train",
     "onnx": "export",
 }
 
+#: Encoded with the shipped model to see whether it works.
+_WORD = "dog"
+
 
 def doctor() -> None:
     """Print versions, the paths that backbone, head and search will take here, and what is wrong."""
-    from lexlip_infer.runtime.threads import thread_count
-    from lexlip_kernels import available_backends
-
     typer.echo(f"lexlip-infer {version('lexlip-infer')}, Python {platform.python_version()}, {platform.platform()}")
     for name, extra in _DISTRIBUTIONS.items():
-        typer.echo(f"  {name:<14} {_installed(name) or _absent(name, extra)}")
-    native = "native" in available_backends()
-    typer.echo("paths")
-    typer.echo(f"  backbone       ONNX Runtime on the CPU, float32, {thread_count(None)} threads (those available)")
-    typer.echo("  lexicon head   vocabulary-tiled ONNX graph on the CPU, float32")
-    typer.echo(f"  search         {'native C++' if native else 'numpy reference'}, {_why(native)}")
-    problems = _problems()
+        _line(name, _installed(name) or _absent(name, extra))
+    problems = _missing()
+    if not problems:
+        _print_paths()
+        problems = [*_two_runtimes(), *_check_model()]
     for problem in problems:
         typer.echo(f"problem: {problem}")
     if problems:
         raise typer.Exit(2)
     typer.echo("no problems found")
+
+
+def _line(name: str, text: str) -> None:
+    typer.echo(f"  {name:<16} {text}")
 
 
 def _installed(name: str) -> str | None:
@@ -55,33 +65,53 @@ def _absent(name: str, extra: str | None) -> str:
     return f"not installed (only for the extra {extra!r}: pip install 'lexlip-infer[{extra}]')"
 
 
+def _missing() -> list[str]:
+    """What the base install must have; onnxruntime-gpu owns the same folder as onnxruntime."""
+    names = [name for name, extra in _DISTRIBUTIONS.items() if extra is None and not _installed(name)]
+    if _installed("onnxruntime-gpu"):
+        names = [name for name in names if name != "onnxruntime"]
+    return [f"{name} is missing: pip install {name}" for name in names]
+
+
+def _print_paths() -> None:
+    from lexlip_infer.runtime.threads import thread_count
+    from lexlip_kernels import available_backends
+
+    native = "native" in available_backends()
+    typer.echo("paths")
+    _line("backbone", f"ONNX Runtime on the CPU, float32, {thread_count(None)} threads (those available)")
+    _line("lexicon head", "vocabulary-tiled ONNX graph on the CPU, float32")
+    _line("search", f"{'native C++' if native else 'numpy reference'}, {_why(native)}")
+
+
 def _why(native: bool) -> str:
     if native:
         return "because the compiled module loads"
     return "because the compiled module does not load: reinstall with a C++ compiler to get it"
 
 
-def _problems() -> list[str]:
-    problems = []
-    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
-        problems.append(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-        )
-    problems += _bundle_problems()
-    return problems
+def _two_runtimes() -> list[str]:
+    if not (_installed("onnxruntime") and _installed("onnxruntime-gpu")):
+        return []
+    cure = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    return [f"onnxruntime and onnxruntime-gpu are both installed and overwrite each other: {cure}"]
 
 
-def _bundle_problems() -> list[str]:
-    """Whether the shipped model is whole."""
-    from lexlip_infer.bundle import Bundle, shipped_bundle
-    from lexlip_infer.errors import BundleError
+def _check_model() -> list[str]:
+    """Whether the shipped model is whole and encodes a word, on the path that every command takes."""
+    from lexlip_infer.bundle import shipped_bundle
+    from lexlip_infer.encoder import LexLIPEncoder
 
     try:
-        bundle = Bundle.open(shipped_bundle())
-        for name in bundle.manifest.files:
-            bundle.read(name)
-    except BundleError as error:
+        encoder = LexLIPEncoder.from_pretrained(shipped_bundle())
+        for name in encoder.manifest.files:
+            encoder.bundle.read(name)
+        (terms,) = encoder.decode(encoder.encode_texts([_WORD], show_progress_bar=False), 3)
+    except LexLIPError as error:
         return [str(error)]
-    typer.echo(f"  model          {bundle.manifest.name}, {len(bundle.manifest.files)} files, hashes match")
+    except Exception as error:  # noqa: BLE001  (a broken installation may raise anything, and that is to be shown here)
+        return [f"the shipped model cannot be run ({type(error).__name__}: {error}); install lexlip-infer again"]
+    typer.echo("model")
+    _line(encoder.manifest.name, f"{len(encoder.manifest.files)} files, hashes match")
+    _line(f"{_WORD!r} becomes", "  ".join(f"{term} {weight:.2f}" for term, weight in terms))
     return []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import FAILURES_LISTED, application, run_application
+from lexlip_infer.cli.shell import FAILURES_LISTED, HELP_OPTIONS, Threads, Version, application, run_application
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = application("Encode images or texts to impact vectors for an inverted index.")
 
 
-@app.command()
+@app.command(context_settings=HELP_OPTIONS)
 def encode(
     output: Annotated[Path, typer.Option(metavar="OUT", help="folder to write; continued if a run stopped there")],
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="folder of images, searched recursively")] = None,
@@ -32,17 +32,19 @@ def encode(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]"),
+        typer.Option(metavar="MODEL", help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]"),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="terms to keep  [default: the model's]")] = None,
+    top_k: Annotated[int | None, typer.Option(metavar="N", min=1, help="terms to keep  [default: the model's]")] = None,
     quant_scale: Annotated[
-        float | None, typer.Option(help="impact = round(scale * weight), at least 1  [default: the model's]")
+        float | None,
+        typer.Option(metavar="X", help="impact = round(scale * weight), at least 1  [default: the model's]"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="images or texts at a time")] = 16,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads  [default: all available]")] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, max=65536, help="images or texts at a time")] = 16,
+    threads: Threads = None,
     items_per_shard: Annotated[
-        int, typer.Option(min=1, help="inputs per part file; a killed run repeats at most one")
+        int, typer.Option(metavar="N", min=1, help="inputs per part file; a killed run repeats at most one")
     ] = 5000,
+    version: Version = False,  # noqa: ARG001  (its callback does the work)
 ) -> None:
     """Encode images (or texts) into OUT/vectors/part-*.jsonl, ready for Anserini.
 
@@ -63,7 +65,7 @@ def encode(
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the same command continues {output} where it stopped", err=True)
         raise typer.Exit(130) from None
-    _report(manifest, output)
+    _report(manifest, output, source.passed_over)
     if manifest.failed:
         raise typer.Exit(FAILURES_LISTED)
 
@@ -71,12 +73,12 @@ def encode(
 def _source(images: Path | None, texts: Path | None) -> Source:
     if (images is None) == (texts is None):
         raise InputError("give either --images DIR or --texts FILE")
-    from lexlip_infer.pipeline.sources import ImageSource, TextSource
+    from lexlip_infer.pipeline.sources import ImageFolder, TextFile
 
     if images is not None:
-        return ImageSource(images)
+        return ImageFolder(images)
     assert texts is not None
-    return TextSource(texts)
+    return TextFile(texts)
 
 
 def _settings(
@@ -102,6 +104,7 @@ def _settings(
             "modality": modality,
             "source": _text(path.resolve()),
             "source_fingerprint": source.fingerprint,
+            "source_count": source.count,
             "model": _text(Path(model).resolve()) if model is not None and Path(model).exists() else model,
             "model_name": manifest.name,
             "model_fingerprint": encoder.bundle.fingerprint,
@@ -144,7 +147,7 @@ def _progress(total: int, what: str) -> Iterator[Progress]:
         yield update
 
 
-def _report(manifest: RunManifest, output: Path) -> None:
+def _report(manifest: RunManifest, output: Path, passed_over: str) -> None:
     size = sum(shard.size for shard in manifest.shards)
     parts = len(manifest.shards)
     typer.echo(
@@ -152,6 +155,8 @@ def _report(manifest: RunManifest, output: Path) -> None:
         f"{size / 1e6:.1f} MB: {output / 'vectors'}",
         err=True,
     )
+    if passed_over:
+        typer.echo(passed_over, err=True)
     empty = sum(shard.empty for shard in manifest.shards)
     if empty:
         typer.echo(f"{empty:,} had no positive term and got the placeholder term", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import console
+from lexlip_infer.cli.shell import Threads, console
 
 if TYPE_CHECKING:
     from lexlip_infer.retrieval.evaluation import Direction
@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    captions: Annotated[Path, typer.Argument(help="captions.jsonl with rows {image, captions, split}")],
-    split: Annotated[str, typer.Option(help="rows to use")] = "dev",
-    model: Annotated[str | None, typer.Option(help="bundle  [default: the shipped lexlip-tiny]")] = None,
-    image_top_k: Annotated[int | None, typer.Option(min=1, help="terms of an image  [default: the model's]")] = None,
-    text_top_k: Annotated[int | None, typer.Option(min=1, help="terms of a text  [default: the model's]")] = None,
-    quant_scale: Annotated[float | None, typer.Option(help="of the quantiser  [default: the model's]")] = None,
+    captions: Annotated[Path, typer.Argument(metavar="FILE", help="captions.jsonl with rows {image, captions, split}")],
+    split: Annotated[str, typer.Option(metavar="NAME", help="rows to use")] = "dev",
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
+    ] = None,
+    image_top_k: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="terms of an image  [default: the model's]")
+    ] = None,
+    text_top_k: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="terms of a text  [default: the model's]")
+    ] = None,
+    quant_scale: Annotated[
+        float | None, typer.Option(metavar="X", help="of the quantiser  [default: the model's]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads  [default: all available]")] = None,
+    threads: Threads = None,
 ) -> None:
     """Print recall at 1, 5 and 10, text to image and image to text.
 
@@ -32,14 +40,19 @@ def evaluate(
     search on an inverted index.
     """
     from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.impacts import QuantisationSettings
     from lexlip_infer.retrieval.evaluation import evaluate as measure
     from lexlip_infer.retrieval.evaluation import read_captioned_images
 
     encoder = LexLIPEncoder.from_pretrained(model, threads=threads)
     manifest = encoder.manifest
     data = read_captioned_images(captions, split)
-    image_k, text_k = image_top_k or manifest.top_k.image, text_top_k or manifest.top_k.text
+    image_k, text_k = (
+        min(k or default, manifest.vocab_size)
+        for k, default in ((image_top_k, manifest.top_k.image), (text_top_k, manifest.top_k.text))
+    )
     scale = manifest.quantisation.scale if quant_scale is None else quant_scale
+    QuantisationSettings(scale)  # refuses a scale out of range now, not after everything is encoded
     images = encoder.encode_images(data.images, batch_size=16, top_k=manifest.vocab_size)
     texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size)
     directions = measure(encoder, images, texts, data, (image_k, text_k), scale)

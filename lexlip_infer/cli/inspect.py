@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 def inspect(
     collection: Annotated[Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode wrote")],
-    terms: Annotated[int, typer.Option(min=0, help="most frequent terms to list")] = 20,
-    model: Annotated[str | None, typer.Option(help="bundle  [default: the one OUT was encoded with]")] = None,
+    terms: Annotated[int, typer.Option(metavar="N", min=0, help="most frequent terms to list")] = 20,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT."""
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.pipeline.output_folder import read_manifest
+    from lexlip_infer.pipeline.written_output import read_manifest
     from lexlip_infer.retrieval.collection import Collection
     from lexlip_infer.retrieval.statistics import collection_statistics
 

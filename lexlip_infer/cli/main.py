@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from lexlip_infer.cli import doctor, encode, evaluate, inspect, search
-from lexlip_infer.cli.shell import application, run_application
+from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
+
+
+@app.callback()
+def lexlip(version: Version = False) -> None:
+    """Everything that stands before the name of a command."""
+
+
 app.command("encode")(encode.encode)
 app.command("search")(search.search)
 app.command("inspect")(inspect.inspect)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.shell import Threads
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.pipeline.manifest import RunSettings
+    from lexlip_infer.pipeline.manifest import RunManifest
     from lexlip_infer.retrieval.collection import Hit
     from lexlip_infer.sparse import SparseBatch
-    from lexlip_kernels import ImpactMatrix
 
 #: Terms of a hit that the table shows.
 _SHOWN_TERMS = 6
@@ -26,12 +26,16 @@ _SHOWN_TERMS = 6
 
 def search(
     collection: Annotated[Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode wrote")],
-    query: Annotated[str | None, typer.Argument(help="what to look for, in words")] = None,
-    image: Annotated[Path | None, typer.Option(help="look for what this image shows, instead of words")] = None,
-    hits: Annotated[int, typer.Option(min=1, help="results")] = 10,
-    model: Annotated[str | None, typer.Option(help="bundle  [default: the one OUT was encoded with]")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="what to look for")] = None,
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="look for what this image shows, instead of words")
+    ] = None,
+    hits: Annotated[int, typer.Option(metavar="N", min=1, help="results")] = 10,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads  [default: all available]")] = None,
+    threads: Threads = None,
 ) -> None:
     """Search OUT and print rank, score, file and the terms that matched, with their share of the score.
 
@@ -39,39 +43,55 @@ def search(
     the output is no terminal, each hit is one line of four fields with tabs between them (rank, score, file, terms).
     """
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.pipeline.output_folder import read_manifest
+    from lexlip_infer.impacts import quantise
+    from lexlip_infer.pipeline.written_output import read_manifest
     from lexlip_infer.retrieval.collection import Collection
 
-    if (query is None) == (image is None) or (query is not None and not query.strip()):
+    query = " ".join(words or ())
+    if bool(words) == (image is not None) or (image is None and not query.strip()):
         raise InputError("give either a query in words or --image FILE")
-    settings = read_manifest(collection).settings
+    manifest = read_manifest(collection)
+    settings = manifest.settings
     encoder = LexLIPEncoder.from_pretrained(settings.model if model is None else model, threads=threads)
     if encoder.bundle.fingerprint != settings.model_fingerprint:
         raise InputError(
             f"{collection} was encoded with {settings.model_name} ({settings.model_fingerprint[:12]}), this is "
             f"{encoder.manifest.name} ({encoder.bundle.fingerprint[:12]}); pass the same bundle with --model"
         )
-    if query is not None:
-        batch = encoder.encode_texts([query], show_progress_bar=False)
-    else:
-        batch = encoder.encode_images([image or ""], show_progress_bar=False)
-    results = Collection(collection, encoder.vocabulary).search(_impacts(batch, settings), hits, encoder.threads)[0]
+    batch = _encode(encoder, query if image is None else image)
+    impacts = quantise(batch, settings.quantisation)
+    results = Collection(collection, encoder.vocabulary).search(impacts, hits, encoder.threads)[0]
+    if not manifest.complete:
+        typer.echo(f"{collection} is incomplete: {_progress(manifest)}", err=True)
     if as_json:
         for hit in results:
             typer.echo(json.dumps(asdict(hit), ensure_ascii=False))
-    elif sys.stdout.isatty():
+    elif results and sys.stdout.isatty():
         _print(results, encoder, batch)
     else:
         for hit in results:
             typer.echo("\t".join((str(hit.rank), str(hit.score), _printable(hit.id), _matching(hit))))
-    if not results:
+    if not batch.nnz and image is None:
+        typer.echo("nothing found: the query holds no word the model knows", err=True)
+    elif not results:
         typer.echo("nothing found: no document shares a term with the query", err=True)
 
 
-def _impacts(batch: SparseBatch, settings: RunSettings) -> ImpactMatrix:
-    from lexlip_infer.impacts import QuantisationSettings, quantise
+def _encode(encoder: LexLIPEncoder, query: str | Path) -> SparseBatch:
+    from lexlip_infer.inputs.images import load_image
 
-    return quantise(batch, QuantisationSettings(settings.scale, settings.cap, settings.normalise))
+    if isinstance(query, str):
+        return encoder.encode_texts([query], show_progress_bar=False)
+    # Not encode_images, whose messages count positions in a list.
+    return encoder.encode_pixels(encoder.preprocess(load_image(query))[None])
+
+
+def _progress(manifest: RunManifest) -> str:
+    done, settings = manifest.documents + manifest.failed, manifest.settings
+    return (
+        f"{done:,} of {settings.source_count:,} {settings.modality}s are encoded; "
+        "run the same lexlip-encode command to finish"
+    )
 
 
 def _print(results: list[Hit], encoder: LexLIPEncoder, batch: SparseBatch) -> None:
@@ -81,9 +101,7 @@ def _print(results: list[Hit], encoder: LexLIPEncoder, batch: SparseBatch) -> No
 
     console = Console()
     words = "  ".join(f"{term} {weight:.2f}" for term, weight in encoder.decode(batch, 8)[0])
-    console.print(f"[dim]query terms:[/dim] {escape(words) or 'none: the query holds no known word'}")
-    if not results:
-        return
+    console.print(f"[dim]query terms:[/dim] {escape(words)}")
     table = Table("rank", "score", "file", "matching terms", box=None, pad_edge=False)
     for hit in results:
         table.add_row(str(hit.rank), str(hit.score), escape(_printable(hit.id)), escape(_matching(hit)))

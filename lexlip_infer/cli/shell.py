@@ -1,14 +1,16 @@
 """What every command shares: how it ends.
 
-Status 0: done. 2: nothing was done, one line on stderr says why. 3: done, some inputs failed and are listed.
-130: interrupted. `LEXLIP_DEBUG=1` lets the traceback of an error through.
+Status 0: done. 1: the reader of our output has gone (`| head`), which Typer notices before we could. 2: nothing was
+done, one line on stderr says why. 3: done, some inputs failed and are listed. 130: interrupted. `LEXLIP_DEBUG=1` lets
+the traceback of an error through.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,29 +19,73 @@ from lexlip_infer.errors import LexLIPError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["FAILURES_LISTED", "application", "console", "run_application"]
+__all__ = ["FAILURES_LISTED", "HELP_OPTIONS", "Threads", "Version", "application", "console", "run_application"]
 
 FAILURES_LISTED = 3
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"lexlip-infer {version('lexlip-infer')}")
+        raise typer.Exit
+
+
+#: The option --threads of a command. More than the largest machine has is a slip of the hand, and fails far from here.
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=4096, help="CPU threads  [default: all available]")
+]
+
+#: The option --version of a command.
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and stop")
+]
 
 
 def application(description: str) -> typer.Typer:
     """A Typer application with plain help, which starts in a fraction of the time that rich markup takes."""
-    return typer.Typer(help=description, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    return typer.Typer(
+        help=description,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings=HELP_OPTIONS,
+    )
 
 
 def run_application(app: typer.Typer, name: str) -> NoReturn:
     """Run a console command to its exit status."""
+    _replace_closed_streams()
     try:
         app(prog_name=name)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except LexLIPError as error:
         if os.environ.get("LEXLIP_DEBUG"):
             raise
         print(f"{name}: {_one_line(error)}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output is gone (`| head`): nobody is left to tell.
+    except OSError as error:
+        if error.filename is not None or os.environ.get("LEXLIP_DEBUG"):
+            raise  # of a file, not of the output: a bug of ours
+        # What could not be written is still in a buffer, and would fail again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{name}: the output cannot be written ({error.strerror or error})", file=sys.stderr)
+        sys.exit(2)
+    except ImportError as error:
+        # Compiled modules turn an interrupt of their own import into this.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        sys.exit(130)
     sys.exit(0)
+
+
+def _replace_closed_streams() -> None:
+    """A stream that the caller has closed (`>&-`) is none at all in Python; what goes there is lost, as was asked."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115  (open until the process ends)
 
 
 def console() -> Console:

@@ -6,7 +6,7 @@ nor are files written: shards, compression and resuming belong to `lexlip_infer.
 """
 
 from lexlip_infer.impacts.json_lines import JsonLinesWriter
-from lexlip_infer.impacts.json_lines_reader import read_json_lines, read_vectors
+from lexlip_infer.impacts.json_lines_reader import read_json_lines
 from lexlip_infer.impacts.quantise import QuantisationSettings, fill_empty, quantise
 from lexlip_infer.impacts.terms import check_terms
 
@@ -17,5 +17,4 @@ __all__ = [
     "fill_empty",
     "quantise",
     "read_json_lines",
-    "read_vectors",
 ]

@@ -7,11 +7,8 @@ meant.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from array import array
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +17,9 @@ from lexlip_infer.errors import InputError
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["read_json_lines", "read_vectors"]
+__all__ = ["read_json_lines"]
 
 LARGEST_IMPACT = 2**31 - 1
 
@@ -63,35 +60,6 @@ def read_json_lines(
         np.array(impacts, np.int32),
         max(term_to_id.values(), default=-1) + 1,
     )
-
-
-def read_vectors(folder: str | Path, term_to_id: Mapping[str, int]) -> Iterator[tuple[list[str], ImpactMatrix]]:
-    """Read a folder of shards, one at a time, so that memory stays at one shard.
-
-    Args:
-        folder: holds `part-*.jsonl` or `part-*.jsonl.gz`, read in the order of their names.
-        term_to_id: the vocabulary.
-
-    Yields:
-        Document ids and impacts of each shard, as `read_json_lines` gives them.
-
-    Raises:
-        InputError: the folder holds no such file, or one of them is damaged or not valid.
-    """
-    folder = Path(folder)
-    shards = sorted([*folder.glob("part-*.jsonl"), *folder.glob("part-*.jsonl.gz")])
-    if not shards:
-        raise InputError(f"{folder}: no part-*.jsonl or part-*.jsonl.gz; expected a folder of impact vectors")
-    for shard in shards:
-        yield _read_shard(shard, term_to_id)
-
-
-def _read_shard(shard: Path, term_to_id: Mapping[str, int]) -> tuple[list[str], ImpactMatrix]:
-    try:
-        with gzip.open(shard) if shard.suffix == ".gz" else shard.open("rb") as lines:
-            return read_json_lines(lines, term_to_id, str(shard))
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{shard}: cannot be read to its end ({error}); write it again") from None
 
 
 def _parse(line: bytes) -> tuple[str, dict[str, object]]:

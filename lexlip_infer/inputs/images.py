@@ -1,6 +1,7 @@
 """One image: from file, bytes or array to RGB, and from RGB to the pixels a backbone takes.
 
-Orientation follows EXIF, transparency is composited on white, 16-bit greys are scaled instead of clipped.
+Orientation follows EXIF, transparency is composited on white, 16-bit greys are scaled instead of clipped. Floats and
+32-bit greys have no defined range, so that any picture made of them would be a guess: they are refused.
 An image that cannot be decoded whole is an error: a half-grey picture would be indexed as what it is not.
 No global Pillow state is changed.
 """
@@ -8,6 +9,7 @@ No global Pillow state is changed.
 from __future__ import annotations
 
 import io
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,7 +52,8 @@ def load_image(source: ImageSource) -> Image.Image:
         source: a path, the bytes of an image file, a Pillow image, or an array (height, width, 3) of 0-255.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, not an image, or larger than `MAX_MEGAPIXELS`.
+        ImageError: the file is missing, empty, truncated, not a regular file, not an image, of numbers without a
+            defined range, or larger than `MAX_MEGAPIXELS`.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -65,7 +68,12 @@ def _read(path: str | Path) -> bytes:
     if not isinstance(path, str | Path):
         raise ImageError(f"an image is a path, bytes, a Pillow image or an array, not {type(path).__name__}")
     try:
+        mode = Path(path).stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe or a device may never end
+            raise ImageError(f"{path}: not a regular file; save the image to one")
         return Path(path).read_bytes()
+    except ImageError:
+        raise
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:  # a NUL in the name
@@ -103,7 +111,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(f"{width} x {height} pixels, more than {MAX_MEGAPIXELS} megapixels")
     image.load()
     image = _upright(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
+    if image.mode.startswith(("I", "F")):
         return _scale_16_bit(image)
     if image.mode == "La":
         image = image.convert("LA")  # the only way out of this mode
@@ -124,7 +132,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:
     """Pillow's own conversion clips at 255, which turns every 16-bit photograph white."""
-    grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+    grey = np.asarray(image)
+    if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
+        raise ImageError("floats or 32-bit greys, which have no defined range; save it with 8 or 16 bits a channel")
     return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BundleError, InputError
+from lexlip_infer.inputs.lines import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,8 +75,7 @@ def read_texts(path: Path) -> Iterator[TextItem]:
     """Texts of a file, one a line, in order.
 
     `.jsonl` lines are `{"id": …, "text": …}`; `.tsv` lines are id, tab, text; `.txt` lines are texts, whose
-    id is the line number, from 1. Blank lines are passed over and still counted. Lines end at a line feed,
-    with or without a carriage return before it, and nowhere else: U+2028 may stand inside a caption.
+    id is the line number, from 1. What ends a line, and which are passed over: see `read_lines`.
 
     Raises:
         InputError: the file is missing, of another kind, not UTF-8, malformed, or holds an id twice.
@@ -84,27 +84,12 @@ def read_texts(path: Path) -> Iterator[TextItem]:
     if parse is None:
         raise InputError(f"{path}: texts are read from {', '.join(TEXT_SUFFIXES)} files")
     seen: set[str] = set()
-    try:
-        with path.open("rb") as lines:
-            for number, data in enumerate(lines, start=1):
-                line = _decode(path, number, data)
-                if not line.strip():
-                    continue
-                item = parse(path, number, line)
-                if item.id in seen:
-                    raise InputError(f"{path}:{number}: the id {item.id!r} stands here a second time")
-                seen.add(item.id)
-                yield item
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _decode(path: Path, number: int, data: bytes) -> str:
-    try:
-        # Some editors open a file with a byte order mark; anywhere else U+FEFF is part of the text.
-        return data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+    for number, line in read_lines(path):
+        item = parse(path, number, line)
+        if item.id in seen:
+            raise InputError(f"{path}:{number}: the id {item.id!r} stands here a second time")
+        seen.add(item.id)
+        yield item
 
 
 def _parse_json(path: Path, number: int, line: str) -> TextItem:

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lexlip_infer.impacts import QuantisationSettings
+
 __all__ = ["RUN_FORMAT_VERSION", "RunFormat", "RunManifest", "RunSettings", "ShardRecord"]
 
 RUN_FORMAT_VERSION = 1
@@ -25,12 +27,16 @@ class RunFormat(BaseModel):
 
 
 class RunSettings(_Section):
-    """Everything that decides the bytes of the output. Two runs into one folder must agree on all of it.
+    """Everything that decides the bytes of the output.
+
+    Two runs into one folder must agree on all of it but `source` and `model`, whose fingerprints tell whether what
+    has moved is the same.
 
     Attributes:
         modality: what is encoded.
-        source: the folder or file that was given, absolute.
-        source_fingerprint: sha256 of the image ids, or of the text file.
+        source: the folder or file that was given, absolute; it may have moved since.
+        source_fingerprint: sha256 of the images' ids and sizes, or of the texts and their ids.
+        source_count: number of images or texts.
         model: path or hub id that was given, or nothing for the shipped model.
         model_name: from the bundle.
         model_fingerprint: sha256 of the bundle's manifest.
@@ -44,6 +50,7 @@ class RunSettings(_Section):
     modality: Literal["image", "text"]
     source: str
     source_fingerprint: str
+    source_count: int = Field(ge=0)
     model: str | None
     model_name: str
     model_fingerprint: str
@@ -52,6 +59,11 @@ class RunSettings(_Section):
     cap: int = Field(gt=0)
     normalise: bool
     items_per_shard: int = Field(gt=0)
+
+    @property
+    def quantisation(self) -> QuantisationSettings:
+        """How documents were quantised, and queries have to be."""
+        return QuantisationSettings(self.scale, self.cap, self.normalise)
 
 
 class ShardRecord(_Section):

@@ -21,14 +21,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import pydantic
-
 from lexlip_infer.errors import OutputError
-from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunFormat, RunManifest, RunSettings, ShardRecord
+from lexlip_infer.pipeline.folder_lock import locked
+from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, ShardRecord
+from lexlip_infer.pipeline.written_output import FAILURES, MANIFEST, VECTORS, check_shards, read_manifest, shard_name
 
-__all__ = ["FAILURES", "MANIFEST", "VECTORS", "Failure", "OutputFolder", "check_shards", "read_manifest"]
-
-MANIFEST, FAILURES, VECTORS = "manifest.json", "failures.jsonl", "vectors"
+__all__ = ["Failure", "OutputFolder", "ShardWriter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,78 +39,47 @@ class Failure:
     error: str
 
 
-def read_manifest(folder: Path) -> RunManifest:
-    """The manifest of an output folder.
-
-    Raises:
-        OutputError: the folder is not the output of an encoding run, or of a newer version.
-    """
-    try:
-        data = (folder / MANIFEST).read_bytes()
-        version = RunFormat.model_validate_json(data).format_version
-        # Compared before all else is read: a newer version has fields that this one does not know.
-        if version > RUN_FORMAT_VERSION:
-            raise OutputError(
-                f"{folder}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
-                "pip install --upgrade lexlip-infer"
-            )
-        return RunManifest.model_validate_json(data)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "contents"
-        raise OutputError(
-            f"{folder / MANIFEST}: {place}: {first['msg']}; not as lexlip-encode wrote it: encode into a new folder"
-        ) from None
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({error.strerror})"
-        ) from None
-
-
-def check_shards(folder: Path, manifest: RunManifest) -> None:
-    """Compare the finished shards' sizes with the manifest.
-
-    Raises:
-        OutputError: somebody has edited or removed one since it was written.
-    """
-    for shard in manifest.shards:
-        path = folder / VECTORS / shard.name
-        if not path.is_file() or path.stat().st_size != shard.size:
-            raise OutputError(f"{path}: missing or changed since it was written; remove {folder} and encode again")
-
-
 class OutputFolder:
-    """An output folder opened for one run: new, or continued where it stopped.
+    """An output folder opened for one run: new, or continued where it stopped. Build it with `open`."""
 
-    Args:
-        folder: created if missing.
-        settings: of this run.
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, folder: Path, settings: RunSettings) -> Iterator[OutputFolder]:
+        """Open a folder and keep other runs out of it while the block runs.
 
-    Raises:
-        OutputError: the folder holds something else, another run's output, or cannot be written.
-    """
+        Args:
+            folder: created if missing.
+            settings: of this run.
+
+        Raises:
+            OutputError: the folder holds something else, another run's output, is being written by another run, or
+                cannot be written.
+        """
+        with _writing(folder):
+            if folder.exists() and not folder.is_dir():
+                raise _foreign(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder):
+                yield cls(folder, settings)
 
     def __init__(self, folder: Path, settings: RunSettings) -> None:
         self.folder = folder
         self._temporary = folder / ".tmp"
-        with _writing(folder):
-            if (folder / MANIFEST).exists():
-                self.manifest = read_manifest(folder)
-                _check_same(folder, self.manifest.settings, settings)
-                check_shards(folder, self.manifest)
-            else:
-                if not _is_new(folder):
-                    raise OutputError(f"{folder}: exists and is not an output of lexlip-encode; name a new folder")
-                self.manifest = RunManifest(version=version("lexlip-infer"), settings=settings)
-            self._failures = self._known_failures()
-            if self.manifest.complete:
-                shutil.rmtree(self._temporary, ignore_errors=True)  # a kill may have come just before its removal
-                return
-            self._temporary.mkdir(parents=True, exist_ok=True)
-            self._replace(MANIFEST, self.manifest.model_dump_json(indent=2).encode() + b"\n")
-            (folder / VECTORS).mkdir(exist_ok=True)
+        if (folder / MANIFEST).exists():
+            self.manifest = read_manifest(folder)
+            _check_same(folder, self.manifest.settings, settings)
+            check_shards(folder, self.manifest)
+        else:
+            if not _is_new(folder):
+                raise _foreign(folder)
+            self.manifest = RunManifest(version=version("lexlip-infer"), settings=settings)
+        self._failures = self._known_failures()
+        if self.manifest.complete:
+            shutil.rmtree(self._temporary, ignore_errors=True)  # a kill may have come just before its removal
+            return
+        self._temporary.mkdir(exist_ok=True)
+        self._replace(MANIFEST, self.manifest.model_dump_json(indent=2).encode() + b"\n")
+        (folder / VECTORS).mkdir(exist_ok=True)
 
     def finished(self, shard: int) -> bool:
         """Whether this shard is written already."""
@@ -121,27 +88,25 @@ class OutputFolder:
     @contextlib.contextmanager
     def shard(self) -> Iterator[ShardWriter]:
         """Write the next shard; it is committed when the block ends without an exception, or not at all."""
-        name = f"part-{len(self.manifest.shards):05d}.jsonl"
-        with _writing(self.folder):
-            writer = ShardWriter(self._temporary / name)
-            try:
-                yield writer
-                writer.sync()
-            finally:
-                writer.close()
-            (self._temporary / name).replace(self.folder / VECTORS / name)
-            _sync_folder(self.folder / VECTORS)
-            self._failures += writer.failures
-            self._write_failures()
-            shards = (*self.manifest.shards, writer.record(name))
-            self._update(self.manifest.model_copy(update={"shards": shards}))
+        name = shard_name(self.manifest)
+        writer = ShardWriter(self._temporary / name)
+        try:
+            yield writer
+            writer.sync()
+        finally:
+            writer.close()
+        (self._temporary / name).replace(self.folder / VECTORS / name)
+        _sync_folder(self.folder / VECTORS)
+        self._failures += writer.failures
+        self._write_failures()
+        shards = (*self.manifest.shards, writer.record(name))
+        self._update(self.manifest.model_copy(update={"shards": shards}))
 
     def complete(self) -> None:
         """Mark the run as finished and remove the temporary folder."""
-        with _writing(self.folder):
-            self._write_failures()
-            self._update(self.manifest.model_copy(update={"complete": True}))
-            shutil.rmtree(self._temporary)
+        self._write_failures()
+        self._update(self.manifest.model_copy(update={"complete": True}))
+        shutil.rmtree(self._temporary)
 
     def _update(self, manifest: RunManifest) -> None:
         self._replace(MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
@@ -219,20 +184,33 @@ class ShardWriter:
 
 
 def _is_new(folder: Path) -> bool:
-    """Missing, empty, or what a run leaves that was killed before its manifest was in place."""
-    if not folder.is_dir():
-        return not folder.exists()
+    """Empty, or what a run leaves that was killed before its manifest was in place."""
     known = (folder / ".tmp", folder / ".tmp" / MANIFEST)
     return all(path in known for path in folder.rglob("*"))
 
 
+def _foreign(folder: Path) -> OutputError:
+    return OutputError(f"{folder}: exists and is not an output of lexlip-encode; name a new folder")
+
+
+#: Settings that need not be equal: what has moved is told by its fingerprint, and fingerprints are no use to a reader.
+_NOT_COMPARED = {"model", "source", "source_fingerprint", "source_count"}
+
+
 def _check_same(folder: Path, before: RunSettings, now: RunSettings) -> None:
-    # A bundle may have moved: its fingerprint tells whether it is the same.
-    theirs, ours = before.model_dump(exclude={"model"}), now.model_dump(exclude={"model"})
-    differing = [name for name in ours if ours[name] != theirs[name]]
-    if differing:
-        changes = "; ".join(f"{name} was {theirs[name]}, now {ours[name]}" for name in differing)
-        raise OutputError(f"{folder}: holds the output of a run with other settings ({changes}); name a new folder")
+    theirs, ours = before.model_dump(exclude=_NOT_COMPARED), now.model_dump(exclude=_NOT_COMPARED)
+    changes = [f"{name} was {theirs[name]}, now {ours[name]}" for name in ours if ours[name] != theirs[name]]
+    if before.source_fingerprint != now.source_fingerprint:
+        changes.insert(0, _source_change(before, now))
+    if changes:
+        raise OutputError(f"{folder}: holds the output of another run ({'; '.join(changes)}); name a new folder")
+
+
+def _source_change(before: RunSettings, now: RunSettings) -> str:
+    if before.source != now.source:
+        return f"source was {before.source}, now {now.source}"
+    what = "images (names or sizes)" if now.modality == "image" else "texts"
+    return f"the {what} changed since it began: {before.source_count:,} then, {now.source_count:,} now"
 
 
 @contextlib.contextmanager

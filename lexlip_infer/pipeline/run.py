@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, quantise
+from lexlip_infer.impacts import JsonLinesWriter, fill_empty, quantise
 from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
 from lexlip_infer.pipeline.output_folder import OutputFolder, ShardWriter
 from lexlip_infer.pipeline.sources import EncodedBatch, Source
@@ -36,7 +36,7 @@ def encode_collection(
         encoder: the model.
         source: what to encode.
         output: see `OutputFolder`.
-        settings: what decides the bytes; `settings.source_fingerprint` must be the source's.
+        settings: what decides the bytes; fingerprint and count must be the source's.
         batch_size: items at a time.
         progress: told after every batch.
 
@@ -45,11 +45,24 @@ def encode_collection(
 
     Raises:
         BundleError: the model is damaged; nothing is written.
-        OutputError: the folder holds another run's output, or cannot be written.
+        OutputError: the folder holds another run's output, is being written by another run, or cannot be written.
     """
     writer = JsonLinesWriter(encoder.vocabulary.terms)
     encoder.load(settings.modality)  # so that a damaged model leaves no folder behind
-    folder = OutputFolder(output, settings)
+    with OutputFolder.open(output, settings) as folder:
+        _encode_missing(encoder, source, folder, writer, batch_size, progress)
+    return folder.manifest
+
+
+def _encode_missing(
+    encoder: LexLIPEncoder,
+    source: Source,
+    folder: OutputFolder,
+    writer: JsonLinesWriter,
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    settings = folder.manifest.settings
     done = sum(shard.documents + shard.failed for shard in folder.manifest.shards)
     failed = folder.manifest.failed
     progress(done, failed)
@@ -66,7 +79,6 @@ def encode_collection(
                 progress(done, failed)
     if not folder.manifest.complete:
         folder.complete()
-    return folder.manifest
 
 
 def _write(
@@ -79,6 +91,5 @@ def _write(
     shard.failures += batch.failures
     if batch.vectors is None:
         return
-    quantisation = QuantisationSettings(settings.scale, settings.cap, settings.normalise)
-    impacts, empty = fill_empty(quantise(batch.vectors, quantisation), placeholder_id)
+    impacts, empty = fill_empty(quantise(batch.vectors, settings.quantisation), placeholder_id)
     shard.write(writer.encode(batch.ids, impacts), len(batch.ids), empty, len(impacts.indices))

@@ -18,12 +18,12 @@ import numpy as np
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import ImageError, InputError
 from lexlip_infer.inputs.decoding import decode_images
-from lexlip_infer.inputs.folders import ImageItem, list_images
+from lexlip_infer.inputs.folders import ImageItem, list_folder
 from lexlip_infer.inputs.texts import TextItem, read_texts
 from lexlip_infer.pipeline.output_folder import Failure
 from lexlip_infer.sparse import SparseBatch
 
-__all__ = ["EncodedBatch", "ImageSource", "Source", "TextSource"]
+__all__ = ["EncodedBatch", "ImageFolder", "Source", "TextFile"]
 
 
 @dataclass(slots=True)
@@ -54,16 +54,22 @@ class Source(Protocol):
         """Changes when the items do."""
         ...
 
+    @property
+    def passed_over(self) -> str:
+        """Other files that were seen, such as "3 other files passed over: 3 x .txt"; empty if there were none."""
+        ...
+
     def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
         """Encode a range of items, in order."""
         ...
 
 
-class ImageSource:
+class ImageFolder:
     """Images of a folder."""
 
     def __init__(self, root: Path) -> None:
-        self._items = list_images(root)
+        self._listing = list_folder(root)
+        self._items = self._listing.images
 
     @property
     def count(self) -> int:
@@ -72,8 +78,16 @@ class ImageSource:
 
     @property
     def fingerprint(self) -> str:
-        """Of the ids, in order."""
-        return _digest(item.id for item in self._items)
+        """Of ids and sizes, in order: to read every image would take as long as to encode some of them."""
+        return _digest(part for item in self._items for part in (item.id, str(item.size)))
+
+    @property
+    def passed_over(self) -> str:
+        """Files that are no images, by suffix."""
+        count = self._listing.passed_over.total()
+        if not count:
+            return ""
+        return f"{count:,} other file{'s' * (count != 1)} passed over: {self._listing.describe_passed_over()}"
 
     def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
         """Decode ahead on threads, infer on full batches; a failed image leaves its batch smaller."""
@@ -95,7 +109,7 @@ class ImageSource:
             yield batch
 
 
-class TextSource:
+class TextFile:
     """Texts of a file."""
 
     def __init__(self, path: Path) -> None:
@@ -113,6 +127,11 @@ class TextSource:
     def fingerprint(self) -> str:
         """Of ids and texts, in order."""
         return _digest(part for item in self._items for part in (item.id, item.text))
+
+    @property
+    def passed_over(self) -> str:
+        """Nothing: the file is the one that was named."""
+        return ""
 
     def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
         """Texts of similar length share a batch, so that little is padding; order is restored within each block."""

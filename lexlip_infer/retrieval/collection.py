@@ -5,15 +5,16 @@ Rows are stored in document-id order, so that ties come out by id, ascending, as
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.impacts import read_vectors
+from lexlip_infer.impacts import read_json_lines
 from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.output_folder import VECTORS, check_shards, read_manifest
+from lexlip_infer.pipeline.written_output import VECTORS, check_shards, read_manifest, read_shard
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -46,7 +47,7 @@ class Collection:
         vocabulary: of the model it was encoded with.
 
     Raises:
-        OutputError: the folder is no such output, or a shard is missing or changed.
+        OutputError: the folder is no such output, or a shard is missing, changed or added.
         InputError: a shard is malformed, or holds terms that the vocabulary does not have.
     """
 
@@ -56,9 +57,9 @@ class Collection:
         check_shards(folder, self.manifest)
         ids: list[str] = []
         shards: list[ImpactMatrix] = []
-        # What the manifest does not list yet, a killed run may have left as the last file; zip stops before it.
-        finished = zip(self.manifest.shards, read_vectors(folder / VECTORS, vocabulary.ids), strict=False)
-        for _, (shard_ids, shard) in finished:
+        for record in self.manifest.shards:
+            lines = io.BytesIO(read_shard(folder, record))
+            shard_ids, shard = read_json_lines(lines, vocabulary.ids, str(folder / VECTORS / record.name))
             ids += shard_ids
             shards.append(shard)
         if not ids:
@@ -73,7 +74,7 @@ class Collection:
 
     def search(self, queries: ImpactMatrix, hits: int, threads: int = 1) -> list[list[Hit]]:
         """The best `hits` documents of each query, best first; fewer where fewer share a term with it."""
-        found = self.index.search(queries, hits, threads)
+        found = self.index.search(queries, min(hits, len(self.ids)), threads)
         return [
             [
                 Hit(rank, int(score), self.ids[row], self._common_terms(queries, query, int(row)))

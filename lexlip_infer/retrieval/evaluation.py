@@ -16,6 +16,7 @@ import numpy as np
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.inputs.lines import read_lines
 from lexlip_infer.retrieval.recall import CUTOFFS, Recall, rank_rows, recall
 from lexlip_infer.sparse import SparseBatch
 from lexlip_kernels import ImpactMatrix
@@ -58,32 +59,36 @@ def read_captioned_images(file: Path, split: str) -> CaptionedImages:
     """Read `captions.jsonl`: rows `{"image", "captions", "split"}`, image paths relative to its folder.
 
     Raises:
-        InputError: the file is missing or malformed, or no row is of that split.
+        InputError: the file is missing or malformed (the message names the line), or no row is of that split.
     """
     images: list[Path] = []
     captions: list[str] = []
     owner: list[int] = []
     splits: set[str] = set()
-    try:
-        # Not splitlines(): a line separator (U+2028) may stand inside a caption.
-        for line in file.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
-            row = json.loads(line)
-            _check_captions(row["captions"])
-            splits.add(str(row["split"]))
-            if row["split"] == split:
-                owner += [len(images)] * len(row["captions"])
-                images.append(file.parent / row["image"])
-                captions += row["captions"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: expected lines {{image, captions, split}} ({error!r})") from None
+    for number, line in read_lines(file):
+        image, texts, its_split = _parse(f"{file}:{number}", line)
+        splits.add(its_split)
+        if its_split == split:
+            owner += [len(images)] * len(texts)
+            images.append(file.parent / image)
+            captions += texts
     if not images:
-        raise InputError(f"{file}: no row of split {split!r}; there are {sorted(splits)}")
+        seen = f"there are {', '.join(map(repr, sorted(splits)))}" if splits else "the file is empty"
+        raise InputError(f"{file}: no row of split {split!r}; {seen}")
     return CaptionedImages(tuple(images), tuple(captions), tuple(owner))
 
 
-def _check_captions(captions: object) -> None:
+def _parse(place: str, line: str) -> tuple[str, list[str], str]:
+    try:
+        row = json.loads(line)
+        image, captions, split = row["image"], row["captions"], row["split"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f'{place}: expected a line {{"image": …, "captions": […], "split": …}}') from None
+    if not isinstance(image, str) or not isinstance(split, str):
+        raise InputError(f'{place}: "image" and "split" must be strings')
     if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
-        raise TypeError(f"captions are {captions!r}; a list of at least one text is needed")
+        raise InputError(f'{place}: "captions" must be a list of at least one string')
+    return image, captions, split
 
 
 def evaluate(

@@ -134,13 +134,13 @@ def test_too_few_images_are_refused(
 
 def test_captions_file_problems(tmp_path: Path) -> None:
     file = tmp_path / "captions.jsonl"
-    with pytest.raises(InputError, match="expected lines"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_captions(file, "train")
     file.write_text('{"image": "a.jpg", "captions": ["x"], "split": "dev"}\n')
     with pytest.raises(InputError, match="no row of split 'train'"):
         read_captions(file, "train")
     file.write_text('{"image": "a.jpg"}\n')
-    with pytest.raises(InputError, match="expected lines"):
+    with pytest.raises(InputError, match="expected a line"):
         read_captions(file, "train")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
@@ -13,6 +14,7 @@ import pytest
 
 from lexlip_infer import bundle
 from lexlip_infer.cli import doctor
+from lexlip_infer.runtime.tower import Tower
 
 
 @pytest.fixture
@@ -37,7 +39,11 @@ def test_healthy(lexlip: Callable[..., Any], shipped: Path, monkeypatch: pytest.
     pretend_installed(monkeypatch)
     outcome = lexlip("doctor")
     assert (outcome.status, outcome.stderr) == (0, "")
-    assert "hashes match" in outcome.stdout
+    lines = outcome.stdout.splitlines()
+    place = lines.index("model")
+    assert lines[place + 1].split(maxsplit=1)[0] == "random"
+    assert lines[place + 1].endswith("hashes match")
+    assert re.fullmatch(r"  'dog' becomes +\S+ \d\.\d\d( .*)?", lines[place + 2])
     assert outcome.stdout.endswith("no problems found\n")
 
 
@@ -56,6 +62,27 @@ def test_onnxruntime_gpu_alone_is_no_problem(
     assert lexlip("doctor").status == 0
 
 
+@pytest.mark.parametrize("name", ["scipy", "pydantic", "onnxruntime", "huggingface_hub"])
+def test_a_missing_base_dependency(
+    name: str, lexlip: Callable[..., Any], shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_installed(monkeypatch, **{name: None})
+    outcome = lexlip("doctor")
+    assert outcome.status == 2
+    assert f"problem: {name} is missing: pip install {name}" in outcome.stdout
+    assert "no problems found" not in outcome.stdout
+
+
+def test_a_model_that_does_not_run(lexlip: Callable[..., Any], shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, feeds: object, k: int) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(Tower, "__call__", broken)
+    outcome = lexlip("doctor")
+    assert outcome.status == 2
+    assert "problem: the shipped model cannot be run (RuntimeError: no such operator)" in outcome.stdout
+
+
 def test_a_damaged_model(lexlip: Callable[..., Any], shipped: Path) -> None:
     (shipped / "tokenizer.json").write_bytes(b"{}")
     outcome = lexlip("doctor")
@@ -69,6 +96,6 @@ def test_missing_extras_name_their_cure(
     pretend_installed(monkeypatch, torch=None)
     outcome = lexlip("doctor")
     assert outcome.status == 0
-    assert "torch          not installed (only for the extra 'train': pip install 'lexlip-infer[train]')" in (
+    assert "torch            not installed (only for the extra 'train': pip install 'lexlip-infer[train]')" in (
         outcome.stdout
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,49 @@ def test_failures(lexlip: Any, bundle_folder: Path, photographs: Path, tmp_path:
     assert [document["id"] for document in documents(output)] == ["good.jpg"]
     assert len((output / "failures.jsonl").read_text().splitlines()) == 2
     assert lexlip(*arguments) == outcome
+
+
+def test_other_files_are_reported_once(
+    lexlip: Callable[..., Any], bundle_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes((photographs / "a.jpg").read_bytes())
+    for name in ("a.txt", "b.txt", "c.heic"):
+        (folder / name).touch()
+    os.mkfifo(folder / "b.jpg")
+    outcome = lexlip("encode", "--images", folder, "--output", output, "--model", bundle_folder)
+    assert outcome.status == 0
+    assert outcome.stderr.splitlines()[1:] == ["4 other files passed over: 2 x .txt, 1 x .heic, 1 x no regular file"]
+
+
+def test_a_folder_that_moved_continues(
+    lexlip: Callable[..., Any], bundle_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(photographs, tmp_path / "in")
+    assert lexlip("encode", "--images", tmp_path / "in", "--output", output, "--model", bundle_folder).status == 0
+    (tmp_path / "in").rename(tmp_path / "moved")
+    arguments = ("encode", "--images", tmp_path / "moved", "--output", output, "--model", bundle_folder)
+    assert lexlip(*arguments).status == 0
+    shutil.copy(tmp_path / "moved" / "a.jpg", tmp_path / "moved" / "z.bmp")
+    assert lexlip(*arguments).status == 2
+
+
+def test_images_that_changed(
+    lexlip: Callable[..., Any], bundle_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(photographs, tmp_path / "in")
+    arguments = ("encode", "--images", tmp_path / "in", "--output", output, "--model", bundle_folder)
+    assert lexlip(*arguments).status == 0
+    shutil.copy(tmp_path / "in" / "a.jpg", tmp_path / "in" / "new.jpg")
+    outcome = lexlip(*arguments)
+    assert outcome.status == 2
+    assert outcome.stderr == (
+        f"lexlip-encode: {output}: holds the output of another run (the images (names or sizes) changed since it "
+        "began: 5 then, 6 now); name a new folder\n"
+    )
 
 
 def test_a_folder_whose_name_is_not_utf8(lexlip: Any, bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:

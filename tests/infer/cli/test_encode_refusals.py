@@ -56,7 +56,7 @@ def test_missing_folder(refused: Callable[..., str], tmp_path: Path) -> None:
 
 def test_empty_folder(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    assert "looked for .bmp" in refused("--images", tmp_path / "in")
+    assert "looked for .apng" in refused("--images", tmp_path / "in")
     (tmp_path / "in" / "a.heic").touch()
     assert refused("--images", tmp_path / "in").endswith("saw 1 x .heic")
 
@@ -89,6 +89,8 @@ def test_scale(scale: str, refused: Callable[..., str], photographs: Path, bundl
         (["--top-k", "0"], "Invalid value for '--top-k'"),
         (["--batch-size", "0"], "Invalid value for '--batch-size'"),
         (["--threads", "0"], "Invalid value for '--threads'"),
+        (["--threads", "100000"], "Invalid value for '--threads'"),
+        (["--batch-size", "1" + "0" * 30], "Invalid value for '--batch-size'"),
         (["--items-per-shard", "0"], "Invalid value for '--items-per-shard'"),
         (["--quant-scale", "much"], "Invalid value for '--quant-scale'"),
     ],

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
 from lexlip_infer.impacts import QuantisationSettings, reference
+from lexlip_infer.retrieval.evaluation import read_captioned_images
 
 TEXTS = ["a black dog", "two children on a beach", "a red jacket", "snowy mountain", "coffee at a table", "a white cat"]
 
@@ -91,17 +92,25 @@ def test_for_people(lexlip: Callable[..., Any], captions_file: Path, bundle_fold
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "expected lines {image, captions, split}"),
-        ("[]", "expected lines {image, captions, split}"),
-        ('{"image": "0.png", "split": "dev"}', "expected lines {image, captions, split} (KeyError('captions'))"),
-        ('{"image": "0.png", "captions": "one", "split": "dev"}', "a list of at least one text is needed"),
-        ('{"image": "0.png", "captions": [], "split": "dev"}', "a list of at least one text is needed"),
-        ('{"image": "0.png", "captions": ["a"], "split": "test"}', "no row of split 'dev'; there are ['test']"),
+        ("{", ':3: expected a line {"image": …, "captions": […], "split": …}'),
+        ("[]", ":3: expected a line {"),
+        ("3", ":3: expected a line {"),
+        ('{"image": "0.png", "split": "dev"}', ":3: expected a line {"),
+        (
+            '{"image": "0.png", "captions": "one", "split": "dev"}',
+            ':3: "captions" must be a list of at least one string',
+        ),
+        ('{"image": "0.png", "captions": [], "split": "dev"}', ':3: "captions" must be a list of at least one string'),
+        ('{"image": "0.png", "captions": [7], "split": "dev"}', ':3: "captions" must be a list of at least one string'),
+        ('{"image": 7, "captions": ["a"], "split": "dev"}', ':3: "image" and "split" must be strings'),
+        ('{"image": "0.png", "captions": ["a"], "split": null}', ':3: "image" and "split" must be strings'),
+        ('{"image": "0.png", "captions": ["a"], "split": "test"}', "no row of split 'dev'; there are 'test'"),
+        ("", "no row of split 'dev'; the file is empty"),
         ('{"image": "x.png", "captions": ["a"], "split": "dev"}', "x.png: cannot be read"),
     ],
 )
 def test_bad_files(line: str, said: str, lexlip: Callable[..., Any], bundle_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "captions.jsonl").write_text(line + "\n")
+    (tmp_path / "captions.jsonl").write_text(f"\n \r\n{line}\n")
     outcome = lexlip("eval", tmp_path / "captions.jsonl", "--model", bundle_folder)
     assert (outcome.status, outcome.stdout) == (2, "")
     (message,) = outcome.stderr.splitlines()
@@ -111,4 +120,26 @@ def test_bad_files(line: str, said: str, lexlip: Callable[..., Any], bundle_fold
 def test_missing_file(lexlip: Callable[..., Any], bundle_folder: Path, tmp_path: Path) -> None:
     outcome = lexlip("eval", tmp_path / "none.jsonl", "--model", bundle_folder)
     assert outcome.status == 2
-    assert "none.jsonl: expected lines" in outcome.stderr
+    assert outcome.stderr == f"lexlip: {tmp_path / 'none.jsonl'}: cannot be read (No such file or directory)\n"
+
+
+def test_blank_lines_and_a_byte_order_mark(captions_file: Path) -> None:
+    expected = read_captioned_images(captions_file, "dev")
+    rows = captions_file.read_bytes().split(b"\n")
+    captions_file.write_bytes(b"\xef\xbb\xbf" + b"\r\n\n  \n".join(rows))
+    assert read_captioned_images(captions_file, "dev") == expected
+
+
+def test_the_scale_is_checked_before_anything_is_encoded(
+    lexlip: Callable[..., Any], captions_file: Path, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LexLIPEncoder, "encode_images", None)
+    outcome = lexlip("eval", captions_file, "--model", bundle_folder, "--quant-scale", "nan")
+    assert outcome.status == 2
+    assert outcome.stderr.startswith("lexlip: quantisation scale is nan; expected a positive, finite")
+
+
+def test_more_terms_than_there_are(lexlip: Callable[..., Any], captions_file: Path, bundle_folder: Path) -> None:
+    outcome = lexlip("eval", captions_file, "--model", bundle_folder, "--json", "--image-top-k", 10**30)
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert json.loads(outcome.stdout)["top_k"]["image"] == 150

@@ -95,6 +95,32 @@ def test_a_closed_pipe(bundle_folder: Path, encoded: Path, photographs: Path) ->
         process.stderr.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("options", [["--help"], ["search", "OUT", "a dog", "--json"]])
+def test_a_full_disk_behind_the_output(options: list[str], encoded: Path) -> None:
+    arguments = [str(encoded) if option == "OUT" else option for option in options]
+    command = [sys.executable, "-c", ENTRY.format(module="main"), *arguments]
+    with open("/dev/full", "w") as full:  # noqa: PTH123  (no path of ours)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "lexlip: the output cannot be written (No space left on device)\n"
+
+
+def test_two_processes_into_one_folder(encode: Spawn, tmp_path: Path) -> None:
+    first = encode(tmp_path / "out")
+    wait_for_shards(tmp_path / "out", 1)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        second = encode(tmp_path / "out")
+        stderr = second.communicate()[1]
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert second.returncode == 2
+    assert stderr.startswith(f"lexlip-encode: another lexlip-encode is writing into {tmp_path / 'out'};")
+    first.communicate()
+    assert first.returncode == 3
+
+
 def test_refused_without_a_traceback(tmp_path: Path) -> None:
     process = start("main", "inspect", tmp_path / "none")
     stdout, stderr = process.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
@@ -50,7 +52,7 @@ def test_words(text: str, lexlip: Callable[..., Any], encoded: Path, encoder: Le
     assert [row["rank"] for row in rows] == list(range(1, 6))
 
 
-@pytest.mark.parametrize("hits", [1, 3, 100])
+@pytest.mark.parametrize("hits", [1, 3, 100, 300_000_000, 10**30])
 def test_an_image(
     hits: int, lexlip: Callable[..., Any], encoded: Path, encoder: LexLIPEncoder, photographs: Path
 ) -> None:
@@ -120,16 +122,51 @@ def test_nothing_found(lexlip: Callable[..., Any], encoded: Path, bundle_folder:
     """One document, with one term that no query has."""
     term = LexLIPEncoder.from_pretrained(bundle_folder).vocabulary.terms[0]
     line = json.dumps({"id": "lonely", "vector": {term: 1}}).encode() + b"\n"
+    for part in encoded.glob("vectors/*"):
+        part.unlink()
     (encoded / "vectors" / "part-00000.jsonl").write_bytes(line)
     manifest = json.loads((encoded / "manifest.json").read_bytes())
-    manifest["shards"] = [manifest["shards"][0] | {"size": len(line)}]
+    record = {"size": len(line), "sha256": hashlib.sha256(line).hexdigest()}
+    manifest["shards"] = [manifest["shards"][0] | record]
     (encoded / "manifest.json").write_text(json.dumps(manifest))
     outcome = lexlip("search", encoded, "a dog")
     assert (outcome.status, outcome.stdout) == (0, "")
     assert outcome.stderr == "nothing found: no document shares a term with the query\n"
 
 
-@pytest.mark.parametrize("arguments", [[], [""], ["  \n"], ["a dog", "--image", "x.jpg"]])
+def test_several_words_need_no_quotes(lexlip: Callable[..., Any], encoded: Path) -> None:
+    quoted = lexlip("search", encoded, "a dog runs", "--hits", 2)
+    assert lexlip("search", encoded, "a", "dog", "runs", "--hits", 2) == quoted
+    assert lexlip("search", encoded, "a", "--hits", 2, "dog runs") == quoted
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_query_without_a_known_word(
+    terminal: bool, options: list[str], lexlip: Callable[..., Any], encoded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode_texts(self: LexLIPEncoder, texts: list[str], **options: object) -> SparseBatch:
+        return SparseBatch(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), 150)
+
+    monkeypatch.setattr(LexLIPEncoder, "encode_texts", encode_texts)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    outcome = lexlip("search", encoded, "日本語", *options)
+    assert (outcome.status, outcome.stdout) == (0, "")
+    assert outcome.stderr == "nothing found: the query holds no word the model knows\n"
+
+
+def test_an_incomplete_run_is_said_to_be_one(lexlip: Callable[..., Any], encoded: Path) -> None:
+    manifest = json.loads((encoded / "manifest.json").read_bytes())
+    manifest |= {"complete": False, "shards": manifest["shards"][:2]}
+    (encoded / "manifest.json").write_text(json.dumps(manifest))
+    outcome = lexlip("search", encoded, "a dog", "--json")
+    assert (outcome.status, len(outcome.stdout.splitlines())) == (0, 4)
+    assert outcome.stderr == (
+        f"{encoded} is incomplete: 4 of 5 images are encoded; run the same lexlip-encode command to finish\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["  \n"], ["", " "], ["a dog", "--image", "x.jpg"]])
 def test_what_to_look_for(arguments: list[str], lexlip: Callable[..., Any], encoded: Path) -> None:
     outcome = lexlip("search", encoded, *arguments)
     assert (outcome.status, outcome.stdout) == (2, "")
@@ -142,10 +179,11 @@ def refusal(outcome: Any) -> str:
     return str(line).removeprefix("lexlip: ")
 
 
-def test_hits_below_one(lexlip: Callable[..., Any], encoded: Path) -> None:
-    outcome = lexlip("search", encoded, "a dog", "--hits", 0)
+@pytest.mark.parametrize(("option", "value"), [("--hits", 0), ("--threads", 0), ("--threads", 10**10)])
+def test_numbers_out_of_range(option: str, value: int, lexlip: Callable[..., Any], encoded: Path) -> None:
+    outcome = lexlip("search", encoded, "a dog", option, value)
     assert outcome.status == 2
-    assert "Invalid value for '--hits'" in outcome.stderr
+    assert f"Invalid value for '{option}'" in outcome.stderr
 
 
 def test_no_such_collection(lexlip: Callable[..., Any], tmp_path: Path) -> None:
@@ -153,7 +191,8 @@ def test_no_such_collection(lexlip: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_no_such_image(lexlip: Callable[..., Any], encoded: Path, tmp_path: Path) -> None:
-    assert "x.jpg: cannot be read (No such file" in refusal(lexlip("search", encoded, "--image", tmp_path / "x.jpg"))
+    line = refusal(lexlip("search", encoded, "--image", tmp_path / "x.jpg"))
+    assert line == f"{tmp_path / 'x.jpg'}: cannot be read (No such file or directory)"
 
 
 def test_another_model(lexlip: Callable[..., Any], encoded: Path, bundle_folder: Path, tmp_path: Path) -> None:
@@ -176,6 +215,12 @@ def test_the_same_model_elsewhere(
 def test_a_shard_that_changed(lexlip: Callable[..., Any], encoded: Path) -> None:
     (encoded / "vectors" / "part-00001.jsonl").unlink()
     assert "part-00001.jsonl: missing or changed" in refusal(lexlip("search", encoded, "a dog"))
+
+
+def test_a_foreign_file_among_the_shards(lexlip: Callable[..., Any], encoded: Path) -> None:
+    shutil.copy(encoded / "vectors" / "part-00000.jsonl", encoded / "vectors" / "part-00000-copy.jsonl")
+    assert "part-00000-copy.jsonl: not written by this run" in refusal(lexlip("search", encoded, "a dog"))
+    assert "part-00000-copy.jsonl: not written by this run" in refusal(lexlip("inspect", encoded))
 
 
 def test_every_input_failed(lexlip: Callable[..., Any], bundle_folder: Path, tmp_path: Path) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.impacts import read_json_lines, read_vectors
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from lexlip_infer.impacts import read_json_lines
 
 TERMS = {"a": 0, "b": 1, "c": 2}
 GOOD = b'{"id":"d","contents":"","vector":{"a":1}}\n'
@@ -66,37 +62,6 @@ def test_refuses(line: bytes, message: str) -> None:
         read_json_lines([GOOD, GOOD, line], TERMS, source="part-7")
 
 
-def test_folder_in_order_of_names(tmp_path: Path) -> None:
-    (tmp_path / "part-00010.jsonl").write_bytes(GOOD.replace(b'"d"', b'"third"'))
-    (tmp_path / "part-00002.jsonl.gz").write_bytes(gzip.compress(GOOD.replace(b'"d"', b'"second"')))
-    (tmp_path / "part-00001.jsonl").write_bytes(GOOD + GOOD)
-    (tmp_path / "other.jsonl").write_bytes(b"not ours")
-    shards = list(read_vectors(tmp_path, TERMS))
-    assert [ids for ids, _ in shards] == [["d", "d"], ["second"], ["third"]]
-    assert [len(matrix) for _, matrix in shards] == [2, 1, 1]
-
-
-def test_line_separators_inside_a_string(tmp_path: Path) -> None:
-    (tmp_path / "part-0.jsonl").write_bytes(GOOD.replace(b'"d"', '"\u2028\u0085"'.encode()))
-    assert [ids for ids, _ in read_vectors(tmp_path, TERMS)] == [["\u2028\u0085"]]
-
-
-def test_shards_are_read_one_at_a_time(tmp_path: Path) -> None:
-    (tmp_path / "part-0.jsonl").write_bytes(GOOD)
-    (tmp_path / "part-1.jsonl").write_bytes(b"{")
-    shards = read_vectors(tmp_path, TERMS)
-    assert next(shards)[0] == ["d"]
-    with pytest.raises(InputError, match=r"part-1\.jsonl, line 1: "):
-        next(shards)
-
-
-def test_folder_without_shards(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a folder of impact vectors"):
-        next(read_vectors(tmp_path / "missing", TERMS))
-
-
-@pytest.mark.parametrize("content", [GOOD, gzip.compress(GOOD)[:-12], gzip.compress(GOOD)[:12] + b"\xff" * 20])
-def test_damaged_gzip(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "part-0.jsonl.gz").write_bytes(content)
-    with pytest.raises(InputError, match=r"part-0\.jsonl\.gz: cannot be read to its end"):
-        list(read_vectors(tmp_path, TERMS))
+def test_line_separators_inside_a_string() -> None:
+    line = GOOD.replace(b'"d"', '"\u2028\u0085"'.encode())
+    assert read_json_lines(io.BytesIO(line), TERMS)[0] == ["\u2028\u0085"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.folders import IMAGE_SUFFIXES, list_images
+from lexlip_infer.inputs import images
+from lexlip_infer.inputs.folders import IMAGE_SUFFIXES, list_folder, list_images
 
 
 def fill(root: Path, *names: str) -> None:
@@ -54,7 +57,7 @@ def test_ids_do_not_depend_on_how_the_root_is_written(tmp_path: Path, monkeypatc
 
 
 def test_every_suffix_in_any_case(tmp_path: Path) -> None:
-    names = [f"{i}{change(suffix)}" for i, suffix in enumerate(IMAGE_SUFFIXES) for change in (str.upper, str.title)]
+    names = [f"{i}{suffix}" for suffix in IMAGE_SUFFIXES for i, suffix in enumerate((suffix, suffix.upper()))]
     fill(tmp_path, *names)
     assert ids(tmp_path) == sorted(names)
 
@@ -77,7 +80,30 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "in" / "self.jpg").symlink_to("self.jpg")
     (tmp_path / "in" / "away").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "file.jpg").symlink_to(tmp_path / "elsewhere" / "b.jpg")
-    assert ids(tmp_path / "in") == ["a.jpg", "file.jpg", "self.jpg"]
+    assert ids(tmp_path / "in") == ["a.jpg", "file.jpg"]
+
+
+def test_only_regular_files(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg", "b.txt", "c.txt", ".hidden.txt")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "null.png").symlink_to("/dev/null")
+    assert ids(tmp_path) == ["a.jpg"]
+    assert list_folder(tmp_path).passed_over == Counter({"no regular file": 3, ".txt": 2})
+    assert list_folder(tmp_path).describe_passed_over() == "3 x no regular file, 2 x .txt"
+
+
+def test_sizes(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(bytes(7))
+    (tmp_path / "c.jpg").symlink_to("b.jpg")
+    assert [item.size for item in list_images(tmp_path)] == [0, 7, 7]
+
+
+def test_suffixes_are_those_of_the_formats_that_are_decoded() -> None:
+    Image.init()
+    decoded = {suffix for suffix, kind in Image.registered_extensions().items() if kind in images._FORMATS}
+    assert decoded - {".pfm"} == set(IMAGE_SUFFIXES)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
@@ -107,12 +133,13 @@ def test_thousands_of_files(tmp_path: Path) -> None:
 
 
 def test_no_images_says_what_was_looked_for_and_seen(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no images; looked for \.bmp .*\.webp, saw no files at all"):
+    with pytest.raises(InputError, match=r"no images; looked for \.apng .*\.webp, saw no files at all"):
         list_images(tmp_path)
     fill(tmp_path, "a.TXT", "b/c.txt", "README", ".hidden.jpg", *(f"x.{kind}" for kind in "abcde"))
     with pytest.raises(InputError, match=r"saw 2 x \.txt, 1 x ") as caught:
         list_images(tmp_path)
     assert str(caught.value).count(" x ") == 5
+    assert str(caught.value).endswith(", …")
 
 
 def test_not_a_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,9 +42,8 @@ MODES = [
     ("I;16", 128 * 257, (128, 128, 128)),
     ("I;16B", 128 * 257, (128, 128, 128)),
     ("I", 128 * 257, (128, 128, 128)),
-    ("I", -5, (0, 0, 0)),
-    ("I", 10**6, (255, 255, 255)),
-    ("F", 70.0, (70, 70, 70)),
+    ("I", 0, (0, 0, 0)),
+    ("I", 65535, (255, 255, 255)),
 ]
 
 
@@ -53,6 +53,14 @@ def test_every_mode(mode: str, value: Any, seen: tuple[int, int, int]) -> None:
     assert (image.mode, image.size) == ("RGB", (3, 2))
     # Colour management may be a level or two off.
     np.testing.assert_allclose(np.asarray(image, int), np.full((2, 3, 3), seen), atol=2 if mode == "LAB" else 1)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("I", -1), ("I", 65536), ("F", 70.0), ("F", 0.5), ("F", float("nan"))])
+def test_numbers_without_a_defined_range(mode: str, value: float, encode: Encode) -> None:
+    image = Image.new(mode, (3, 2), value)
+    for source in (image, encode(image, "TIFF")):
+        with pytest.raises(ImageError, match="no defined range; save it with 8 or 16 bits"):
+            load_image(source)
 
 
 class TestOrientation:
@@ -200,6 +208,12 @@ class TestSources:
                 load_image(tmp_path / name)
         for path in ("", "a\0.jpg"):
             with pytest.raises(ImageError, match=r"cannot be read|not a file name"):
+                load_image(path)
+
+    def test_a_pipe_is_refused_without_waiting_for_a_writer(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "b.jpg")
+        for path in (tmp_path / "b.jpg", "/dev/zero"):
+            with pytest.raises(ImageError, match=rf"^{path}: not a regular file"):
                 load_image(path)
 
     def test_not_an_image(self, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class ReadyVectors:
     vocab_size: int
     count: int = 7
     fingerprint: str = "0" * 64
+    passed_over: str = ""
 
     def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
         rows = range(self.count)[items]
@@ -66,6 +67,7 @@ def run(encoder: LexLIPEncoder) -> Run:
             "modality": "text",
             "source": "/there",
             "source_fingerprint": source.fingerprint,
+            "source_count": source.count,
             "model": None,
             "model_name": encoder.manifest.name,
             "model_fingerprint": encoder.bundle.fingerprint,

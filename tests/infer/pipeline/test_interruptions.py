@@ -17,8 +17,9 @@ import pytest
 
 from lexlip_infer.errors import OutputError
 from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.output_folder import FAILURES, MANIFEST, VECTORS, ShardWriter, read_manifest
+from lexlip_infer.pipeline.output_folder import ShardWriter
 from lexlip_infer.pipeline.sources import Source
+from lexlip_infer.pipeline.written_output import FAILURES, MANIFEST, VECTORS, read_manifest
 
 Run = Callable[..., RunManifest]
 
@@ -106,7 +107,7 @@ def test_stopped_again_and_again(ready_vectors: Source, run: Run, tmp_path: Path
     output = tmp_path / "stopped"
     attempts = 0
     while not (output / MANIFEST).exists() or not read_manifest(output).complete:
-        with stopped_at(14, Killed), contextlib.suppress(Killed):
+        with stopped_at(15, Killed), contextlib.suppress(Killed):
             run(ready_vectors, output)
         attempts += 1
         assert attempts < 20, "no progress"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import re
@@ -83,8 +85,9 @@ def test_batch_size_may_change_when_continuing(ready_vectors: Source, run: Run, 
         ({"top_k": 9}, "top_k was 8, now 9"),
         ({"scale": 50.0}, "scale was 100.0, now 50.0"),
         ({"items_per_shard": 3}, "items_per_shard was 2, now 3"),
-        ({"source": "/elsewhere"}, "source was /there, now /elsewhere"),
-        ({"source_fingerprint": "1"}, "source_fingerprint was "),
+        ({"source": "/elsewhere", "source_fingerprint": "1"}, "(source was /there, now /elsewhere)"),
+        ({"source_fingerprint": "1"}, "(the texts changed since it began: 7 then, 7 now); name"),
+        ({"source_fingerprint": "1", "source_count": 1200}, "(the texts changed since it began: 7 then, 1,200 now)"),
         ({"model_fingerprint": "1", "cap": 100}, "; cap was 255, now 100"),
     ],
 )
@@ -96,6 +99,12 @@ def test_other_settings(changes: dict[str, object], said: str, ready_vectors: So
     assert state(finished) == before
 
 
+def test_a_source_that_moved_is_the_same(ready_vectors: Source, run: Run, finished: Path) -> None:
+    before = state(finished)
+    run(ready_vectors, finished, source="/elsewhere", model="/elsewhere/model")
+    assert state(finished) == before
+
+
 def remove_shard(folder: Path) -> None:
     (folder / "vectors" / "part-00001.jsonl").unlink()
 
@@ -103,6 +112,10 @@ def remove_shard(folder: Path) -> None:
 def truncate_shard(folder: Path) -> None:
     shard = folder / "vectors" / "part-00001.jsonl"
     shard.write_bytes(shard.read_bytes()[:-5])
+
+
+def add_shard(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "vectors" / name).write_text("")
 
 
 def set_manifest(text: str) -> Callable[[Path], object]:
@@ -127,6 +140,9 @@ def garble_failures(folder: Path) -> None:
     [
         (remove_shard, r"part-00001\.jsonl: missing or changed .* encode again"),
         (truncate_shard, r"part-00001\.jsonl: missing or changed .* encode again"),
+        (add_shard("part-00000.jsonl.gz"), r"part-00000\.jsonl\.gz: not written by this run, and Anserini would index"),
+        (add_shard("part-00004.jsonl"), r"part-00004\.jsonl: not written by this run"),
+        (add_shard(".DS_Store"), r"\.DS_Store: not written by this run"),
         (set_manifest("{"), r"manifest\.json: contents: Invalid JSON.*new folder"),
         (set_manifest(""), r"manifest\.json: contents: Invalid JSON.*new folder"),
         (set_manifest("[]"), r"manifest\.json: contents: .*object.*new folder"),
@@ -168,6 +184,35 @@ def test_output_below_a_file(ready_vectors: Source, run: Run, tmp_path: Path) ->
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match=r"cannot be written \(Not a directory\)"):
         run(ready_vectors, tmp_path / "file" / "out")
+
+
+def test_one_run_at_a_time(ready_vectors: Source, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    refusal = rf"another lexlip-encode is writing into {output}; wait for it or name another folder"
+
+    class Meddling(type(ready_vectors)):  # type: ignore[misc]
+        """Starts a second run from within the first."""
+
+        def encode(self, *arguments: Any) -> Any:
+            with pytest.raises(OutputError, match=refusal):
+                run(ready_vectors, output)
+            return super().encode(*arguments)
+
+    assert run(Meddling(ready_vectors.vocab_size), output).complete  # type: ignore[attr-defined]
+    run(ready_vectors, tmp_path / "alone")
+    assert [path.read_bytes() for path in sorted(output.glob("vectors/*"))] == [
+        path.read_bytes() for path in sorted((tmp_path / "alone").glob("vectors/*"))
+    ]
+
+
+def test_a_file_system_without_locks(
+    ready_vectors: Source, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert run(ready_vectors, tmp_path / "out").complete
 
 
 def test_empty_folder_is_taken(ready_vectors: Source, run: Run, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lexlip_infer.impacts import QuantisationSettings, reference
 from lexlip_infer.inputs.texts import TextItem
 from lexlip_infer.pipeline import sources
 from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.sources import EncodedBatch, ImageSource, Source, TextSource
+from lexlip_infer.pipeline.sources import EncodedBatch, ImageFolder, Source, TextFile
 
 Run = Callable[..., RunManifest]
 
@@ -62,13 +62,13 @@ def test_images_are_written_as_the_encoder_gives_them(
     encoder: LexLIPEncoder, photographs: Path, run: Run, tmp_path: Path
 ) -> None:
     ids = ["a.jpg", "b.png", "sub/c.JPG", "sub/deeper/d.webp", "z.bmp"]
-    run(ImageSource(photographs), tmp_path / "out", batch_size=5, items_per_shard=5, top_k=24)
+    run(ImageFolder(photographs), tmp_path / "out", batch_size=5, items_per_shard=5, top_k=24)
     vectors = encoder.encode_images([photographs / name for name in ids], batch_size=5, top_k=24)
     assert written_lines(tmp_path / "out") == expected_lines(encoder, ids, vectors)
 
 
 def test_failed_images_shift_nothing(encoder: LexLIPEncoder, damaged: Path, run: Run, tmp_path: Path) -> None:
-    manifest = run(ImageSource(damaged), tmp_path / "out", batch_size=3, items_per_shard=4, top_k=150)
+    manifest = run(ImageFolder(damaged), tmp_path / "out", batch_size=3, items_per_shard=4, top_k=150)
     good = ["a.jpg", "b.png", "sub/c.JPG", "sub/deeper/d.webp", "z.bmp"]
     documents = [json.loads(line) for line in written_lines(tmp_path / "out")]
     assert [document["id"] for document in documents] == good
@@ -94,7 +94,7 @@ def test_every_image_failing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         (tmp_path / "in" / name).write_bytes(b"")
-    manifest = run(ImageSource(tmp_path / "in"), tmp_path / "out")
+    manifest = run(ImageFolder(tmp_path / "in"), tmp_path / "out")
     assert (manifest.documents, manifest.failed, manifest.complete) == (0, 3, True)
     assert written_lines(tmp_path / "out") == []
     assert len((tmp_path / "out" / "failures.jsonl").read_text().splitlines()) == 3
@@ -105,7 +105,7 @@ def test_an_unwritable_id_of_a_text(
 ) -> None:
     items = [TextItem("1", "a dog"), TextItem("2\ud83d", "a cat"), TextItem("3", "a horse")]
     monkeypatch.setattr(sources, "read_texts", lambda path: iter(items))
-    manifest = run(TextSource(Path("texts.jsonl")), tmp_path / "out", items_per_shard=9)
+    manifest = run(TextFile(Path("texts.jsonl")), tmp_path / "out", items_per_shard=9)
     assert [json.loads(line)["id"] for line in written_lines(tmp_path / "out")] == ["1", "3"]
     failure = json.loads((tmp_path / "out" / "failures.jsonl").read_bytes())
     assert (failure["id"], failure["path"], failure["stage"]) == ("2\ud83d", "texts.jsonl", "list")
@@ -116,7 +116,7 @@ def test_texts_keep_their_order(encoder: LexLIPEncoder, tmp_path: Path) -> None:
     texts = ["dog " * (number * 7 % 11) + f"green {number}" for number in range(40)]
     file = tmp_path / "texts.tsv"
     file.write_text("".join(f"id-{number}\t{text}\n" for number, text in enumerate(texts)))
-    batches = list(TextSource(file).encode(encoder, slice(0, 40), batch_size=2, top_k=150))
+    batches = list(TextFile(file).encode(encoder, slice(0, 40), batch_size=2, top_k=150))
     assert [name for batch in batches for name in batch.ids] == [f"id-{number}" for number in range(40)]
     assert len(batches) == 2
     one_by_one = encoder.encode_texts(texts, batch_size=1, top_k=150)
@@ -127,25 +127,39 @@ def test_texts_keep_their_order(encoder: LexLIPEncoder, tmp_path: Path) -> None:
 def test_a_range_of_texts(encoder: LexLIPEncoder, tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("a dog\n\na horse\na cat\n")
-    (batch,) = TextSource(file).encode(encoder, slice(1, 9), batch_size=8, top_k=8)
+    (batch,) = TextFile(file).encode(encoder, slice(1, 9), batch_size=8, top_k=8)
     assert batch.ids == ["3", "4"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
 def test_batch_size_changes_nothing_but_rounding(batch_size: int, encoder: LexLIPEncoder, photographs: Path) -> None:
-    source = ImageSource(photographs)
+    source = ImageFolder(photographs)
     batches = list(source.encode(encoder, slice(0, 5), batch_size, top_k=150))
     whole = list(source.encode(encoder, slice(0, 5), 5, top_k=150))
     assert [name for batch in batches for name in batch.ids] == whole[0].ids
     assert rows_near(vectors_of(batches), vectors_of(whole))
 
 
-def test_fingerprint_of_images_is_of_their_names(photographs: Path, tmp_path: Path) -> None:
+def test_fingerprint_of_images_is_of_their_names_and_sizes(photographs: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(photographs, copy)
-    assert ImageSource(copy).fingerprint == ImageSource(photographs).fingerprint
+    (copy / "notes.txt").touch()
+    assert ImageFolder(copy).fingerprint == ImageFolder(photographs).fingerprint
     (copy / "z.bmp").rename(copy / "y.bmp")
-    assert ImageSource(copy).fingerprint != ImageSource(photographs).fingerprint
+    assert ImageFolder(copy).fingerprint != ImageFolder(photographs).fingerprint
+    (copy / "y.bmp").rename(copy / "z.bmp")
+    shutil.copy(copy / "a.jpg", copy / "z.bmp")
+    assert ImageFolder(copy).fingerprint != ImageFolder(photographs).fingerprint
+
+
+def test_other_files_are_counted(photographs: Path, tmp_path: Path) -> None:
+    shutil.copytree(photographs, tmp_path / "in")
+    assert ImageFolder(tmp_path / "in").passed_over == ""
+    (tmp_path / "in" / "a.heic").touch()
+    assert ImageFolder(tmp_path / "in").passed_over == "1 other file passed over: 1 x .heic"
+    for name in ("a.txt", "sub/b.TXT"):
+        (tmp_path / "in" / name).touch()
+    assert ImageFolder(tmp_path / "in").passed_over == "3 other files passed over: 2 x .txt, 1 x .heic"
 
 
 def test_fingerprint_of_texts_is_of_ids_and_texts(tmp_path: Path) -> None:
@@ -153,17 +167,17 @@ def test_fingerprint_of_texts_is_of_ids_and_texts(tmp_path: Path) -> None:
     fingerprints = set()
     for rows in ([("1", "a")], [("1", "b")], [("2", "a")], [("1", "a"), ("2", "a")], [("1", "\ud83d")]):
         file.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in rows))
-        fingerprints.add(TextSource(file).fingerprint)
+        fingerprints.add(TextFile(file).fingerprint)
     assert len(fingerprints) == 5
 
 
 def test_no_texts(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n \n")
     with pytest.raises(InputError, match=r"texts\.txt: no texts"):
-        TextSource(tmp_path / "texts.txt")
+        TextFile(tmp_path / "texts.txt")
 
 
 def test_both_are_sources(photographs: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a\nb\n")
-    both: list[Source] = [ImageSource(photographs), TextSource(tmp_path / "texts.txt")]
+    both: list[Source] = [ImageFolder(photographs), TextFile(tmp_path / "texts.txt")]
     assert [source.count for source in both] == [5, 2]

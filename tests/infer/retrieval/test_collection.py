@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from lexlip_infer import Vocabulary
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.retrieval.collection import Collection
 from lexlip_infer.retrieval.statistics import collection_statistics
 from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import ImpactIndex, SearchResult
 
 VOCABULARY = Vocabulary(tuple("abcdef"))
 DOCUMENTS = {
@@ -32,11 +34,19 @@ def write(folder: Path, shards: list[list[str]], complete: bool = True) -> Path:
         path = folder / "vectors" / f"part-{number:05d}.jsonl"
         path.write_bytes(data.encode())
         counts = {"documents": len(names), "failed": 0, "empty": 0, "impacts": 0}
-        records.append({"name": path.name, "size": path.stat().st_size, "sha256": "", **counts})
+        records.append(
+            {
+                "name": path.name,
+                "size": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                **counts,
+            }
+        )
     settings = {
         "modality": "image",
         "source": "",
         "source_fingerprint": "",
+        "source_count": 5,
         "model": None,
         "model_name": "m",
         "model_fingerprint": "",
@@ -82,6 +92,43 @@ def test_fewer_hits_are_the_first_of_more(tmp_path: Path) -> None:
     (whole,) = collection.search(query, hits=100)
     for hits in range(1, 6):
         assert collection.search(query, hits) == [whole[:hits]]
+
+
+def test_no_more_hits_than_documents_are_asked_of_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index allocates room for all that it is asked for."""
+    collection = Collection(write(tmp_path / "out", [list(DOCUMENTS)]), VOCABULARY)
+    asked = []
+    search = ImpactIndex.search
+
+    def spy(self: ImpactIndex, queries: ImpactMatrix, k: int, threads: int) -> SearchResult:
+        asked.append(k)
+        return search(self, queries, k, threads)
+
+    monkeypatch.setattr(ImpactIndex, "search", spy)
+    assert len(collection.search(queries({"a": 1}), hits=10**30)[0]) == 3
+    assert asked == [5]
+
+
+@pytest.mark.parametrize("name", ["part-00000.jsonl.gz", "part-00000-copy.jsonl", "part-00001.jsonl", "notes.txt"])
+def test_a_file_that_the_manifest_does_not_name(name: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [list(DOCUMENTS)])
+    (folder / "vectors" / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name}: not written by this run, and Anserini would index it"):
+        Collection(folder, VOCABULARY)
+
+
+def test_the_shard_of_a_killed_run_is_left_out(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [list(DOCUMENTS)], complete=False)
+    (folder / "vectors" / "part-00001.jsonl").write_text("whatever")
+    assert len(Collection(folder, VOCABULARY).ids) == 5
+
+
+def test_a_shard_changed_without_a_change_of_size(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [["z", "é"], ["B"]])
+    part = folder / "vectors" / "part-00001.jsonl"
+    part.write_bytes(part.read_bytes().replace(b'"a": 3', b'"a": 4'))
+    with pytest.raises(OutputError, match=r"part-00001\.jsonl: missing or changed since it was written"):
+        Collection(folder, VOCABULARY)
 
 
 def test_a_vocabulary_that_does_not_fit(tmp_path: Path) -> None:

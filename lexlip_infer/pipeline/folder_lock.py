@@ -1,0 +1,43 @@
+"""One run at a time in an output folder: two would overwrite each other's shards and journal.
+
+The lock is the system's, on the folder itself: it leaves no file behind and ends with its process, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lexlip_infer.errors import OutputError
+
+__all__ = ["locked"]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an existing folder while the block runs.
+
+    Raises:
+        OutputError: another run holds it.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _lock(descriptor):
+            raise OutputError(f"another lexlip-encode is writing into {folder}; wait for it or name another folder")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # some network file systems cannot lock a folder; to refuse to run there would be worse
+    return True

@@ -1,0 +1,90 @@
+"""What a run has written, read back and compared with its manifest; nothing is repaired here, and nothing written."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pydantic
+
+from lexlip_infer.errors import OutputError
+from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunFormat, RunManifest, ShardRecord
+
+__all__ = ["FAILURES", "MANIFEST", "VECTORS", "check_shards", "read_manifest", "read_shard", "shard_name"]
+
+MANIFEST, FAILURES, VECTORS = "manifest.json", "failures.jsonl", "vectors"
+
+
+def read_manifest(folder: Path) -> RunManifest:
+    """The manifest of an output folder.
+
+    Raises:
+        OutputError: the folder is not the output of an encoding run, or of a newer version.
+    """
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        version = RunFormat.model_validate_json(data).format_version
+        # Compared before all else is read: a newer version has fields that this one does not know.
+        if version > RUN_FORMAT_VERSION:
+            raise OutputError(
+                f"{folder}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
+                "pip install --upgrade lexlip-infer"
+            )
+        return RunManifest.model_validate_json(data)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "contents"
+        raise OutputError(
+            f"{folder / MANIFEST}: {place}: {first['msg']}; not as lexlip-encode wrote it: encode into a new folder"
+        ) from None
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({error.strerror})"
+        ) from None
+
+
+def check_shards(folder: Path, manifest: RunManifest) -> None:
+    """Compare the names and sizes of the part files with the manifest.
+
+    Raises:
+        OutputError: somebody has edited, removed or added one since the run.
+    """
+    for shard in manifest.shards:
+        path = folder / VECTORS / shard.name
+        if not path.is_file() or path.stat().st_size != shard.size:
+            raise _changed(folder, path)
+    known = {shard.name for shard in manifest.shards}
+    if not manifest.complete:
+        known.add(shard_name(manifest))  # a kill may have come between the file and its entry
+    foreign = sorted({path.name for path in (folder / VECTORS).glob("*")} - known)
+    if foreign:
+        raise OutputError(
+            f"{folder / VECTORS / foreign[0]}: not written by this run, and Anserini would index it; move it elsewhere"
+        )
+
+
+def read_shard(folder: Path, shard: ShardRecord) -> bytes:
+    """The contents of a part file, after comparing its hash.
+
+    Raises:
+        OutputError: it has changed since it was written, or cannot be read.
+    """
+    path = folder / VECTORS / shard.name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
+    if hashlib.sha256(data).hexdigest() != shard.sha256:
+        raise _changed(folder, path)
+    return data
+
+
+def _changed(folder: Path, path: Path) -> OutputError:
+    return OutputError(f"{path}: missing or changed since it was written; remove {folder} and encode again")
+
+
+def shard_name(manifest: RunManifest) -> str:
+    """Of the next part file to be written."""
+    return f"part-{len(manifest.shards):05d}.jsonl"
