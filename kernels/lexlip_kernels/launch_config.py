@@ -21,8 +21,8 @@ __all__ = [
 MAX_FUSED_K = 1024
 """Largest k of the Triton top-k; beyond it a full stable sort is used, which then does hardly more work."""
 
-_ACCUMULATOR_LIMIT = 128
-"""Float32 accumulators a thread may hold: half of its registers."""
+OPTIONS = {"enable_fp_fusion": True}
+"""Given to every launch: a product and a sum may become one instruction. Triton 3.9 warns where this is left open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,13 @@ def choose_config(B: int, L: int, H: int, V: int, dtype: str, capability: tuple[
         dtype: `"float16"`, `"bfloat16"` or `"float32"`.
         capability: of the GPU, for example `(9, 0)`.
     """
-    hidden_limit = _clamp(_power_of_two(H), 16, 64)
-    tokens_limit = _clamp(_power_of_two(max(1, B * L)), 16, 128)
+    tokens = _clamp(_power_of_two(max(1, B * L)), 16, 128)
+    terms = _clamp(_power_of_two(V), 16, 128)
+    hidden = _clamp(_power_of_two(H), 16, 64 if capability >= (9, 0) else 32)
     if dtype == "float32" or capability < (8, 0):
-        return DecoderConfig(min(64, tokens_limit), _clamp(_power_of_two(V), 16, 64), min(32, hidden_limit), 8, 4, 2)
-    most_terms = 256 if capability >= (9, 0) and tokens_limit == 128 else 128
-    terms = _clamp(_power_of_two(V), 16, most_terms)
-    warps = 8 if tokens_limit * terms > _ACCUMULATOR_LIMIT * 128 // 2 else 4
-    if capability >= (9, 0):
-        return DecoderConfig(tokens_limit, terms, hidden_limit, 8, warps, 3)
-    return DecoderConfig(tokens_limit, terms, min(32, hidden_limit), 8, warps, 4)
+        return DecoderConfig(min(64, tokens), min(64, terms), min(16, hidden), group=8, num_warps=8, num_stages=2)
+    # Two programs of four warps fit a multiprocessor: while one reduces its accumulators, the other multiplies.
+    return DecoderConfig(tokens, terms, hidden, group=8, num_warps=4, num_stages=3 if capability >= (9, 0) else 4)
 
 
 def choose_pool(L: int, V: int, element_size: int) -> PoolConfig:  # noqa: N803

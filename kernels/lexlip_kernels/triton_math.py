@@ -12,7 +12,8 @@ __all__ = ["log1p", "ordered"]
 def log1p(x: tl.tensor) -> tl.tensor:
     """Log(1 + x) of x >= 0 to a few units in the last place: log(u) corrected for the rounding of u = 1 + x."""
     u = 1.0 + x
-    correction = tl.where((u > 1.0) & (x < 1.0), x / tl.where(u > 1.0, u - 1.0, 1.0), 1.0)
+    small = (u > 1.0) & (x < 1.0)
+    correction = tl.where(small, x, 1.0) / tl.where(small, u - 1.0, 1.0)
     return tl.where(u == 1.0, x, tl.log(u) * correction)
 
 

@@ -30,7 +30,11 @@ def _forward(
 
 @_forward.register_fake
 def _forward_shapes(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor | None, saturated: bool
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,  # noqa: ARG001  (the signature is the operator's)
+    mask: torch.Tensor | None,  # noqa: ARG001
+    saturated: bool,  # noqa: ARG001
 ) -> tuple[torch.Tensor, torch.Tensor]:
     shape = (hidden.shape[0], weight.shape[0])
     return hidden.new_empty(shape, dtype=torch.float32), hidden.new_empty(shape, dtype=torch.int16)
@@ -47,7 +51,10 @@ def _backward(
 
 @_backward.register_fake
 def _backward_shapes(
-    slope: torch.Tensor, token: torch.Tensor, hidden: torch.Tensor, weight: torch.Tensor
+    slope: torch.Tensor,  # noqa: ARG001  (the signature is the operator's)
+    token: torch.Tensor,  # noqa: ARG001
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     contiguous = torch.contiguous_format
     return torch.empty_like(hidden, memory_format=contiguous), torch.empty_like(weight, memory_format=contiguous)

@@ -16,6 +16,8 @@ import torch
 import triton
 import triton.language as tl
 
+from lexlip_kernels.launch_config import OPTIONS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -100,6 +102,7 @@ def weight_gradient(gradient: Tensor, token: Tensor, hidden: Tensor, weight: Ten
         HIDDEN=width,
         BLOCK_TERMS=_BLOCK_TERMS,
         BLOCK_HIDDEN=_BLOCK_HIDDEN,
+        **OPTIONS,
     )
     return result
 
@@ -130,5 +133,6 @@ def hidden_gradient(gradient: Tensor, token: Tensor, hidden: Tensor, weight: Ten
         HIDDEN=width,
         BLOCK_TERMS=_BLOCK_TERMS,
         BLOCK_HIDDEN=_BLOCK_HIDDEN,
+        **OPTIONS,
     )
     return result

@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from lexlip_kernels.launch_config import DecoderConfig, choose_config
+from lexlip_kernels.launch_config import OPTIONS, DecoderConfig, choose_config
 from lexlip_kernels.torch_checks import dtype_name
 from lexlip_kernels.triton_math import log1p, ordered
 
@@ -32,21 +32,22 @@ def _tile_logits(
     hidden: tl.tensor,
     weight: tl.tensor,
     source: tl.tensor,
-    inside: tl.tensor,
     term: tl.tensor,
-    terms: tl.int32,
     HIDDEN: tl.constexpr,
     BLOCK_HIDDEN: tl.constexpr,
 ) -> tl.tensor:
-    """Logits of a tile, (tokens, terms) float32, without bias."""
+    """Logits of a tile, (tokens, terms) float32, without bias; `source` and `term` are in bounds."""
     step = tl.arange(0, BLOCK_HIDDEN)
     left = hidden + source.to(tl.int64)[:, None] * HIDDEN + step[None, :]
     right = weight + term.to(tl.int64)[None, :] * HIDDEN + step[:, None]
     accumulator = tl.zeros((source.shape[0], term.shape[0]), tl.float32)
     for first in range(0, HIDDEN, BLOCK_HIDDEN):
-        within = first + step < HIDDEN
-        a = tl.load(left + first, mask=inside[:, None] & within[None, :], other=0.0)
-        b = tl.load(right + first, mask=within[:, None] & (term < terms)[None, :], other=0.0)
+        if HIDDEN % BLOCK_HIDDEN == 0:
+            a, b = tl.load(left + first), tl.load(right + first)
+        else:
+            within = first + step < HIDDEN
+            a = tl.load(left + first, mask=within[None, :], other=0.0)
+            b = tl.load(right + first, mask=within[:, None], other=0.0)
         accumulator = tl.dot(a, b, accumulator, input_precision="ieee")
     return accumulator
 
@@ -82,16 +83,15 @@ def decoder_kernel(
     live = tl.load(packed_count) if HAS_MASK else all_tokens
     if start >= live:
         return
-    packed = start + tl.arange(0, BLOCK_TOKENS)
-    inside = packed < live
-    source = tl.where(inside, packed, 0)
-    last_source = tl.minimum(start + BLOCK_TOKENS, live) - 1
-    first_source = start
+    inside = start + tl.arange(0, BLOCK_TOKENS) < live
+    # What lies beyond the edges repeats the last token and the last term; it is computed and never written.
+    source = tl.minimum(start + tl.arange(0, BLOCK_TOKENS), live - 1)
+    first_source, last_source = start, tl.minimum(start + BLOCK_TOKENS, live) - 1
     if HAS_MASK:
-        source = tl.load(packed_tokens + packed, mask=inside, other=0)
+        source = tl.load(packed_tokens + source)
         first_source, last_source = tl.load(packed_tokens + first_source), tl.load(packed_tokens + last_source)
 
-    logits = _tile_logits(hidden, weight, source, inside, term, terms, HIDDEN, BLOCK_HIDDEN)
+    logits = _tile_logits(hidden, weight, source, tl.minimum(term, terms - 1), HIDDEN, BLOCK_HIDDEN)
     written = term < terms
     row_of_token = tl.where(inside, source // tokens, -1)
     for row in range(first_source // tokens, last_source // tokens + 1):
@@ -177,6 +177,7 @@ def _multiply(hidden: Tensor, weight: Tensor, mask: Tensor | None, best: Tensor,
         GROUP=config.group,
         num_warps=config.num_warps,
         num_stages=config.num_stages,
+        **OPTIONS,
     )
 
 
@@ -208,6 +209,6 @@ def lexicon_pool(
     token = hidden.new_empty((batch, terms), dtype=torch.int16)
     if batch:
         finish_kernel[triton.cdiv(terms, 1024), batch](
-            best, bias.contiguous(), output, token, terms, SATURATED=saturated, BLOCK=1024, num_warps=4
+            best, bias.contiguous(), output, token, terms, SATURATED=saturated, BLOCK=1024, **OPTIONS
         )
     return output, token

@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from lexlip_kernels.launch_config import MAX_FUSED_K, choose_pool, choose_select
+from lexlip_kernels.launch_config import MAX_FUSED_K, OPTIONS, choose_pool, choose_select
 from lexlip_kernels.lexicon_topk import reference
 from lexlip_kernels.triton_math import log1p
 
@@ -35,7 +35,7 @@ def pool_kernel(
     mask: tl.tensor,
     pooled: tl.tensor,
     tokens: tl.int32,
-    terms: tl.int32,
+    term_units: tl.int32,
     row_stride: tl.int64,
     token_stride: tl.int64,
     HAS_MASK: tl.constexpr,
@@ -43,10 +43,11 @@ def pool_kernel(
     BLOCK_TOKENS: tl.constexpr,
     BLOCK_TERMS: tl.constexpr,
 ) -> None:
-    """Maximum over tokens of one block of terms of one row. Strides are given in units of ALIGNMENT elements."""
+    """Maximum over tokens of one block of terms of one row. Strides and V are given in units of ALIGNMENT elements."""
+    # Multiplying by a constant tells the compiler how far addresses are aligned, so that it loads several at once.
+    terms = term_units * ALIGNMENT
     row = tl.program_id(1).to(tl.int64)
     term = tl.program_id(0) * BLOCK_TERMS + tl.arange(0, BLOCK_TERMS)
-    # Multiplying by a constant tells the compiler how far addresses are aligned, so that it loads several at once.
     start_of_row = logits + row * row_stride * ALIGNMENT
     best = tl.full((BLOCK_TOKENS, BLOCK_TERMS), float("-inf"), tl.float32)
     for first in range(0, tokens, BLOCK_TOKENS):
@@ -160,13 +161,13 @@ def pool(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     if batch == 0:
         return pooled
     config = choose_pool(tokens, terms, logits.element_size())
-    alignment = gcd(logits.stride(0), logits.stride(1), 16 // logits.element_size())
+    alignment = gcd(logits.stride(0), logits.stride(1), terms, 16 // logits.element_size())
     pool_kernel[triton.cdiv(terms, config.block_terms), batch](
         logits,
         logits if mask is None else mask.ne(0).contiguous().view(torch.int8),
         pooled,
         tokens,
-        terms,
+        terms // alignment,
         logits.stride(0) // alignment,
         logits.stride(1) // alignment,
         HAS_MASK=mask is not None,
@@ -174,6 +175,7 @@ def pool(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         BLOCK_TOKENS=config.block_tokens,
         BLOCK_TERMS=config.block_terms,
         num_warps=config.num_warps,
+        **OPTIONS,
     )
     return pooled
 
@@ -199,6 +201,7 @@ def _select(values: Tensor, ids: Tensor | None, bias: Tensor | None, k: int) -> 
         BLOCK=config.block,
         BLOCK_K=triton.next_power_of_2(k),
         num_warps=config.num_warps,
+        **OPTIONS,
     )
     return kept_values, kept_ids
 
@@ -210,7 +213,7 @@ def _rank(values: Tensor, candidate_ids: Tensor, k: int) -> tuple[Tensor, Tensor
     weights = values.new_empty((batch, k))
     counts = values.new_empty((batch,), dtype=torch.int32)
     rank_kernel[triton.cdiv(candidates, _RANK_BLOCK), batch](
-        values, candidate_ids, ids, weights, counts, candidates, k, BLOCK=_RANK_BLOCK, num_warps=4
+        values, candidate_ids, ids, weights, counts, candidates, k, BLOCK=_RANK_BLOCK, num_warps=4, **OPTIONS
     )
     return ids, weights, counts
 

@@ -1,7 +1,8 @@
 """Compile every Triton kernel for sm_70, sm_80 and sm_90, as the ops would launch it; print one line of JSON.
 
 A script, not a test: kernels cannot be compiled in a process that imported Triton as an interpreter. No GPU is
-needed: ptxas comes with Triton. Each entry says which matrix instructions a kernel uses and what it takes of registers, stack and shared memory.
+needed: ptxas comes with Triton. Each entry says which matrix instructions a kernel uses, and what it takes of
+registers, stack and shared memory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lexlip_kernels.launch_config import choose_config, choose_pool, choose_select
+from lexlip_kernels.launch_config import OPTIONS, choose_config, choose_pool, choose_select
 from lexlip_kernels.lexicon_pool import triton_backward as backward
 from lexlip_kernels.lexicon_pool import triton_kernel as decoder
 from lexlip_kernels.lexicon_topk import triton_kernel as topk
@@ -42,7 +43,7 @@ class Launch:
 def decoder_launches(capability: tuple[int, int], dtype: str) -> Iterator[Launch]:
     config = choose_config(32, 197, 768, 30522, dtype, capability)
     for with_token in (False, True):
-        types = {name: TYPES[dtype] for name in ("hidden", "weight")}
+        types = dict.fromkeys(("hidden", "weight"), TYPES[dtype])
         types |= {"packed_tokens": "*i32", "packed_count": "*i32", "best": "*i64" if with_token else "*fp32"}
         types |= dict.fromkeys(("all_tokens", "tokens", "terms"), "i32")
         constants = {
@@ -61,7 +62,7 @@ def decoder_launches(capability: tuple[int, int], dtype: str) -> Iterator[Launch
 
 def pool_launches(dtype: str) -> Iterator[Launch]:
     config = choose_pool(197, 30522, 4 if dtype == "float32" else 2)
-    types = {"logits": TYPES[dtype], "mask": "*i8", "pooled": "*fp32", "tokens": "i32", "terms": "i32"}
+    types = {"logits": TYPES[dtype], "mask": "*i8", "pooled": "*fp32", "tokens": "i32", "term_units": "i32"}
     types |= {"row_stride": "i64", "token_stride": "i64"}
     constants = {"HAS_MASK": True, "ALIGNMENT": 2}
     constants |= {"BLOCK_TOKENS": config.block_tokens, "BLOCK_TERMS": config.block_terms}
@@ -109,9 +110,7 @@ def compile_one(launch: Launch, capability: int) -> dict[str, Any]:
     signature = {name: launch.types.get(name, "constexpr") for name in names}
     attributes = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n].startswith("*")}
     source = ASTSource(launch.kernel, signature, launch.constants, attributes)
-    compiled = triton.compile(
-        source, target=GPUTarget("cuda", capability, 32), options={**launch.options, "enable_fp_fusion": True}
-    )
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch.options | OPTIONS)
     return {
         "kernel": launch.name,
         "capability": capability,
