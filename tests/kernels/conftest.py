@@ -14,6 +14,8 @@ import pytest
 
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# On a GPU, torch's own products refuse to run under `poisoned` without it.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 #: (relative, absolute) by dtype. Products are accumulated in float32 whatever the dtype of their factors, so what is
 #: float32 in the end agrees with float64 to the rounding of some hundred sums; what is stored in half precision is

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from lexlip_kernels.lexicon_pool.triton_kernel import max_logits
 from lexlip_kernels.lexicon_topk.triton_kernel import top_k
 from lexlip_kernels.torch_backends import choose_torch_backend
@@ -35,7 +37,7 @@ def lexicon_head_cuda(
         mask: (B, L), non-zero where a token takes part; all take part when absent.
 
     Returns:
-        ids (B, k) int32, by logit descending, then id ascending, -1 after the last term; weights (B, k) float32,
+        ids (B, k) int64, by logit descending, then id ascending, -1 after the last term; weights (B, k) float32,
         un-normalised, 0 after the last term; counts (B,) int32.
 
     Raises:
@@ -45,4 +47,5 @@ def lexicon_head_cuda(
     check_k(k)
     check_decoder(hidden, weight, bias, mask)
     choose_torch_backend("triton", hidden.device.type)
-    return top_k(max_logits(hidden.detach(), weight.detach(), mask), k, bias.detach().contiguous())
+    with torch.no_grad(), torch.cuda.device_of(hidden):
+        return top_k(max_logits(hidden, weight, mask), k, bias.contiguous())

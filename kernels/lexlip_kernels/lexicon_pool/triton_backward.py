@@ -41,8 +41,8 @@ def weight_kernel(
     BLOCK_HIDDEN: tl.constexpr,
 ) -> None:
     """One block of (V, H), summed over rows in float32."""
-    term = tl.program_id(1) * BLOCK_TERMS + tl.arange(0, BLOCK_TERMS)
-    column = tl.program_id(0) * BLOCK_HIDDEN + tl.arange(0, BLOCK_HIDDEN)
+    term = tl.program_id(0) * BLOCK_TERMS + tl.arange(0, BLOCK_TERMS)
+    column = tl.program_id(1) * BLOCK_HIDDEN + tl.arange(0, BLOCK_HIDDEN)
     inside = term < terms
     total = tl.zeros((BLOCK_TERMS, BLOCK_HIDDEN), tl.float32)
     for row in range(batch):
@@ -70,9 +70,9 @@ def hidden_kernel(
     BLOCK_HIDDEN: tl.constexpr,
 ) -> None:
     """One block of one token's gradient, (H,), summed over its terms in ascending order, in float32."""
-    token = tl.program_id(1).to(tl.int64)
+    token = tl.program_id(0).to(tl.int64)
     row = token // tokens
-    column = tl.program_id(0) * BLOCK_HIDDEN + tl.arange(0, BLOCK_HIDDEN)
+    column = tl.program_id(1) * BLOCK_HIDDEN + tl.arange(0, BLOCK_HIDDEN)
     bound = starts + row * (tokens + 1) + token % tokens
     first, end = tl.load(bound), tl.load(bound + 1)
     total = tl.zeros((BLOCK_TERMS, BLOCK_HIDDEN), tl.float32)
@@ -90,7 +90,7 @@ def weight_gradient(gradient: Tensor, token: Tensor, hidden: Tensor, weight: Ten
     """(V, H) in the dtype of `weight`, from gradient (B, V) float32, token (B, V) int16 and hidden (B, L, H)."""
     batch, tokens, width = hidden.shape
     result = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    grid = (triton.cdiv(width, _BLOCK_HIDDEN), triton.cdiv(len(weight), _BLOCK_TERMS))
+    grid = (triton.cdiv(len(weight), _BLOCK_TERMS), triton.cdiv(width, _BLOCK_HIDDEN))
     weight_kernel[grid](
         gradient,
         token,
@@ -122,7 +122,7 @@ def hidden_gradient(gradient: Tensor, token: Tensor, hidden: Tensor, weight: Ten
     if batch == 0:
         return result
     order, starts = _by_token(gradient, token, tokens)
-    hidden_kernel[triton.cdiv(width, _BLOCK_HIDDEN), batch * tokens](
+    hidden_kernel[batch * tokens, triton.cdiv(width, _BLOCK_HIDDEN)](
         gradient,
         order,
         starts,

@@ -76,9 +76,9 @@ def decoder_kernel(
     programs_per_group = GROUP * tl.cdiv(terms, BLOCK_TERMS)
     first_tile = tl.program_id(0) // programs_per_group * GROUP
     group = tl.minimum(token_tiles - first_tile, GROUP)
-    place = tl.program_id(0) % programs_per_group
-    start = (first_tile + place % group) * BLOCK_TOKENS
-    term = place // group * BLOCK_TERMS + tl.arange(0, BLOCK_TERMS)
+    within_group = tl.program_id(0) % programs_per_group
+    start = (first_tile + within_group % group) * BLOCK_TOKENS
+    term = within_group // group * BLOCK_TERMS + tl.arange(0, BLOCK_TERMS)
 
     live = tl.load(packed_count) if HAS_MASK else all_tokens
     if start >= live:
@@ -100,7 +100,9 @@ def decoder_kernel(
         # Between two rows of a tile may lie one whose tokens are all masked: it stays at -inf and is not written.
         if WITH_TOKEN:
             largest, index = tl.max(tl.where(member[:, None], logits, float("-inf")), 0, return_indices=True)
-            token = tl.load(packed_tokens + start + index) if HAS_MASK else start + index
+            # NaN logits may leave an index beyond the last token, whose pair is not written either.
+            place = tl.minimum(start + index, live - 1)
+            token = tl.load(packed_tokens + place) if HAS_MASK else place
             value = ordered(largest.to(tl.int32, bitcast=True))
             pair = (value.to(tl.int64) << 32) | (0x7FFFFFFF - (token - row * tokens)).to(tl.int64)
             tl.atomic_max(target, pair, mask=written & (largest > float("-inf")), sem="relaxed")
@@ -120,8 +122,8 @@ def finish_kernel(
     BLOCK: tl.constexpr,
 ) -> None:
     """Unpack pairs (B, V) to logit + bias, saturated or not, and the token; -inf (or 0) and -1 where there is none."""
-    row = tl.program_id(1).to(tl.int64)
-    term = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.program_id(0).to(tl.int64)
+    term = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = term < terms
     pair = tl.load(best + row * terms + term, mask=inside, other=0)
     logit = ordered((pair >> 32).to(tl.int32)).to(tl.float32, bitcast=True)
@@ -208,7 +210,7 @@ def lexicon_pool(
     output = hidden.new_empty((batch, terms), dtype=torch.float32)
     token = hidden.new_empty((batch, terms), dtype=torch.int16)
     if batch:
-        finish_kernel[triton.cdiv(terms, 1024), batch](
+        finish_kernel[batch, triton.cdiv(terms, 1024)](
             best, bias.contiguous(), output, token, terms, SATURATED=saturated, BLOCK=1024, **OPTIONS
         )
     return output, token

@@ -34,7 +34,7 @@ def lexicon_topk(
         backend: `"auto"` is Triton for CUDA tensors where Triton is installed, else the reference.
 
     Returns:
-        ids (B, k) int32, -1 after the last term; weights (B, k) float32 >= 0, un-normalised, 0 after the last term;
+        ids (B, k) int64, -1 after the last term; weights (B, k) float32 >= 0, un-normalised, 0 after the last term;
         counts (B,) int32, the terms of each row: fewer than k where fewer logits are positive.
 
     Raises:

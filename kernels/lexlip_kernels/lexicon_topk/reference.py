@@ -28,9 +28,9 @@ def top_k(pooled: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     ranked, order = pooled.float().sort(dim=1, descending=True, stable=True)
     batch, found = pooled.shape[0], min(k, pooled.shape[1])
     kept = ranked[:, :found] > 0
-    ids = pooled.new_full((batch, k), -1).int()
+    ids = pooled.new_full((batch, k), -1).long()
     weights = pooled.new_zeros((batch, k)).float()
-    ids[:, :found] = order[:, :found].int().where(kept, ids[:, :found])
+    ids[:, :found] = order[:, :found].where(kept, ids[:, :found])
     weights[:, :found] = saturate(ranked[:, :found]).where(kept, weights[:, :found])
     return ids, weights, kept.sum(1).int()
 

@@ -46,8 +46,9 @@ def pool_kernel(
     """Maximum over tokens of one block of terms of one row. Strides and V are given in units of ALIGNMENT elements."""
     # Multiplying by a constant tells the compiler how far addresses are aligned, so that it loads several at once.
     terms = term_units * ALIGNMENT
-    row = tl.program_id(1).to(tl.int64)
-    term = tl.program_id(0) * BLOCK_TERMS + tl.arange(0, BLOCK_TERMS)
+    blocks = tl.cdiv(terms, BLOCK_TERMS)
+    row = (tl.program_id(0) // blocks).to(tl.int64)
+    term = tl.program_id(0) % blocks * BLOCK_TERMS + tl.arange(0, BLOCK_TERMS)
     start_of_row = logits + row * row_stride * ALIGNMENT
     best = tl.full((BLOCK_TOKENS, BLOCK_TERMS), float("-inf"), tl.float32)
     for first in range(0, tokens, BLOCK_TOKENS):
@@ -78,7 +79,7 @@ def select_kernel(
     BLOCK_K: tl.constexpr,
 ) -> None:
     """The k largest positive values of one block of one row, the earlier first among equals; value 0 after them."""
-    block, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    row, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
     position = block * BLOCK + tl.arange(0, BLOCK)
     inside = position < candidates
     value = tl.load(values + row * row_stride + position, mask=inside, other=0.0).to(tl.float32)
@@ -100,7 +101,7 @@ def select_kernel(
     equal = (bits == threshold).to(tl.int32)
     slot = tl.where(above != 0, tl.cumsum(above, 0) - 1, tl.sum(above, 0) + tl.cumsum(equal, 0) - 1)
     kept = (bits >= threshold) & (slot < k)
-    start = (row * tl.num_programs(0) + block) * k
+    start = (row * tl.num_programs(1) + block) * k
     tl.store(kept_values + start + slot, value, mask=kept)
     tl.store(kept_ids + start + slot, term, mask=kept)
     unused = tl.arange(0, BLOCK_K)
@@ -135,9 +136,9 @@ def rank_kernel(
     BLOCK: tl.constexpr,
 ) -> None:
     """The rank of a candidate is how many keys are larger; every rank below k gets its id and saturated weight."""
-    row = tl.program_id(1).to(tl.int64)
+    row = tl.program_id(0).to(tl.int64)
     row_values, row_ids = values + row * candidates, candidate_ids + row * candidates
-    mine = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mine = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     my_key = _rank_key(row_values, row_ids, mine, candidates)
     rank = tl.zeros((BLOCK,), tl.int32)
     present = tl.zeros((BLOCK,), tl.int32)
@@ -150,7 +151,7 @@ def rank_kernel(
     value = tl.load(row_values + mine, mask=inside, other=0.0)
     tl.store(ids + row * k + rank, tl.load(row_ids + mine, mask=inside, other=-1), mask=written)
     tl.store(weights + row * k + rank, log1p(value), mask=written)
-    if tl.program_id(0) == 0:
+    if tl.program_id(1) == 0:
         tl.store(counts + row, tl.minimum(tl.sum(present, 0), k))
 
 
@@ -162,7 +163,7 @@ def pool(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         return pooled
     config = choose_pool(tokens, terms, logits.element_size())
     alignment = gcd(logits.stride(0), logits.stride(1), terms, 16 // logits.element_size())
-    pool_kernel[triton.cdiv(terms, config.block_terms), batch](
+    pool_kernel[batch * triton.cdiv(terms, config.block_terms),](
         logits,
         logits if mask is None else mask.ne(0).contiguous().view(torch.int8),
         pooled,
@@ -187,7 +188,7 @@ def _select(values: Tensor, ids: Tensor | None, bias: Tensor | None, k: int) -> 
     blocks = triton.cdiv(candidates, config.block)
     kept_values = values.new_empty((batch, blocks * k), dtype=torch.float32)
     kept_ids = values.new_empty((batch, blocks * k), dtype=torch.int32)
-    select_kernel[blocks, batch](
+    select_kernel[batch, blocks](
         values,
         kept_ids if ids is None else ids,
         values if bias is None else bias,
@@ -209,10 +210,10 @@ def _select(values: Tensor, ids: Tensor | None, bias: Tensor | None, k: int) -> 
 def _rank(values: Tensor, candidate_ids: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Candidates (B, N >= k) in order."""
     batch, candidates = values.shape
-    ids = values.new_empty((batch, k), dtype=torch.int32)
+    ids = values.new_empty((batch, k), dtype=torch.int64)
     weights = values.new_empty((batch, k))
     counts = values.new_empty((batch,), dtype=torch.int32)
-    rank_kernel[triton.cdiv(candidates, _RANK_BLOCK), batch](
+    rank_kernel[batch, triton.cdiv(candidates, _RANK_BLOCK)](
         values, candidate_ids, ids, weights, counts, candidates, k, BLOCK=_RANK_BLOCK, num_warps=4, **OPTIONS
     )
     return ids, weights, counts
@@ -236,4 +237,5 @@ def top_k(pooled: Tensor, k: int, bias: Tensor | None = None) -> tuple[Tensor, T
 
 def lexicon_topk(logits: Tensor, k: int, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Arguments and results as in `lexlip_kernels.lexicon_topk.lexicon_topk`."""
-    return top_k(pool(logits, mask) if logits.ndim == 3 else logits, k)
+    with torch.cuda.device_of(logits):
+        return top_k(pool(logits, mask) if logits.ndim == 3 else logits, k)

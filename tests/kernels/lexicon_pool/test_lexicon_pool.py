@@ -144,7 +144,7 @@ def test_auto_is_the_reference_on_the_cpu():
         ({"mask": torch.ones(2, 6)}, "mask has shape"),
     ],
 )
-def test_refusals(change, said):
+def test_refusals(device, change, said):
     arguments = {"hidden": torch.zeros(2, 7, 5), "weight": torch.zeros(61, 5), "bias": torch.zeros(61)} | change
     with pytest.raises(InputError, match=said):
-        lexicon_pool(**{name: tensor.clone() for name, tensor in arguments.items()}, backend="triton")
+        lexicon_pool(**{name: tensor.to(device) for name, tensor in arguments.items()}, backend="triton")

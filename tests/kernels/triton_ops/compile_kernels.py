@@ -75,7 +75,7 @@ def other_launches() -> Iterator[Launch]:
     types |= {"candidates": "i32", "row_stride": "i64", "k": "i32"}
     constants: dict[str, Any] = {"HAS_IDS": False, "HAS_BIAS": True, "BLOCK": select.block, "BLOCK_K": 256}
     yield Launch("select", topk.select_kernel, types, constants, {"num_warps": select.num_warps})
-    types = {"values": "*fp32", "candidate_ids": "*i32", "ids": "*i32", "weights": "*fp32", "counts": "*i32"}
+    types = {"values": "*fp32", "candidate_ids": "*i32", "ids": "*i64", "weights": "*fp32", "counts": "*i32"}
     yield Launch("rank", topk.rank_kernel, types | {"candidates": "i32", "k": "i32"}, {"BLOCK": 64}, {})
     types = {"best": "*i64", "bias": "*fp32", "output": "*fp32", "token": "*i16", "terms": "i32"}
     yield Launch("finish", decoder.finish_kernel, types, {"SATURATED": True, "BLOCK": 1024}, {})
