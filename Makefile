@@ -7,10 +7,10 @@ OUT ?= out
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels -name '*.py' -o -name '*.onnx' -o -name '*.json')
 
-.PHONY: help demo encode test check bench stubs clean
+.PHONY: help demo encode test check bench bench-gpu stubs clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
 demo: .venv/.installed  ## encode sample photographs with the shipped model, print their words, run one search
 	.venv/bin/python examples/demo.py demo-out
@@ -33,6 +33,9 @@ bench: .venv-dev/.installed  ## measure; results go to benchmarks/results/
 	.venv-dev/bin/python benchmarks/bench_json_writer.py
 	.venv-dev/bin/python benchmarks/bench_impact_dot.py
 
+bench-gpu: .venv-dev/.installed  ## measure the Triton ops; needs an NVIDIA GPU and a torch for it
+	.venv-dev/bin/python benchmarks/bench_triton_ops.py
+
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
 
@@ -44,9 +47,9 @@ clean:  ## remove environments and build results
 	.venv/bin/pip install -q -c constraints.txt '.[demo]'
 	touch $@
 
-# torch first and pinned: see constraints.txt.
+# torch first and pinned: see constraints.txt. Triton (1 GB) is for its interpreter and compiler, which need no GPU.
 .venv-dev/.installed: $(BUILD_INPUTS)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install -q -c constraints.txt torch
-	.venv-dev/bin/pip install -q -c constraints.txt -e '.[dev,export]'
+	.venv-dev/bin/pip install -q -c constraints.txt -e '.[dev,export,triton]'
 	touch $@

@@ -47,5 +47,5 @@ def lexicon_head_cuda(
     check_k(k)
     check_decoder(hidden, weight, bias, mask)
     choose_torch_backend("triton", hidden.device.type)
-    with torch.no_grad(), torch.cuda.device_of(hidden):
+    with torch.no_grad(), torch.cuda.device(hidden.get_device()):
         return top_k(max_logits(hidden, weight, mask), k, bias.contiguous())

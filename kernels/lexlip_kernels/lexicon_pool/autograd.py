@@ -25,7 +25,7 @@ __all__ = ["lexicon_pool"]
 def _forward(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor | None, saturated: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.cuda.device_of(hidden):
+    with torch.cuda.device(hidden.get_device()):
         return triton_kernel.lexicon_pool(hidden, weight, bias, mask, saturated)
 
 
@@ -46,7 +46,7 @@ def _backward(
     slope: torch.Tensor, token: torch.Tensor, hidden: torch.Tensor, weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """From the gradient of the maxima before saturation, (B, V) float32, contiguous, 0 where there is no token."""
-    with torch.cuda.device_of(hidden):
+    with torch.cuda.device(hidden.get_device()):
         hidden_gradient = triton_backward.hidden_gradient(slope, token, hidden, weight)
         return hidden_gradient, triton_backward.weight_gradient(slope, token, hidden, weight)
 

@@ -237,5 +237,5 @@ def top_k(pooled: Tensor, k: int, bias: Tensor | None = None) -> tuple[Tensor, T
 
 def lexicon_topk(logits: Tensor, k: int, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Arguments and results as in `lexlip_kernels.lexicon_topk.lexicon_topk`."""
-    with torch.cuda.device_of(logits):
+    with torch.cuda.device(logits.get_device()):
         return top_k(pool(logits, mask) if logits.ndim == 3 else logits, k)
