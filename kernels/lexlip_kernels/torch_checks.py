@@ -1,7 +1,7 @@
 """What the torch ops refuse, each with one message: what was given, what was expected, what to do.
 
 Only shapes, dtypes and devices are looked at: looking at values would make the GPU wait for the CPU. A NaN logit is
-therefore not found here; the Triton kernels never keep it, because no comparison with it holds.
+therefore not found here, and what becomes of its term is undefined.
 """
 
 from __future__ import annotations

@@ -1,21 +1,14 @@
 """What the tests of torch ops share: where their kernels run, poisoned memory, and the one table of tolerances.
 
-Without an NVIDIA GPU, Triton's interpreter runs the kernels on the CPU. It has to be chosen before Triton is first
-imported, so it is chosen here, when tests are collected. On a machine with a GPU the same tests run there.
+Without an NVIDIA GPU, Triton's interpreter runs the kernels on the CPU (`tests/conftest.py` chooses it). On a machine
+with a GPU the same tests run there.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-
-if not Path("/dev/nvidiactl").exists():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
-# On a GPU, torch's own products refuse to run under `poisoned` without it.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 #: (relative, absolute) by dtype. Products are accumulated in float32 whatever the dtype of their factors, so what is
 #: float32 in the end agrees with float64 to the rounding of some hundred sums; what is stored in half precision is
