@@ -7,7 +7,7 @@ OUT ?= out
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels -name '*.py' -o -name '*.onnx' -o -name '*.json')
 
-.PHONY: help demo encode test check bench bench-gpu stubs clean
+.PHONY: help demo encode test check bench stubs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -33,11 +33,12 @@ bench: .venv-dev/.installed  ## measure; results go to benchmarks/results/
 	.venv-dev/bin/python benchmarks/bench_json_writer.py
 	.venv-dev/bin/python benchmarks/bench_impact_dot.py
 
-bench-gpu: .venv-dev/.installed  ## measure the Triton ops; needs an NVIDIA GPU and a torch for it
-	.venv-dev/bin/python benchmarks/bench_triton_ops.py
-
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
+
+.PHONY: bench-gpu
+bench-gpu: .venv-dev/.installed  ## measure the Triton ops; needs an NVIDIA GPU and a torch for it
+	.venv-dev/bin/python benchmarks/bench_triton_ops.py
 
 clean:  ## remove environments and build results
 	rm -rf .venv .venv-dev build demo-out
