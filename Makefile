@@ -14,7 +14,7 @@ PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels -name '*.py' -o -nam
 .PHONY: help demo encode images-named test check bench stubs clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
 demo: .venv/.installed  ## encode sample photographs with the shipped model, print their words, run one search
 	.venv/bin/python examples/demo.py demo-out
@@ -43,6 +43,10 @@ bench: .venv-dev/.installed  ## measure; results go to benchmarks/results/
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
 
+.PHONY: bench-gpu
+bench-gpu: .venv-dev/.installed  ## measure the Triton ops; needs an NVIDIA GPU and a torch for it
+	.venv-dev/bin/python benchmarks/bench_triton_ops.py
+
 clean:  ## remove environments and build results
 	rm -rf .venv .venv-dev build demo-out
 
@@ -51,9 +55,9 @@ clean:  ## remove environments and build results
 	.venv/bin/pip install -q -c constraints.txt '.[demo]'
 	touch $@
 
-# torch first and pinned: see constraints.txt.
+# torch first and pinned: see constraints.txt. Triton (1 GB) is for its interpreter and compiler, which need no GPU.
 .venv-dev/.installed: $(BUILD_INPUTS)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install -q -c constraints.txt torch
-	.venv-dev/bin/pip install -q -c constraints.txt -e '.[dev,export]'
+	.venv-dev/bin/pip install -q -c constraints.txt -e '.[dev,export,triton]'
 	touch $@

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
     from lexlip_training import LexLIP, ModelConfig
 
+# Where there is no NVIDIA GPU, Triton's kernels run in its interpreter, which has to be chosen before anything imports
+# Triton (parts of torch do).
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+# Where there is one, torch's products are deterministic only with this.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 CAPTIONS = [
     "A black dog runs through the green grass .",
     "Two children play football on a sunny beach .",

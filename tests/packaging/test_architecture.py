@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,8 @@ BASE = {
     "tokenizers",
     "typer",
 }
+#: Kernels of torch tensors: these files import torch and Triton as they open, so only functions may import them.
+TORCH_FILES = ("triton_math.py", "triton_kernel.py", "triton_backward.py", "autograd.py")
 #: Rooms of lexlip_infer, ground floor first: a room imports only rooms that stand before it, and itself.
 ROOMS = (
     ("errors", "sparse", "bundle", "vocabulary"),
@@ -93,8 +96,20 @@ def test_arrows_between_our_packages(package: str) -> None:
 def test_light_packages_import_only_the_base_install_at_module_level(package: str) -> None:
     allowed = BASE | set(sys.stdlib_module_names) | ARROWS[package] | {package}
     for path in modules(package):
+        if path.name in TORCH_FILES:
+            continue
         foreign = {name.split(".")[0] for name in imports(parse(path), module_level=True)} - allowed
         assert not foreign, path
+
+
+def test_torch_files_are_imported_only_by_functions() -> None:
+    """Opening every other module of the kernels loads neither torch nor Triton."""
+    package = PACKAGES["lexlip_kernels"]
+    light = [path for path in modules("lexlip_kernels") if path.name not in TORCH_FILES]
+    names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in light]
+    code = f"import importlib, sys; [importlib.import_module(name) for name in {names}]; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "triton"} & set(run.stdout.split())
 
 
 def test_rooms_import_only_earlier_rooms() -> None:
