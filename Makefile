@@ -9,7 +9,7 @@ override OUT := $(value OUT)
 export IMAGES OUT
 
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
-PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels -name '*.py' -o -name '*.onnx' -o -name '*.json')
+PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name '*.pyc')
 
 .PHONY: help demo encode images-named test check bench stubs clean
 
