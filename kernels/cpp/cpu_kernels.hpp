@@ -1,0 +1,64 @@
+// The inner loops of the lexicon head, once per kind of CPU, chosen when the program runs.
+//
+// Each path is a translation unit compiled with its own instruction set. Those units take plain pointers and use
+// nothing of the standard library: an inline function (std::max, a span's operator[]) compiled with AVX-512 could
+// otherwise be the copy that the linker keeps for everybody.
+#pragma once
+
+#include <cstdint>
+
+namespace lexlip {
+
+// Vocabulary columns a panel, tokens a tile: 6 x 64 sums are 24 AVX-512 registers, which leaves 8 for operands.
+inline constexpr std::int64_t kPanelColumns = 64;
+inline constexpr std::int64_t kTileTokens = 6;
+
+// x = scale * q + rest, with norm >= |x| and residual >= |rest| (Euclidean, rounded up).
+struct Quantised {
+  float scale;
+  float norm;
+  float residual;
+  bool finite;  // false: x holds a NaN or an infinity, and nothing else here means anything
+};
+
+// The tokens of one row that take part.
+struct QuantisedTokens {
+  const std::uint8_t* values;  // (tokens, depth): q + offset, so that they are unsigned
+  const float* scale;          // (tokens,), as are the next two
+  const float* norm;
+  const float* residual;
+  std::int64_t tokens;
+  std::int64_t depth;  // hidden size rounded up to a multiple of 4
+  std::int32_t offset;
+};
+
+// 64 columns of the decoder. Four consecutive hidden channels of a column lie together, as vpdpbusd wants them.
+struct QuantisedPanel {
+  const std::int8_t* values;  // (depth / 4, 64, 4)
+  const std::int32_t* sums;   // (64,): sum of a column's values, which undoes the offset
+  const float* scale;         // (64,), as are the next two
+  const float* norm;
+  const float* residual;
+};
+
+struct CpuKernels {
+  const char* name;
+  // Quantised hidden values lie in [-levels, levels]; 0: this path has no int8 arithmetic worth using.
+  std::int32_t levels;
+  // Rounds x (n,) to `levels` levels and writes q + offset.
+  Quantised (*quantise)(const float* x, std::int64_t n, std::int32_t levels, std::int32_t offset,
+                        std::uint8_t* out);
+  // bounds (64,): no float32 logit of these tokens and this panel is larger. -inf without tokens.
+  void (*upper_bounds)(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds);
+  // maxima (64,): largest float32 logit over tokens; panel (hidden, 64). Each logit adds its products in the
+  // order of the channels, in this function and on every path, so a logit does not depend on its neighbours.
+  void (*max_logits)(const float* const* tokens, std::int64_t count, std::int64_t hidden, const float* panel,
+                     float* maxima);
+};
+
+// Null where this CPU, or this build, lacks the instructions.
+const CpuKernels* avx512_vnni_kernels();
+const CpuKernels* avx2_kernels();
+const CpuKernels* portable_kernels();
+
+}  // namespace lexlip

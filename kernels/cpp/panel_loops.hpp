@@ -1,0 +1,117 @@
+// What every CPU path shares: loops over tiles of tokens, the error bound, quantisation. Included once by each path's
+// translation unit; everything is parametrised by that unit's `Tile`, or static, so that no two paths share code.
+//
+// `Tile::dots<T>` gives the int8 sums, `Tile::logits<T>` the float32 sums of T tokens and 64 columns.
+// README.md of lexicon_head derives the bound.
+#pragma once
+
+#include "cpu_kernels.hpp"
+
+namespace lexlip {
+namespace {
+
+constexpr float kMinusInfinity = -__builtin_inff();
+
+// Relative slack for the roundings of the bound's own arithmetic: 16 units of float32 roundoff, where at most 8 occur.
+constexpr double kSlack = 0x1p-20;
+
+// Absolute slack: more than underflow can take away, far less than any logit that matters.
+constexpr float kUnderflow = 0x1p-100F;
+
+// Calls run.template operator()<T>(first) for each tile of tokens.
+template <typename Run>
+inline void for_each_tile(std::int64_t tokens, const Run& run) {
+  std::int64_t first = 0;
+  for (; first + kTileTokens <= tokens; first += kTileTokens) run.template operator()<6>(first);
+  switch (tokens - first) {
+    case 5: return run.template operator()<5>(first);
+    case 4: return run.template operator()<4>(first);
+    case 3: return run.template operator()<3>(first);
+    case 2: return run.template operator()<2>(first);
+    case 1: return run.template operator()<1>(first);
+    default: return;
+  }
+}
+
+// bounds = max(bounds, what one token's logits cannot exceed).
+inline void raise_bounds(const QuantisedTokens& row, std::int64_t token, const QuantisedPanel& panel,
+                         const std::int32_t* __restrict dots, float* __restrict bounds) {
+  const float scale = row.scale[token];
+  const float norm = row.norm[token];
+  const float residual = row.residual[token];
+  for (std::int64_t c = 0; c < kPanelColumns; ++c) {
+    const auto dot = static_cast<float>(dots[c] - row.offset * panel.sums[c]);
+    const float error = norm * panel.residual[c] + residual * panel.norm[c] + kUnderflow;
+    const float bound = scale * panel.scale[c] * dot + error;
+    bounds[c] = bound > bounds[c] ? bound : bounds[c];
+  }
+}
+
+template <typename Tile>
+void upper_bounds(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds) {
+  for (std::int64_t c = 0; c < kPanelColumns; ++c) bounds[c] = kMinusInfinity;
+  for_each_tile(row.tokens, [&]<int T>(std::int64_t first) {
+    alignas(64) std::int32_t dots[T * kPanelColumns];
+    Tile::template dots<T>(row.values + first * row.depth, row.depth, panel.values, dots);
+    for (int t = 0; t < T; ++t) raise_bounds(row, first + t, panel, dots + t * kPanelColumns, bounds);
+  });
+}
+
+template <typename Tile>
+void max_logits(const float* const* tokens, std::int64_t count, std::int64_t hidden, const float* panel,
+                float* __restrict maxima) {
+  for (std::int64_t c = 0; c < kPanelColumns; ++c) maxima[c] = kMinusInfinity;
+  for_each_tile(count, [&]<int T>(std::int64_t first) {
+    alignas(64) float logits[T * kPanelColumns];
+    Tile::template logits<T>(tokens + first, hidden, panel, logits);
+    for (int t = 0; t < T; ++t) {
+      for (std::int64_t c = 0; c < kPanelColumns; ++c) {
+        const float logit = logits[t * kPanelColumns + c];
+        maxima[c] = logit > maxima[c] ? logit : maxima[c];
+      }
+    }
+  });
+}
+
+// Rounds up to float32; never to 0, whose product with something large would claim no error at all.
+inline float round_up(double x) { return static_cast<float>(x * (1 + kSlack)) + 0x1p-126F; }
+
+// The largest |x| as bits of a float32: they order like the values, and NaN and infinity come last.
+inline std::uint32_t largest_magnitude(const float* x, std::int64_t n) {
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t magnitude = __builtin_bit_cast(std::uint32_t, x[i]) & 0x7fffffffU;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return largest;
+}
+
+// The Tile only names the translation unit.
+template <typename Tile>
+Quantised quantise(const float* __restrict x, std::int64_t n, std::int32_t levels, std::int32_t offset,
+                   std::uint8_t* __restrict out) {
+  constexpr std::uint32_t kInfinity = 0x7f800000U;
+  // Adding this leaves the nearest integer in the last bits of a float32 (|x| < 2^22, round to nearest).
+  constexpr float kRounder = 0x1.8p23F;
+  const std::uint32_t largest = largest_magnitude(x, n);
+  const float magnitude = __builtin_bit_cast(float, largest);
+  // Below 2^-100 the inverse might overflow: all values become 0 and the residual is everything.
+  const float scale = magnitude < 0x1p-100F ? 0.0F : magnitude / static_cast<float>(levels);
+  const float inverse = scale == 0.0F ? 0.0F : 1.0F / scale;
+  double norm = 0;
+  double residual = 0;
+#pragma omp simd reduction(+ : norm, residual)
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float rounded = x[i] * inverse + kRounder;
+    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, rounded);
+    const auto q = static_cast<std::int32_t>(bits - __builtin_bit_cast(std::uint32_t, kRounder));
+    const double rest = static_cast<double>(x[i]) - static_cast<double>(scale) * q;
+    out[i] = static_cast<std::uint8_t>(static_cast<std::uint32_t>(q) + static_cast<std::uint32_t>(offset));
+    norm += static_cast<double>(x[i]) * x[i];
+    residual += rest * rest;
+  }
+  return {scale, round_up(__builtin_sqrt(norm)), round_up(__builtin_sqrt(residual)), largest < kInfinity};
+}
+
+}  // namespace
+}  // namespace lexlip

@@ -1,0 +1,64 @@
+"""lexicon_head in C++ (kernels/cpp/lexicon_head.cpp), which fills arrays that are allocated here.
+
+Arguments are checked by the caller, except for NaN, infinity and overflow: the C++ meets every value anyway, and says in
+which row or column it met one that cannot be used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lexlip_kernels import _native
+from lexlip_kernels.lexicon_head.panels import PANEL_COLUMNS, DecoderPanels
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["cpu_paths", "pack", "top_terms"]
+
+
+def cpu_paths() -> tuple[str, ...]:
+    """Instruction sets that run here, fastest first."""
+    return tuple(_native.lexicon_cpu_paths())
+
+
+def pack(weight: npt.NDArray[np.float32], threads: int) -> tuple[DecoderPanels, int]:
+    """Quantise a decoder (V, H); with it the first column that is not finite, or -1."""
+    vocab_size, hidden_size = weight.shape
+    padded = -(-vocab_size // PANEL_COLUMNS) * PANEL_COLUMNS
+    depth = -(-hidden_size // 4) * 4
+    panels = DecoderPanels(
+        np.empty(padded * depth, np.int8),
+        np.empty(padded, np.int32),
+        *(np.empty(padded, np.float32) for _ in range(3)),
+    )
+    refused = _native.lexicon_pack(weight, threads, *panels.arrays())
+    return panels, refused
+
+
+def top_terms(
+    hidden: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.uint8],
+    k: int,
+    *,
+    panels: DecoderPanels,
+    exact: bool,
+    threads: int,
+    cpu_path: str,
+) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int32]], int]:
+    """The first k terms of each row as (ids, weights, counts), and the first row that cannot be used, or -1."""
+    rows = len(hidden)
+    out: tuple[npt.NDArray[Any], ...] = (
+        np.empty((rows, k), np.int64),
+        np.empty((rows, k), np.float32),
+        np.empty(rows, np.int32),
+    )
+    ids, weights, counts = out
+    refused = _native.lexicon_head(
+        weight, bias, *panels.arrays(), panels.largest_norm(), hidden, mask, exact, threads, cpu_path, *out
+    )
+    return (ids, weights, counts), refused
