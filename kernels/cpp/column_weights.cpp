@@ -17,12 +17,18 @@ using std::int32_t;
 using std::int64_t;
 using std::size_t;
 
-// panel (hidden, 64) = the chosen rows of the weight; what lies behind the last one is never looked at.
+// panel (hidden, 32) = the chosen rows of the weight; what lies behind the last one is never looked at. A block of
+// channels at a time: one cache line of each row is read, and the block that is written stays in L1.
 void transpose(const Decoder& decoder, std::span<const int32_t> columns, std::span<float> panel) {
-  const auto hidden = static_cast<size_t>(decoder.hidden());
-  for (size_t c = 0; c < columns.size(); ++c) {
-    const auto weights = decoder.weight.subspan(static_cast<size_t>(columns[c]) * hidden, hidden);
-    for (size_t i = 0; i < hidden; ++i) panel[i * kPanelColumns + c] = weights[i];
+  constexpr int64_t kBlock = 16;
+  const int64_t hidden = decoder.hidden();
+  for (int64_t first = 0; first < hidden; first += kBlock) {
+    const int64_t last = std::min(first + kBlock, hidden);
+    for (size_t c = 0; c < columns.size(); ++c) {
+      const float* weights = decoder.weight.data() + columns[c] * hidden;
+      float* out = panel.data() + c;
+      for (int64_t i = first; i < last; ++i) out[i * kPanelColumns] = weights[i];
+    }
   }
 }
 

@@ -9,9 +9,8 @@
 
 namespace lexlip {
 
-// Vocabulary columns a panel, tokens a tile: 6 x 64 sums are 24 AVX-512 registers, which leaves 8 for operands.
-inline constexpr std::int64_t kPanelColumns = 64;
-inline constexpr std::int64_t kTileTokens = 6;
+// Vocabulary columns a panel: at 768 hidden channels its int8 form (24 KiB) stays in any L1 cache.
+inline constexpr std::int64_t kPanelColumns = 32;
 
 // x = scale * q + rest, with norm >= |x| and residual >= |rest| (Euclidean, rounded up).
 struct Quantised {
@@ -32,11 +31,11 @@ struct QuantisedTokens {
   std::int32_t offset;
 };
 
-// 64 columns of the decoder. Four consecutive hidden channels of a column lie together, as vpdpbusd wants them.
+// 32 columns of the decoder. Four consecutive hidden channels of a column lie together, as vpdpbusd wants them.
 struct QuantisedPanel {
-  const std::int8_t* values;  // (depth / 4, 64, 4)
-  const std::int32_t* sums;   // (64,): sum of a column's values, which undoes the offset
-  const float* scale;         // (64,), as are the next two
+  const std::int8_t* values;  // (depth / 4, 32, 4)
+  const std::int32_t* sums;   // (32,): sum of a column's values, which undoes the offset
+  const float* scale;         // (32,), as are the next two
   const float* norm;
   const float* residual;
 };
@@ -48,9 +47,9 @@ struct CpuKernels {
   // Rounds x (n,) to `levels` levels and writes q + offset.
   Quantised (*quantise)(const float* x, std::int64_t n, std::int32_t levels, std::int32_t offset,
                         std::uint8_t* out);
-  // bounds (64,): no float32 logit of these tokens and this panel is larger. -inf without tokens.
+  // bounds (32,): no float32 logit of these tokens and this panel is larger. -inf without tokens.
   void (*upper_bounds)(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds);
-  // maxima (64,): largest float32 logit over tokens; panel (hidden, 64). Each logit adds its products in the
+  // maxima (32,): largest float32 logit over tokens; panel (hidden, 32). Each logit adds its products in the
   // order of the channels, in this function and on every path, so a logit does not depend on its neighbours.
   void (*max_logits)(const float* const* tokens, std::int64_t count, std::int64_t hidden, const float* panel,
                      float* maxima);

@@ -31,7 +31,7 @@ void describe(const Quantised& column, int64_t hidden, size_t v, const DecoderPa
   out.residual[v] = (column.residual + static_cast<float>(rounding_bound(hidden)) * out.norm[v]) * kUp;
 }
 
-// Copies a column into its place among the 64 of its panel.
+// Copies a column into its place among the 32 of its panel.
 void place(std::span<const std::uint8_t> column, size_t v, const DecoderPanels& out) {
   constexpr size_t kColumns = kPanelColumns;
   const size_t depth = column.size();

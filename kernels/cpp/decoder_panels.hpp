@@ -12,7 +12,7 @@ namespace lexlip {
 
 // `padded` is the vocabulary rounded up to whole panels; padding columns are 0 throughout.
 struct DecoderPanels {
-  std::span<std::int8_t> values;   // (padded / 64, depth / 4, 64, 4)
+  std::span<std::int8_t> values;   // (padded / 32, depth / 4, 32, 4)
   std::span<std::int32_t> sums;    // (padded,), as are the next three
   std::span<float> scale;
   std::span<float> norm;

@@ -8,61 +8,72 @@
 #include <immintrin.h>
 
 #include "panel_loops.hpp"
+#include "unroll.hpp"
 
 namespace lexlip {
 namespace {
 
-// 16 registers hold the sums of 6 tokens and 16 columns, so a panel is walked in four stripes.
+// 16 registers hold the sums of 6 tokens and 16 columns, so a panel is walked in two stripes.
 constexpr std::int64_t kStripe = 16;
 
 struct Tile {
+  static constexpr int kTokens = 6;
+
   template <int T>
   static void dots(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* panel, std::int32_t* out) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    for (std::int64_t stripe = 0; stripe < kPanelColumns; stripe += kStripe) {
-      __m256i sums[T][2];
-      for (auto& row : sums) row[0] = row[1] = _mm256_setzero_si256();
-      const std::int8_t* columns = panel + 4 * stripe;
-      for (std::int64_t i = 0; i < depth; i += 4, columns += 4 * kPanelColumns) {
-        const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns));
-        const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns + 32));
-        for (int t = 0; t < T; ++t) {
-          std::int32_t four;
-          __builtin_memcpy(&four, tokens + t * depth + i, 4);
-          const __m256i token = _mm256_set1_epi32(four);
-          sums[t][0] = add_products(sums[t][0], token, low, ones);
-          sums[t][1] = add_products(sums[t][1], token, high, ones);
-        }
-      }
-      for (int t = 0; t < T; ++t)
-        for (int j = 0; j < 2; ++j)
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + t * kPanelColumns + stripe + 8 * j), sums[t][j]);
-    }
+    for (std::int64_t stripe = 0; stripe < kPanelColumns; stripe += kStripe)
+      dots_of_stripe<T>(tokens, depth, panel + 4 * stripe, out + stripe);
   }
 
   template <int T>
   static void logits(const float* const* tokens, std::int64_t hidden, const float* panel, float* out) {
-    for (std::int64_t stripe = 0; stripe < kPanelColumns; stripe += kStripe) {
-      __m256 sums[T][2];
-      for (auto& row : sums) row[0] = row[1] = _mm256_setzero_ps();
-      const float* columns = panel + stripe;
-      for (std::int64_t i = 0; i < hidden; ++i, columns += kPanelColumns) {
-        const __m256 low = _mm256_loadu_ps(columns);
-        const __m256 high = _mm256_loadu_ps(columns + 8);
-        for (int t = 0; t < T; ++t) {
-          const __m256 token = _mm256_broadcast_ss(tokens[t] + i);
-          sums[t][0] = _mm256_fmadd_ps(token, low, sums[t][0]);
-          sums[t][1] = _mm256_fmadd_ps(token, high, sums[t][1]);
-        }
-      }
-      for (int t = 0; t < T; ++t)
-        for (int j = 0; j < 2; ++j) _mm256_storeu_ps(out + t * kPanelColumns + stripe + 8 * j, sums[t][j]);
-    }
+    for (std::int64_t stripe = 0; stripe < kPanelColumns; stripe += kStripe)
+      logits_of_stripe<T>(tokens, hidden, panel + stripe, out + stripe);
   }
 
  private:
-  static __m256i add_products(__m256i sum, __m256i token, __m256i columns, __m256i ones) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(token, columns), ones));
+  template <int T>
+  static void dots_of_stripe(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* columns,
+                             std::int32_t* out) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i sums[T * 2];
+    unroll<T * 2>([&](int s) LEXLIP_INLINE { sums[s] = _mm256_setzero_si256(); });
+    for (std::int64_t i = 0; i < depth; i += 4, columns += 4 * kPanelColumns) {
+      const __m256i halves[2] = {load(columns), load(columns + 32)};
+      unroll<T>([&](int t) LEXLIP_INLINE {
+        std::int32_t four;
+        __builtin_memcpy(&four, tokens + t * depth + i, 4);
+        const __m256i token = _mm256_set1_epi32(four);
+        unroll<2>([&](int j) LEXLIP_INLINE {
+          const __m256i products = _mm256_madd_epi16(_mm256_maddubs_epi16(token, halves[j]), ones);
+          sums[2 * t + j] = _mm256_add_epi32(sums[2 * t + j], products);
+        });
+      });
+    }
+    unroll<T * 2>([&](int s) LEXLIP_INLINE {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + s / 2 * kPanelColumns + s % 2 * 8), sums[s]);
+    });
+  }
+
+  template <int T>
+  static void logits_of_stripe(const float* const* tokens, std::int64_t hidden, const float* columns, float* out) {
+    __m256 sums[T * 2];
+    unroll<T * 2>([&](int s) LEXLIP_INLINE { sums[s] = _mm256_setzero_ps(); });
+    for (std::int64_t i = 0; i < hidden; ++i, columns += kPanelColumns) {
+      const __m256 halves[2] = {_mm256_loadu_ps(columns), _mm256_loadu_ps(columns + 8)};
+      unroll<T>([&](int t) LEXLIP_INLINE {
+        const __m256 token = _mm256_broadcast_ss(tokens[t] + i);
+        unroll<2>([&](int j) LEXLIP_INLINE {
+          sums[2 * t + j] = _mm256_fmadd_ps(token, halves[j], sums[2 * t + j]);
+        });
+      });
+    }
+    unroll<T * 2>(
+        [&](int s) LEXLIP_INLINE { _mm256_storeu_ps(out + s / 2 * kPanelColumns + s % 2 * 8, sums[s]); });
+  }
+
+  static __m256i load(const std::int8_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
 };
 

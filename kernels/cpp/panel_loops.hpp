@@ -1,7 +1,8 @@
 // What every CPU path shares: loops over tiles of tokens, the error bound, quantisation. Included once by each path's
 // translation unit; everything is parametrised by that unit's `Tile`, or static, so that no two paths share code.
 //
-// `Tile::dots<T>` gives the int8 sums, `Tile::logits<T>` the float32 sums of T tokens and 64 columns.
+// `Tile::dots<T>` gives the int8 sums, `Tile::logits<T>` the float32 sums of T tokens and 32 columns; T is at most
+// `Tile::kTokens`.
 // README.md of lexicon_head derives the bound.
 #pragma once
 
@@ -18,19 +19,24 @@ constexpr double kSlack = 0x1p-20;
 // Absolute slack: more than underflow can take away, far less than any logit that matters.
 constexpr float kUnderflow = 0x1p-100F;
 
-// Calls run.template operator()<T>(first) for each tile of tokens.
-template <typename Run>
-inline void for_each_tile(std::int64_t tokens, const Run& run) {
-  std::int64_t first = 0;
-  for (; first + kTileTokens <= tokens; first += kTileTokens) run.template operator()<6>(first);
-  switch (tokens - first) {
-    case 5: return run.template operator()<5>(first);
-    case 4: return run.template operator()<4>(first);
-    case 3: return run.template operator()<3>(first);
-    case 2: return run.template operator()<2>(first);
-    case 1: return run.template operator()<1>(first);
-    default: return;
+// Covers `rest` tokens at the end by the smallest tile that does: the maximum does not mind meeting a token twice.
+template <int T, typename Run>
+inline void last_tile(std::int64_t tokens, std::int64_t rest, const Run& run) {
+  if constexpr (T > 1) {
+    if (rest <= T / 2) return last_tile<T / 2>(tokens, rest, run);
   }
+  run.template operator()<T>(tokens - T);
+}
+
+// Calls run<T>(first) for tiles of T tokens that cover all tokens; smaller tiles where there are fewer than T.
+template <int T, typename Run>
+inline void for_each_tile(std::int64_t tokens, const Run& run) {
+  if constexpr (T > 1) {
+    if (tokens < T) return for_each_tile<T / 2>(tokens, run);
+  }
+  std::int64_t first = 0;
+  for (; first + T <= tokens; first += T) run.template operator()<T>(first);
+  if (first < tokens) last_tile<T>(tokens, tokens - first, run);
 }
 
 // bounds = max(bounds, what one token's logits cannot exceed).
@@ -47,11 +53,22 @@ inline void raise_bounds(const QuantisedTokens& row, std::int64_t token, const Q
   }
 }
 
+// Asks for the tile's share of the panel that follows in memory: scans walk panels in order, and each comes from far away.
+inline void prefetch_share(const QuantisedTokens& row, const QuantisedPanel& panel, std::int64_t first_token,
+                           std::int64_t tile_tokens) {
+  constexpr std::int64_t kCacheLine = 64;
+  const std::int64_t bytes = row.depth * kPanelColumns;
+  const std::int64_t share = bytes * tile_tokens / row.tokens + kCacheLine;
+  const std::int8_t* start = panel.values + bytes + bytes * first_token / row.tokens;
+  for (std::int64_t byte = 0; byte < share; byte += kCacheLine) __builtin_prefetch(start + byte, 0, 2);
+}
+
 template <typename Tile>
 void upper_bounds(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds) {
   for (std::int64_t c = 0; c < kPanelColumns; ++c) bounds[c] = kMinusInfinity;
-  for_each_tile(row.tokens, [&]<int T>(std::int64_t first) {
+  for_each_tile<Tile::kTokens>(row.tokens, [&]<int T>(std::int64_t first) {
     alignas(64) std::int32_t dots[T * kPanelColumns];
+    prefetch_share(row, panel, first, T);
     Tile::template dots<T>(row.values + first * row.depth, row.depth, panel.values, dots);
     for (int t = 0; t < T; ++t) raise_bounds(row, first + t, panel, dots + t * kPanelColumns, bounds);
   });
@@ -61,7 +78,7 @@ template <typename Tile>
 void max_logits(const float* const* tokens, std::int64_t count, std::int64_t hidden, const float* panel,
                 float* __restrict maxima) {
   for (std::int64_t c = 0; c < kPanelColumns; ++c) maxima[c] = kMinusInfinity;
-  for_each_tile(count, [&]<int T>(std::int64_t first) {
+  for_each_tile<Tile::kTokens>(count, [&]<int T>(std::int64_t first) {
     alignas(64) float logits[T * kPanelColumns];
     Tile::template logits<T>(tokens + first, hidden, panel, logits);
     for (int t = 0; t < T; ++t) {

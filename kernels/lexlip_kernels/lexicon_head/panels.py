@@ -1,4 +1,4 @@
-"""A decoder as the native scan reads it: int8 panels of 64 vocabulary columns, and what bounds their error.
+"""A decoder as the native scan reads it: int8 panels of 32 vocabulary columns, and what bounds their error.
 
 Data only; kernels/cpp/decoder_panels.cpp writes it. README.md in this folder says what the numbers mean.
 """
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 __all__ = ["PANEL_COLUMNS", "DecoderPanels"]
 
-PANEL_COLUMNS = 64
+PANEL_COLUMNS = 32
 """Vocabulary columns a panel."""
 
 
@@ -21,11 +21,11 @@ class DecoderPanels:
     """V columns of H channels, padded to P whole panels of columns and to D channels, a multiple of 4.
 
     Attributes:
-        values: (P * 64 * D,), int8, by panel, then groups of 4 channels, then columns, then channel.
-        sums: (P * 64,), the sum of a column's values.
-        scale: (P * 64,), what a value of 1 stands for.
-        norm: (P * 64,), no less than the Euclidean norm of the column, and of its quantised form.
-        residual: (P * 64,), no less than the norm of what quantisation lost, roundings of the float32 sum included.
+        values: (P * 32 * D,), int8, by panel, then groups of 4 channels, then columns, then channel.
+        sums: (P * 32,), the sum of a column's values.
+        scale: (P * 32,), what a value of 1 stands for.
+        norm: (P * 32,), no less than the Euclidean norm of the column, and of its quantised form.
+        residual: (P * 32,), no less than the norm of what quantisation lost, roundings of the float32 sum included.
     """
 
     values: npt.NDArray[np.int8]
