@@ -58,25 +58,54 @@ std::vector<std::string> lexicon_cpu_paths() {
 
 std::int64_t lexicon_pack(const Matrix<const float>& weight, std::int64_t threads,
                           const Vector<std::int8_t>& values, const Vector<std::int32_t>& sums,
-                          const Vector<float>& scale, const Vector<float>& norm, const Vector<float>& residual) {
+                          const Vector<float>& scale, const Vector<float>& norm,
+                          const Vector<float>& residual) {
   return lexlip::pack_decoder(view(weight), static_cast<std::int64_t>(weight.shape(0)), threads,
                               {view(values), view(sums), view(scale), view(norm), view(residual)});
 }
 
-std::int64_t lexicon_head(const Matrix<const float>& weight, const Vector<const float>& bias,
-                          const Vector<const std::int8_t>& values, const Vector<const std::int32_t>& sums,
-                          const Vector<const float>& scale, const Vector<const float>& norm,
-                          const Vector<const float>& residual, float largest_norm,
-                          const Cube<const float>& hidden, const Matrix<const std::uint8_t>& mask, bool exact,
-                          std::int64_t threads, const std::string& cpu_path, const Matrix<std::int64_t>& ids,
-                          const Matrix<float>& weights, const Vector<std::int32_t>& counts) {
+// The seven arrays of a packed decoder travel together; Python holds them, C++ looks at them.
+struct DecoderArrays {
+  Matrix<const float> weight;
+  Vector<const float> bias;
+  Vector<const std::int8_t> values;
+  Vector<const std::int32_t> sums;
+  Vector<const float> scale;
+  Vector<const float> norm;
+  Vector<const float> residual;
+  float largest_norm;
+
+  lexlip::Decoder decoder() const {
+    return {view(weight), view(bias), view(values),   view(sums),
+            view(scale),  view(norm), view(residual), largest_norm};
+  }
+};
+
+lexlip::HiddenStates states(const Cube<const float>& hidden, const Matrix<const std::uint8_t>& mask) {
+  const auto axis = [&](std::size_t i) { return static_cast<std::int64_t>(hidden.shape(i)); };
+  return {view(hidden), view(mask), axis(0), axis(1), axis(2)};
+}
+
+const lexlip::CpuKernels& kernels_of(const std::string& cpu_path) {
   const lexlip::CpuKernels* kernels = lexlip::find_cpu_path(cpu_path);
   if (kernels == nullptr) throw nb::value_error("this CPU path does not run here");
-  const auto axis = [&](std::size_t i) { return static_cast<std::int64_t>(hidden.shape(i)); };
-  return lexlip::lexicon_head({view(weight), view(bias), view(values), view(sums), view(scale), view(norm),
-                               view(residual), largest_norm},
-                              {view(hidden), view(mask), axis(0), axis(1), axis(2)},
-                              static_cast<std::int64_t>(ids.shape(1)), exact, threads, *kernels,
+  return *kernels;
+}
+
+void lexicon_upper_bounds(const DecoderArrays& decoder, const Cube<const float>& hidden,
+                          const Matrix<const std::uint8_t>& mask, std::int64_t threads,
+                          const std::string& cpu_path, const Matrix<float>& bounds) {
+  const lexlip::CpuKernels& kernels = kernels_of(cpu_path);
+  if (kernels.levels == 0) throw nb::value_error("this CPU path does not scan");
+  lexlip::upper_bounds(decoder.decoder(), states(hidden, mask), threads, kernels, view(bounds));
+}
+
+std::int64_t lexicon_head(const DecoderArrays& decoder, const Cube<const float>& hidden,
+                          const Matrix<const std::uint8_t>& mask, bool exact, std::int64_t threads,
+                          const std::string& cpu_path, const Matrix<std::int64_t>& ids,
+                          const Matrix<float>& weights, const Vector<std::int32_t>& counts) {
+  return lexlip::lexicon_head(decoder.decoder(), states(hidden, mask),
+                              static_cast<std::int64_t>(ids.shape(1)), exact, threads, kernels_of(cpu_path),
                               {view(ids), view(weights), view(counts)});
 }
 
@@ -99,17 +128,30 @@ NB_MODULE(_native, module) {
 
   module.def("lexicon_cpu_paths", &lexicon_cpu_paths, "CPU paths that run here, fastest first.");
 
-  module.def("lexicon_pack", &lexicon_pack, "weight"_a.noconvert(), "threads"_a, "values"_a.noconvert(),
-             "sums"_a.noconvert(), "scale"_a.noconvert(), "norm"_a.noconvert(), "residual"_a.noconvert(),
-             nb::call_guard<nb::gil_scoped_release>(),
-             "Quantise a decoder (V, H); overwrites the last five arrays. Returns the first column that is not "
-             "finite, or -1.");
+  module.def(
+      "lexicon_pack", &lexicon_pack, "weight"_a.noconvert(), "threads"_a, "values"_a.noconvert(),
+      "sums"_a.noconvert(), "scale"_a.noconvert(), "norm"_a.noconvert(), "residual"_a.noconvert(),
+      nb::call_guard<nb::gil_scoped_release>(),
+      "Quantise a decoder (V, H); overwrites the last five arrays. Returns the first column that is not "
+      "finite, or -1.");
 
-  module.def("lexicon_head", &lexicon_head, "weight"_a.noconvert(), "bias"_a.noconvert(),
-             "values"_a.noconvert(), "sums"_a.noconvert(), "scale"_a.noconvert(), "norm"_a.noconvert(),
-             "residual"_a.noconvert(), "largest_norm"_a, "hidden"_a.noconvert(), "mask"_a.noconvert(), "exact"_a,
-             "threads"_a, "cpu_path"_a, "ids"_a.noconvert(), "weights"_a.noconvert(), "counts"_a.noconvert(),
+  nb::class_<DecoderArrays>(module, "DecoderArrays",
+                            "A decoder and its panels, as the compiled head reads them.")
+      .def(nb::init<Matrix<const float>, Vector<const float>, Vector<const std::int8_t>,
+                    Vector<const std::int32_t>, Vector<const float>, Vector<const float>, Vector<const float>,
+                    float>(),
+           "weight"_a.noconvert(), "bias"_a.noconvert(), "values"_a.noconvert(), "sums"_a.noconvert(),
+           "scale"_a.noconvert(), "norm"_a.noconvert(), "residual"_a.noconvert(), "largest_norm"_a);
+
+  module.def("lexicon_upper_bounds", &lexicon_upper_bounds, "decoder"_a, "hidden"_a.noconvert(),
+             "mask"_a.noconvert(), "threads"_a, "cpu_path"_a, "bounds"_a.noconvert(),
              nb::call_guard<nb::gil_scoped_release>(),
-             "The k heaviest terms of each row; overwrites the last three arrays. Returns the first row that is "
-             "not finite or might overflow, or -1.");
+             "What no float32 logit exceeds; overwrites bounds (B, V). For tests and benchmarks.");
+
+  module.def(
+      "lexicon_head", &lexicon_head, "decoder"_a, "hidden"_a.noconvert(), "mask"_a.noconvert(), "exact"_a,
+      "threads"_a, "cpu_path"_a, "ids"_a.noconvert(), "weights"_a.noconvert(), "counts"_a.noconvert(),
+      nb::call_guard<nb::gil_scoped_release>(),
+      "The k heaviest terms of each row; overwrites the last three arrays. Returns the first row that is "
+      "not finite or might overflow, or -1.");
 }

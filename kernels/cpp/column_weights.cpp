@@ -17,8 +17,8 @@ using std::int32_t;
 using std::int64_t;
 using std::size_t;
 
-// panel (hidden, 32) = the chosen rows of the weight; what lies behind the last one is never looked at. A block of
-// channels at a time: one cache line of each row is read, and the block that is written stays in L1.
+// panel (hidden, 32) = the chosen rows of the weight; what lies behind the last one is never looked at. A
+// block of channels at a time: one cache line of each row is read, and the block that is written stays in L1.
 void transpose(const Decoder& decoder, std::span<const int32_t> columns, std::span<float> panel) {
   constexpr int64_t kBlock = 16;
   const int64_t hidden = decoder.hidden();
@@ -35,7 +35,8 @@ void transpose(const Decoder& decoder, std::span<const int32_t> columns, std::sp
 void weigh_panel(const Decoder& decoder, const TokenRow& row, std::span<const int32_t> columns,
                  std::span<const float> panel, const CpuKernels& kernels, std::span<float> weights) {
   std::array<float, kPanelColumns> maxima;
-  kernels.max_logits(row.tokens().data(), std::ssize(row.tokens()), decoder.hidden(), panel.data(), maxima.data());
+  kernels.max_logits(row.tokens().data(), std::ssize(row.tokens()), decoder.hidden(), panel.data(),
+                     maxima.data());
   for (size_t c = 0; c < columns.size(); ++c)
     weights[c] = saturate(maxima[c] + decoder.bias[static_cast<size_t>(columns[c])]);
 }
@@ -46,15 +47,18 @@ std::int32_t order_key(float weight) { return std::bit_cast<std::int32_t>(weight
 
 float weight_of(std::int32_t order_key) { return std::bit_cast<float>(order_key); }
 
-float saturate(float logit) { return logit > 0 ? static_cast<float>(std::log1p(static_cast<double>(logit))) : 0; }
+float saturate(float logit) {
+  return logit > 0 ? static_cast<float>(std::log1p(static_cast<double>(logit))) : 0;
+}
 
 float least_logit(float weight) {
   // Logits that differ may round to one weight: the margin is 16 times what rounding can take.
   return static_cast<float>(std::expm1(static_cast<double>(weight) * (1 - 0x1p-20)));
 }
 
-void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows, std::span<const std::int32_t> columns,
-                   const CpuKernels& kernels, std::int64_t threads, std::span<float> weights) {
+void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows,
+                   std::span<const std::int32_t> columns, const CpuKernels& kernels, std::int64_t threads,
+                   std::span<float> weights) {
   // Tasks of several panels share one scratch; enough of them remain to even out threads of unequal speed.
   const int64_t panels = (std::ssize(columns) + kPanelColumns - 1) / kPanelColumns;
   const int64_t group = std::max<int64_t>(1, panels / (8 * threads)) * kPanelColumns;

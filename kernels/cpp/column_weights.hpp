@@ -21,7 +21,8 @@ float saturate(float logit);
 float least_logit(float weight);
 
 // weights (rows, columns): the weight of every column in every row. A column is transposed once for all rows.
-void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows, std::span<const std::int32_t> columns,
-                   const CpuKernels& kernels, std::int64_t threads, std::span<float> weights);
+void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows,
+                   std::span<const std::int32_t> columns, const CpuKernels& kernels, std::int64_t threads,
+                   std::span<float> weights);
 
 }  // namespace lexlip

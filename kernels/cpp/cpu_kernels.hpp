@@ -1,8 +1,8 @@
 // The inner loops of the lexicon head, once per kind of CPU, chosen when the program runs.
 //
-// Each path is a translation unit compiled with its own instruction set. Those units take plain pointers and use
-// nothing of the standard library: an inline function (std::max, a span's operator[]) compiled with AVX-512 could
-// otherwise be the copy that the linker keeps for everybody.
+// Each path is a translation unit compiled with its own instruction set. Those units take plain pointers and
+// use nothing of the standard library: an inline function (std::max, a span's operator[]) compiled with
+// AVX-512 could otherwise be the copy that the linker keeps for everybody.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ struct QuantisedTokens {
   std::int32_t offset;
 };
 
-// 32 columns of the decoder. Four consecutive hidden channels of a column lie together, as vpdpbusd wants them.
+// 32 columns of the decoder. Four consecutive hidden channels of a column lie together, as vpdpbusd wants
+// them.
 struct QuantisedPanel {
   const std::int8_t* values;  // (depth / 4, 32, 4)
   const std::int32_t* sums;   // (32,): sum of a column's values, which undoes the offset

@@ -19,11 +19,12 @@ using std::size_t;
 // Levels of a weight; sums of products with 7 or 8 bit hidden values then fit vpmaddubsw and vpdpbusd.
 constexpr int32_t kWeightLevels = 127;
 
-// Relative error of a float32 dot product of `hidden` terms in any order (gamma_n of Higham, with room to spare).
+// Relative error of a float32 dot product of `hidden` terms in any order (gamma_n of Higham, with room to
+// spare).
 double rounding_bound(int64_t hidden) { return 1.01 * static_cast<double>(hidden + 2) * 0x1p-24; }
 
-// Writes one column's bookkeeping: norm bounds both the column and its quantised form, residual covers the roundings
-// of the float32 sum as well.
+// Writes one column's bookkeeping: norm bounds both the column and its quantised form, residual covers the
+// roundings of the float32 sum as well.
 void describe(const Quantised& column, int64_t hidden, size_t v, const DecoderPanels& out) {
   constexpr float kUp = 1 + 0x1p-20F;
   out.scale[v] = column.scale;

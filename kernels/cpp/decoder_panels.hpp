@@ -12,8 +12,8 @@ namespace lexlip {
 
 // `padded` is the vocabulary rounded up to whole panels; padding columns are 0 throughout.
 struct DecoderPanels {
-  std::span<std::int8_t> values;   // (padded / 32, depth / 4, 32, 4)
-  std::span<std::int32_t> sums;    // (padded,), as are the next three
+  std::span<std::int8_t> values;  // (padded / 32, depth / 4, 32, 4)
+  std::span<std::int32_t> sums;   // (padded,), as are the next three
   std::span<float> scale;
   std::span<float> norm;
   std::span<float> residual;
@@ -40,8 +40,8 @@ constexpr std::int64_t packed_depth(std::int64_t hidden) { return (hidden + 3) /
 
 QuantisedPanel panel_of(const Decoder& decoder, std::int64_t panel);
 
-// Quantises weight (vocabulary, hidden) into `out`, all of it overwritten. Returns the first column that holds a NaN
-// or an infinity, or -1; `out` is worth nothing in the first case.
+// Quantises weight (vocabulary, hidden) into `out`, all of it overwritten. Returns the first column that
+// holds a NaN or an infinity, or -1; `out` is worth nothing in the first case.
 std::int64_t pack_decoder(std::span<const float> weight, std::int64_t vocabulary, std::int64_t threads,
                           const DecoderPanels& out);
 

@@ -20,7 +20,8 @@ struct Tile {
   static constexpr int kTokens = 6;
 
   template <int T>
-  static void dots(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* panel, std::int32_t* out) {
+  static void dots(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* panel,
+                   std::int32_t* out) {
     for (std::int64_t stripe = 0; stripe < kPanelColumns; stripe += kStripe)
       dots_of_stripe<T>(tokens, depth, panel + 4 * stripe, out + stripe);
   }
@@ -56,7 +57,8 @@ struct Tile {
   }
 
   template <int T>
-  static void logits_of_stripe(const float* const* tokens, std::int64_t hidden, const float* columns, float* out) {
+  static void logits_of_stripe(const float* const* tokens, std::int64_t hidden, const float* columns,
+                               float* out) {
     __m256 sums[T * 2];
     unroll<T * 2>([&](int s) LEXLIP_INLINE { sums[s] = _mm256_setzero_ps(); });
     for (std::int64_t i = 0; i < hidden; ++i, columns += kPanelColumns) {
@@ -68,8 +70,8 @@ struct Tile {
         });
       });
     }
-    unroll<T * 2>(
-        [&](int s) LEXLIP_INLINE { _mm256_storeu_ps(out + s / 2 * kPanelColumns + s % 2 * 8, sums[s]); });
+    unroll<T * 2>([&](int s)
+                      LEXLIP_INLINE { _mm256_storeu_ps(out + s / 2 * kPanelColumns + s % 2 * 8, sums[s]); });
   }
 
   static __m256i load(const std::int8_t* from) {

@@ -1,4 +1,5 @@
-// Inner loops for AVX-512 with VNNI (Ice Lake, Sapphire Rapids, Zen 4 and later): 64 int8 products an instruction.
+// Inner loops for AVX-512 with VNNI (Ice Lake, Sapphire Rapids, Zen 4 and later): 64 int8 products an
+// instruction.
 #include "cpu_kernels.hpp"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -15,7 +16,8 @@ struct Tile {
   static constexpr int kTokens = 12;
 
   template <int T>
-  static void dots(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* panel, std::int32_t* out) {
+  static void dots(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* panel,
+                   std::int32_t* out) {
     __m512i sums[T * 2];
     unroll<T * 2>([&](int s) LEXLIP_INLINE { sums[s] = _mm512_setzero_si512(); });
     for (std::int64_t i = 0; i < depth; i += 4, panel += 4 * kPanelColumns) {
@@ -59,8 +61,7 @@ const CpuKernels* avx512_vnni_kernels() {
   __builtin_cpu_init();
   const bool runs = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vnni") &&
-                    __builtin_cpu_supports("fma");
+                    __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
   return runs ? &kKernels : nullptr;
 }
 

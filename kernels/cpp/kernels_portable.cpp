@@ -1,5 +1,5 @@
-// Inner loops for any CPU, in plain C++. No int8 scan: without dot-product instructions it would be no faster than
-// the float32 sums, which are exact anyhow.
+// Inner loops for any CPU, in plain C++. No int8 scan: without dot-product instructions it would be no faster
+// than the float32 sums, which are exact anyhow.
 #include "cpu_kernels.hpp"
 #include "panel_loops.hpp"
 

@@ -26,35 +26,29 @@ int64_t rows_per_chunk(const Decoder& decoder, const HiddenStates& hidden) {
   return std::max<int64_t>(1, kChunkBytes / row_bytes);
 }
 
-// The rows of one chunk, and one number per row and term: its weight, or the upper bound of its logit.
-struct Chunk {
-  std::vector<TokenRow> rows;
-  std::vector<float> terms;
-
-  std::span<float> of_row(int64_t row) {
-    const size_t vocabulary = terms.size() / rows.size();
-    return std::span(terms).subspan(static_cast<size_t>(row) * vocabulary, vocabulary);
-  }
-};
-
 std::vector<int32_t> first_integers(int64_t count) {
   std::vector<int32_t> integers(static_cast<size_t>(count));
   std::iota(integers.begin(), integers.end(), 0);
   return integers;
 }
 
-// chunk.terms = for each term a number that its logit, bias included, does not exceed.
-void scan(const Decoder& decoder, Chunk& chunk, const CpuKernels& kernels, int64_t threads) {
-  const int64_t rows = std::ssize(chunk.rows);
-  parallel_for(decoder.panels() * rows, threads, [&](int64_t task) {
-    const int64_t panel = task / rows;
-    const int64_t row = task % rows;
-    float bounds[kPanelColumns];
-    kernels.upper_bounds(chunk.rows[static_cast<size_t>(row)].quantised(), panel_of(decoder, panel), bounds);
-    const auto first = static_cast<size_t>(panel * kPanelColumns);
-    const std::span<float> terms = chunk.of_row(row).subspan(first);
-    const size_t count = std::min<size_t>(kPanelColumns, terms.size());
-    for (size_t c = 0; c < count; ++c) terms[c] = bounds[c] + decoder.bias[first + c];
+// bounds (rows, vocabulary). A task is a few panels in order, so that each fetches the next, and one row.
+void scan(const Decoder& decoder, std::span<const TokenRow> rows, const CpuKernels& kernels, int64_t threads,
+          std::span<float> bounds) {
+  constexpr int64_t kGroup = 8;
+  const int64_t num_rows = std::ssize(rows);
+  const int64_t groups = (decoder.panels() + kGroup - 1) / kGroup;
+  parallel_for(groups * num_rows, threads, [&](int64_t task) {
+    const int64_t row = task % num_rows;
+    const int64_t last = std::min((task / num_rows + 1) * kGroup, decoder.panels());
+    for (int64_t panel = task / num_rows * kGroup; panel < last; ++panel) {
+      float of_panel[kPanelColumns];
+      kernels.upper_bounds(rows[static_cast<size_t>(row)].quantised(), panel_of(decoder, panel), of_panel);
+      const int64_t first = panel * kPanelColumns;
+      const int64_t count = std::min(kPanelColumns, decoder.vocabulary() - first);
+      float* out = bounds.data() + row * decoder.vocabulary() + first;
+      for (int64_t c = 0; c < count; ++c) out[c] = of_panel[c] + decoder.bias[static_cast<size_t>(first + c)];
+    }
   });
 }
 
@@ -64,9 +58,9 @@ void append_hits(std::span<const int32_t> columns, std::span<const float> weight
     if (weights[i] > 0) hits.push_back({order_key(weights[i]), columns[i]});
 }
 
-// The best k of a scanned row, best first. The k terms of largest bound are computed first: the k-th weight among
-// them is a lower bound of the k-th best weight of all, so a term whose own bound stays below it is out. All
-// others are computed too, however many that are.
+// The best k of a scanned row, best first. The k terms of largest bound are computed first: the k-th weight
+// among them is a lower bound of the k-th best weight of all, so a term whose own bound stays below it is
+// out. All others are computed too, however many that are.
 std::vector<Hit> best_of_bounds(const Decoder& decoder, const TokenRow& row, std::span<const float> bounds,
                                 size_t k, const CpuKernels& kernels, int64_t threads) {
   std::vector<int32_t> candidates;
@@ -112,7 +106,8 @@ void write_row(const std::vector<Hit>& hits, int64_t row, int64_t k, const Ranke
   out.counts[static_cast<size_t>(row)] = static_cast<int32_t>(hits.size());
 }
 
-// Calls task(row, threads left for it): threads take rows, or share each row where there are fewer rows than threads.
+// Calls task(row, threads left for it): threads take rows, or share each row where there are fewer rows than
+// threads.
 template <typename Task>
 void for_each_row(int64_t rows, int64_t threads, const Task& task) {
   if (rows >= threads) {
@@ -124,28 +119,39 @@ void for_each_row(int64_t rows, int64_t threads, const Task& task) {
 
 }  // namespace
 
-int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, int64_t k, bool exact, int64_t threads,
-                     const CpuKernels& kernels, const RankedTerms& out) {
+void upper_bounds(const Decoder& decoder, const HiddenStates& hidden, int64_t threads,
+                  const CpuKernels& kernels, std::span<float> bounds) {
+  const auto vocabulary = static_cast<size_t>(decoder.vocabulary());
+  for (int64_t row = 0; row < hidden.rows; ++row) {
+    const TokenRow tokens(hidden, row, kernels, true);
+    scan(decoder, {&tokens, 1}, kernels, threads,
+         bounds.subspan(static_cast<size_t>(row) * vocabulary, vocabulary));
+  }
+}
+
+int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, int64_t k, bool exact,
+                     int64_t threads, const CpuKernels& kernels, const RankedTerms& out) {
   const bool scanned = exact && kernels.levels > 0;
-  const auto kept = static_cast<size_t>(std::min(k, decoder.vocabulary()));
+  const auto vocabulary = static_cast<size_t>(decoder.vocabulary());
+  const size_t kept = std::min(static_cast<size_t>(k), vocabulary);
   const int64_t step = rows_per_chunk(decoder, hidden);
   for (int64_t first = 0; first < hidden.rows; first += step) {
-    Chunk chunk;
+    std::vector<TokenRow> rows;
     for (int64_t row = first; row < std::min(first + step, hidden.rows); ++row) {
-      chunk.rows.emplace_back(hidden, row, kernels, scanned);
-      if (!chunk.rows.back().fits(decoder.largest_norm)) return row;
+      rows.emplace_back(hidden, row, kernels, scanned);
+      if (!rows.back().fits(decoder.largest_norm)) return row;
     }
-    chunk.terms.resize(chunk.rows.size() * static_cast<size_t>(decoder.vocabulary()));
+    std::vector<float> terms(rows.size() * vocabulary);  // the bounds of logits, or weights
     if (scanned)
-      scan(decoder, chunk, kernels, threads);
+      scan(decoder, rows, kernels, threads, terms);
     else
-      weigh_columns(decoder, chunk.rows, first_integers(decoder.vocabulary()), kernels, threads, chunk.terms);
+      weigh_columns(decoder, rows, first_integers(decoder.vocabulary()), kernels, threads, terms);
 
-    for_each_row(std::ssize(chunk.rows), threads, [&](int64_t row, int64_t threads_each) {
-      const std::span<const float> terms = chunk.of_row(row);
-      const TokenRow& tokens = chunk.rows[static_cast<size_t>(row)];
-      write_row(scanned ? best_of_bounds(decoder, tokens, terms, kept, kernels, threads_each)
-                        : best_of_weights(terms, kept),
+    for_each_row(std::ssize(rows), threads, [&](int64_t row, int64_t threads_each) {
+      const auto i = static_cast<size_t>(row);
+      const std::span<const float> of_row = std::span(terms).subspan(i * vocabulary, vocabulary);
+      write_row(scanned ? best_of_bounds(decoder, rows[i], of_row, kept, kernels, threads_each)
+                        : best_of_weights(of_row, kept),
                 first + row, k, out);
     });
   }

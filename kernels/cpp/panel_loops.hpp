@@ -1,9 +1,9 @@
-// What every CPU path shares: loops over tiles of tokens, the error bound, quantisation. Included once by each path's
-// translation unit; everything is parametrised by that unit's `Tile`, or static, so that no two paths share code.
+// What every CPU path shares: loops over tiles of tokens, the error bound, quantisation. Included once by
+// each path's translation unit; everything is parametrised by that unit's `Tile`, or static, so that no two
+// paths share code.
 //
-// `Tile::dots<T>` gives the int8 sums, `Tile::logits<T>` the float32 sums of T tokens and 32 columns; T is at most
-// `Tile::kTokens`.
-// README.md of lexicon_head derives the bound.
+// `Tile::dots<T>` gives the int8 sums, `Tile::logits<T>` the float32 sums of T tokens and 32 columns; T is at
+// most `Tile::kTokens`. README.md of lexicon_head derives the bound.
 #pragma once
 
 #include "cpu_kernels.hpp"
@@ -13,13 +13,15 @@ namespace {
 
 constexpr float kMinusInfinity = -__builtin_inff();
 
-// Relative slack for the roundings of the bound's own arithmetic: 16 units of float32 roundoff, where at most 8 occur.
+// Relative slack for the roundings of the bound's own arithmetic: 16 units of float32 roundoff, where at most
+// 8 occur.
 constexpr double kSlack = 0x1p-20;
 
 // Absolute slack: more than underflow can take away, far less than any logit that matters.
 constexpr float kUnderflow = 0x1p-100F;
 
-// Covers `rest` tokens at the end by the smallest tile that does: the maximum does not mind meeting a token twice.
+// Covers `rest` tokens at the end by the smallest tile that does: the maximum does not mind meeting a token
+// twice.
 template <int T, typename Run>
 inline void last_tile(std::int64_t tokens, std::int64_t rest, const Run& run) {
   if constexpr (T > 1) {
@@ -28,7 +30,8 @@ inline void last_tile(std::int64_t tokens, std::int64_t rest, const Run& run) {
   run.template operator()<T>(tokens - T);
 }
 
-// Calls run<T>(first) for tiles of T tokens that cover all tokens; smaller tiles where there are fewer than T.
+// Calls run<T>(first) for tiles of T tokens that cover all tokens; smaller tiles where there are fewer than
+// T.
 template <int T, typename Run>
 inline void for_each_tile(std::int64_t tokens, const Run& run) {
   if constexpr (T > 1) {
@@ -53,7 +56,8 @@ inline void raise_bounds(const QuantisedTokens& row, std::int64_t token, const Q
   }
 }
 
-// Asks for the tile's share of the panel that follows in memory: scans walk panels in order, and each comes from far away.
+// Asks for the tile's share of the panel that follows in memory: scans walk panels in order, and each comes
+// from far away.
 inline void prefetch_share(const QuantisedTokens& row, const QuantisedPanel& panel, std::int64_t first_token,
                            std::int64_t tile_tokens) {
   constexpr std::int64_t kCacheLine = 64;

@@ -18,8 +18,8 @@ TokenRow::TokenRow(const HiddenStates& hidden, std::int64_t row, const CpuKernel
   constexpr float kUp = 1 + 0x1p-20F;
   constexpr float kRoundings = 0x1p-20F;  // of the bound's own arithmetic, relative to the quantised token
   for (std::size_t t = 0; t < tokens_.size(); ++t) {
-    const Quantised token = kernels.quantise(tokens_[t], hidden.channels, std::max(kernels.levels, 1), offset_,
-                                             values_.data() + t * step);
+    const Quantised token = kernels.quantise(tokens_[t], hidden.channels, std::max(kernels.levels, 1),
+                                             offset_, values_.data() + t * step);
     finite_ &= token.finite;
     scale_.push_back(token.scale);
     norm_.push_back(token.norm * kUp);
@@ -35,7 +35,8 @@ bool TokenRow::fits(float largest_norm) const {
 }
 
 QuantisedTokens TokenRow::quantised() const {
-  return {values_.data(), scale_.data(), norm_.data(), residual_.data(), std::ssize(tokens_), depth_, offset_};
+  return {values_.data(),      scale_.data(), norm_.data(), residual_.data(),
+          std::ssize(tokens_), depth_,        offset_};
 }
 
 }  // namespace lexlip

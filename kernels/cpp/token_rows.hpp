@@ -1,4 +1,5 @@
-// The tokens of one row that take part, as the kernels want them: addresses for the float32 sums, int8 for the scan.
+// The tokens of one row that take part, as the kernels want them: addresses for the float32 sums, int8 for
+// the scan.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,8 @@ class TokenRow {
   // Gathers row `row`; quantised to the path's levels if `scanned`, otherwise only its norms are taken.
   TokenRow(const HiddenStates& hidden, std::int64_t row, const CpuKernels& kernels, bool scanned);
 
-  // False if a token holds a NaN or an infinity, or a logit with a column of this norm might overflow float32.
+  // False if a token holds a NaN or an infinity, or a logit with a column of this norm might overflow
+  // float32.
   bool fits(float largest_norm) const;
 
   std::span<const float* const> tokens() const { return tokens_; }

@@ -1,7 +1,7 @@
 // Loops that are gone before the compiler assigns registers.
 //
-// gcc unrolls ordinary loops too late: an array of sums indexed by a loop variable stays in memory, with a load
-// and a store around every instruction.
+// gcc unrolls ordinary loops too late: an array of sums indexed by a loop variable stays in memory, with a
+// load and a store around every instruction.
 #pragma once
 
 #include <utility>  // integer_sequence: a type, so nothing that a linker could share between instruction sets

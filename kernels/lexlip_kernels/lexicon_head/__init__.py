@@ -188,7 +188,7 @@ def _native_terms(
         cpu_path=_choose_cpu_path(cpu_path),
     )
     if refused >= 0:
-        checks.check_values(hidden, mask, decoder.largest_norm)
+        checks.check_values(hidden, mask, decoder.largest_norm * 1.001)  # the C++ rounds norms up
         raise AssertionError(f"row {refused} was refused, but nothing is wrong with it")
     return RankedTerms(*terms)
 

@@ -86,7 +86,7 @@ def check_decoder(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]
     usable = np.abs(bias) < MAX_MAGNITUDE
     if not usable.all():
         term = int(usable.argmin())
-        raise InputError(f"bias[{term}] is {bias[term]}; expected a finite value below 2^126")
+        raise InputError(f"bias[{term}] is {bias[term]:g}; expected a finite value below 2^126")
 
 
 def refuse_column(weight: npt.NDArray[np.float32], term: int) -> InputError:

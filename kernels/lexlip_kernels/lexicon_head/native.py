@@ -16,7 +16,7 @@ from lexlip_kernels.lexicon_head.panels import PANEL_COLUMNS, DecoderPanels
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["cpu_paths", "pack", "top_terms"]
+__all__ = ["cpu_paths", "pack", "top_terms", "upper_bounds"]
 
 
 def cpu_paths() -> tuple[str, ...]:
@@ -58,7 +58,23 @@ def top_terms(
         np.empty(rows, np.int32),
     )
     ids, weights, counts = out
-    refused = _native.lexicon_head(
-        weight, bias, *panels.arrays(), panels.largest_norm(), hidden, mask, exact, threads, cpu_path, *out
-    )
+    decoder = _native.DecoderArrays(weight, bias, *panels.arrays(), panels.largest_norm())
+    refused = _native.lexicon_head(decoder, hidden, mask, exact, threads, cpu_path, *out)
     return (ids, weights, counts), refused
+
+
+def upper_bounds(
+    hidden: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.uint8],
+    *,
+    panels: DecoderPanels,
+    threads: int,
+    cpu_path: str,
+) -> npt.NDArray[np.float32]:
+    """What the int8 scan knows: (B, V), no float32 logit is larger. For tests and benchmarks; inputs must be finite."""
+    bounds = np.empty((len(hidden), len(bias)), np.float32)
+    decoder = _native.DecoderArrays(weight, bias, *panels.arrays(), panels.largest_norm())
+    _native.lexicon_upper_bounds(decoder, hidden, mask, threads, cpu_path, bounds)
+    return bounds
