@@ -209,9 +209,7 @@ class TestTexts:
         with pytest.raises(InputError, match="a single str was given; expected a list"):
             next(encoder.iter_encode_texts("a dog"))
 
-    @pytest.mark.parametrize(
-        ("options", "said"), [({"batch_size": 0}, "batch_size is 0"), ({"top_k": 0}, "top_k is 0")]
-    )
+    @pytest.mark.parametrize(("options", "said"), [({"batch_size": 0}, "batch_size is 0"), ({"top_k": 0}, "top_k is 0")])
     def test_numbers(self, options: dict[str, int], said: str, encoder: LexLIPEncoder) -> None:
         with pytest.raises(InputError, match=said):
             encoder.encode_texts(["a dog"], **options)
@@ -284,8 +282,5 @@ Encode = Callable[[list[Path]], SparseBatch]
 
 
 def test_threads_change_nothing(bundle_folder: Path, encoder: LexLIPEncoder, paths: list[Path]) -> None:
-    encode: list[Encode] = [
-        LexLIPEncoder.from_pretrained(bundle_folder, threads=2).encode_images,
-        encoder.encode_images,
-    ]
+    encode: list[Encode] = [LexLIPEncoder.from_pretrained(bundle_folder, threads=2).encode_images, encoder.encode_images]
     assert near(encode[0](paths), encode[1](paths))

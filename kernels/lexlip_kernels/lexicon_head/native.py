@@ -1,7 +1,7 @@
 """lexicon_head in C++ (kernels/cpp/lexicon_head.cpp), which fills arrays that are allocated here.
 
-Arguments are checked by the caller, except for NaN, infinity and overflow: the C++ meets every value anyway, and says in
-which row or column it met one that cannot be used.
+Arguments are checked by the caller, except for NaN, infinity and overflow: the C++ meets every value anyway, and says
+in which row or column it met one that cannot be used.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     weights[v] = log1p(relu(max over tokens l that take part of (hidden[l] . weight[v]) + bias[v]))
 
-and of these the k largest, weight descending, then id ascending. Slow and obvious on purpose: all logits (L, V) of a row,
-a full stable sort. Works in the dtype of its arguments, float32 or float64; it is the fallback where the compiled module
-does not load, and what every other backend is tested against. Arguments are checked by the caller.
+and of these the k largest, weight descending, then id ascending. Slow and obvious on purpose: all logits (L, V) of a
+row, a full stable sort. Works in the dtype of its arguments, float32 or float64; it is the fallback where the compiled
+module does not load, and what every other backend is tested against. Arguments are checked by the caller.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ def max_logits(
     largest = np.full((len(hidden), len(weight)), -np.inf, hidden.dtype)
     for row, tokens, kept in zip(largest, hidden, mask != 0, strict=True):
         (tokens[kept] @ weight.T).max(axis=0, initial=-np.inf, out=row)
-    return largest + bias
+    largest += bias
+    return largest
 
 
 def saturate(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """log1p(relu(logits)) as float32, rounded once: the logarithm itself is taken in float64."""
-    return np.log1p(np.maximum(logits, 0).astype(np.float64)).astype(np.float32)
+    weights: npt.NDArray[np.float32] = np.log1p(np.maximum(logits, 0).astype(np.float64)).astype(np.float32)
+    return weights
 
 
 def rank(

@@ -58,7 +58,9 @@ def recall(scores: list[list[float]], relevant: list[set[int]]) -> dict[str, flo
     return figures
 
 
-def test_figures(lexlip: Callable[..., Any], captions_file: Path, bundle_folder: Path, encoder: LexLIPEncoder) -> None:
+def test_figures(
+    lexlip: Callable[..., Any], captions_file: Path, bundle_folder: Path, encoder: LexLIPEncoder
+) -> None:
     rows = [json.loads(line) for line in captions_file.read_text(encoding="utf-8").split("\n")[:-1]]
     rows = [row for row in rows if row["split"] == "dev"]
     owners = [number for number, row in enumerate(rows) for _ in row["captions"]]
@@ -69,7 +71,9 @@ def test_figures(lexlip: Callable[..., Any], captions_file: Path, bundle_folder:
     scores = [[float(sum(q[t] * d[t] for t in q.keys() & d.keys())) for d in documents] for q in queries]
     owned = [{i for i, owner in enumerate(owners) if owner == image} for image in range(len(rows))]
 
-    outcome = lexlip("eval", captions_file, "--model", bundle_folder, "--json", "--image-top-k", 20, "--text-top-k", 9)
+    outcome = lexlip(
+        "eval", captions_file, "--model", bundle_folder, "--json", "--image-top-k", 20, "--text-top-k", 9
+    )
     assert (outcome.status, outcome.stderr) == (0, "")
     found = json.loads(outcome.stdout)
     assert (found["images"], found["captions"], found["split"]) == (12, len(owners), "dev")

@@ -94,7 +94,7 @@ def test_no_logit_exceeds_its_bound(scanning_path, head):
     bounds = bounds_of(head, scanning_path).astype(np.float64)
     slack = bounds - head.logits()
     assert (slack >= 0).all()
-    # Nor is it vacuous: at most what Cauchy-Schwarz leaves of both roundings, with 7 bits and outliers in the worst case.
+    # Nor is it vacuous: this is what Cauchy-Schwarz leaves where outliers make both roundings useless.
     tokens = np.linalg.norm(head.hidden.astype(np.float64), axis=2).max(axis=1)[:, None]
     columns = np.linalg.norm(head.weight.astype(np.float64), axis=1)
     assert (slack <= 2.01 * tokens * columns + 1e-6 * np.abs(head.bias) + 1e-29).all()
@@ -117,7 +117,7 @@ def test_the_result_is_float32_whatever_the_bound_is_worth(scanning_path, head, 
 
 @pytest.mark.parametrize("k", [1, 63, 64, 65, 199])
 def test_near_ties_around_rank_k(scanning_path, make_head, check_identical, k):
-    """200 terms whose logits differ by one unit in the last place, in scrambled order, far below the int8 resolution."""
+    """200 terms whose logits differ by one unit in the last place, scrambled, far below int8 resolution."""
     vocab = 200
     logits = np.float32(1.5) + np.arange(vocab, dtype=np.float32) * np.float32(2.0**-23)
     order = np.random.default_rng(k).permutation(vocab)

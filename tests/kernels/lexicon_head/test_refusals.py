@@ -9,7 +9,7 @@ import pytest
 
 from lexlip_kernels import lexicon_head as op
 from lexlip_kernels.errors import BackendUnavailable, InputError
-from lexlip_kernels.lexicon_head import PackedDecoder, cpu_paths, lexicon_head
+from lexlip_kernels.lexicon_head import PackedDecoder, lexicon_head
 
 BACKENDS = ("native", "reference")
 
