@@ -33,7 +33,8 @@ SANITIZED := $(patsubst kernels/cpp/%.cpp,build/sanitize/%.o,$(filter-out %/bind
 SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fopenmp-simd -Ikernels/cpp
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
 build/sanitize/kernels_avx2.o: SANITIZE += -mavx2 -mfma
-build/sanitize/kernels_avx512_vnni.o: SANITIZE += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
+build/sanitize/kernels_amx.o: SANITIZE += -mamx-tile -mamx-int8
+build/sanitize/kernels_avx512_vnni.o build/sanitize/kernels_amx.o: SANITIZE += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
 endif
 
 sanitize: build/sanitize/check  ## run the C++ core, without Python, under address and undefined-behaviour sanitisers

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "aligned_vector.hpp"
 #include "parallel.hpp"
 
 namespace lexlip {
@@ -64,7 +65,7 @@ void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows,
   const int64_t group = std::max<int64_t>(1, panels / (8 * threads)) * kPanelColumns;
   const int64_t tasks = (std::ssize(columns) + group - 1) / group;
   parallel_for(tasks, threads, [&](int64_t task) {
-    std::vector<float> panel(static_cast<size_t>(decoder.hidden() * kPanelColumns));
+    AlignedVector<float> panel(static_cast<size_t>(decoder.hidden() * kPanelColumns));
     const int64_t end = std::min((task + 1) * group, std::ssize(columns));
     for (int64_t first = task * group; first < end; first += kPanelColumns) {
       const auto count = static_cast<size_t>(std::min(kPanelColumns, end - first));

@@ -5,7 +5,8 @@ namespace lexlip {
 const std::vector<const CpuKernels*>& cpu_paths() {
   static const std::vector<const CpuKernels*> paths = [] {
     std::vector<const CpuKernels*> here;
-    for (const CpuKernels* kernels : {avx512_vnni_kernels(), avx2_kernels(), portable_kernels()})
+    for (const CpuKernels* kernels :
+         {amx_kernels(), avx512_vnni_kernels(), avx2_kernels(), portable_kernels()})
       if (kernels != nullptr) here.push_back(kernels);
     return here;
   }();

@@ -27,7 +27,7 @@ struct QuantisedTokens {
   const float* norm;
   const float* residual;
   std::int64_t tokens;
-  std::int64_t depth;  // hidden size rounded up to a multiple of 4
+  std::int64_t depth;  // hidden size rounded up to a multiple of 64
   std::int32_t offset;
 };
 
@@ -57,6 +57,7 @@ struct CpuKernels {
 };
 
 // Null where this CPU, or this build, lacks the instructions.
+const CpuKernels* amx_kernels();
 const CpuKernels* avx512_vnni_kernels();
 const CpuKernels* avx2_kernels();
 const CpuKernels* portable_kernels();

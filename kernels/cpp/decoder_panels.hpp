@@ -35,8 +35,8 @@ struct Decoder {
   std::int64_t panels() const { return std::ssize(sums) / kPanelColumns; }
 };
 
-// Hidden channels of a packed column or token.
-constexpr std::int64_t packed_depth(std::int64_t hidden) { return (hidden + 3) / 4 * 4; }
+// Hidden channels of a packed column or token: whole rows of AMX tiles, of 64 bytes.
+constexpr std::int64_t packed_depth(std::int64_t hidden) { return (hidden + 63) / 64 * 64; }
 
 QuantisedPanel panel_of(const Decoder& decoder, std::int64_t panel);
 

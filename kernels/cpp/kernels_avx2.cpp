@@ -17,7 +17,8 @@ namespace {
 constexpr std::int64_t kStripe = 16;
 
 struct Tile {
-  static constexpr int kTokens = 6;
+  static constexpr int kDotTokens = 6;
+  static constexpr int kLogitTokens = 6;
 
   template <int T>
   static void dots(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* panel,

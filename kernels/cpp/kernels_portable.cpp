@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kStripe = 16;
 
 struct Tile {
-  static constexpr int kTokens = 1;
+  static constexpr int kLogitTokens = 1;
 
   template <int T>
   static void logits(const float* const* tokens, std::int64_t hidden, const float* panel, float* out) {

@@ -44,37 +44,55 @@ inline void for_each_tile(std::int64_t tokens, const Run& run) {
 
 // bounds = max(bounds, what one token's logits cannot exceed).
 inline void raise_bounds(const QuantisedTokens& row, std::int64_t token, const QuantisedPanel& panel,
-                         const std::int32_t* __restrict dots, float* __restrict bounds) {
+                         const std::int32_t* __restrict shifts, const std::int32_t* __restrict dots,
+                         float* __restrict bounds) {
   const float scale = row.scale[token];
   const float norm = row.norm[token];
   const float residual = row.residual[token];
   for (std::int64_t c = 0; c < kPanelColumns; ++c) {
-    const auto dot = static_cast<float>(dots[c] - row.offset * panel.sums[c]);
+    const auto dot = static_cast<float>(dots[c] - shifts[c]);
     const float error = norm * panel.residual[c] + residual * panel.norm[c] + kUnderflow;
     const float bound = scale * panel.scale[c] * dot + error;
     bounds[c] = bound > bounds[c] ? bound : bounds[c];
   }
 }
 
-// Asks for the tile's share of the panel that follows in memory: scans walk panels in order, and each comes
-// from far away.
-inline void prefetch_share(const QuantisedTokens& row, const QuantisedPanel& panel, std::int64_t first_token,
-                           std::int64_t tile_tokens) {
-  constexpr std::int64_t kCacheLine = 64;
-  const std::int64_t bytes = row.depth * kPanelColumns;
-  const std::int64_t share = bytes * tile_tokens / row.tokens + kCacheLine;
-  const std::int8_t* start = panel.values + bytes + bytes * first_token / row.tokens;
-  for (std::int64_t byte = 0; byte < share; byte += kCacheLine) __builtin_prefetch(start + byte, 0, 2);
-}
+// Asks for the panel that follows in memory, a share for each token: scans walk panels in order, each comes
+// from far away, and all of it at once would be more than the CPU can have under way.
+class NextPanel {
+ public:
+  NextPanel(const QuantisedTokens& row, const QuantisedPanel& panel)
+      : line_(panel.values + row.depth * kPanelColumns),
+        end_(line_ + row.depth * kPanelColumns),
+        share_(row.depth * kPanelColumns / row.tokens + kCacheLine) {}
+
+  void prefetch_share() {
+    const std::int8_t* last = end_ - line_ < share_ ? end_ : line_ + share_;
+    for (; line_ < last; line_ += kCacheLine) __builtin_prefetch(line_, 0, 2);
+  }
+
+ private:
+  static constexpr std::int64_t kCacheLine = 64;
+  const std::int8_t* line_;
+  const std::int8_t* end_;
+  std::int64_t share_;
+};
 
 template <typename Tile>
 void upper_bounds(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds) {
   for (std::int64_t c = 0; c < kPanelColumns; ++c) bounds[c] = kMinusInfinity;
-  for_each_tile<Tile::kTokens>(row.tokens, [&]<int T>(std::int64_t first) {
+  if (row.tokens == 0) return;
+  // What the tokens' offset adds to a sum.
+  alignas(64) std::int32_t shifts[kPanelColumns];
+  for (std::int64_t c = 0; c < kPanelColumns; ++c) shifts[c] = row.offset * panel.sums[c];
+  NextPanel next(row, panel);
+  for_each_tile<Tile::kDotTokens>(row.tokens, [&]<int T>(std::int64_t first) {
     alignas(64) std::int32_t dots[T * kPanelColumns];
-    prefetch_share(row, panel, first, T);
     Tile::template dots<T>(row.values + first * row.depth, row.depth, panel.values, dots);
-    for (int t = 0; t < T; ++t) raise_bounds(row, first + t, panel, dots + t * kPanelColumns, bounds);
+    for (int t = 0; t < T; ++t) {
+      next.prefetch_share();
+      raise_bounds(row, first + t, panel, shifts, dots + t * kPanelColumns, bounds);
+    }
   });
 }
 
@@ -82,7 +100,7 @@ template <typename Tile>
 void max_logits(const float* const* tokens, std::int64_t count, std::int64_t hidden, const float* panel,
                 float* __restrict maxima) {
   for (std::int64_t c = 0; c < kPanelColumns; ++c) maxima[c] = kMinusInfinity;
-  for_each_tile<Tile::kTokens>(count, [&]<int T>(std::int64_t first) {
+  for_each_tile<Tile::kLogitTokens>(count, [&]<int T>(std::int64_t first) {
     alignas(64) float logits[T * kPanelColumns];
     Tile::template logits<T>(tokens + first, hidden, panel, logits);
     for (int t = 0; t < T; ++t) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "aligned_vector.hpp"
 #include "cpu_kernels.hpp"
 
 namespace lexlip {
@@ -34,7 +35,7 @@ class TokenRow {
 
  private:
   std::vector<const float*> tokens_;
-  std::vector<std::uint8_t> values_;
+  AlignedVector<std::uint8_t> values_;
   std::vector<float> scale_;
   std::vector<float> norm_;
   std::vector<float> residual_;

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["CpuPath", "Mode", "PackedDecoder", "RankedTerms", "cpu_paths", "lexicon_head"]
 
 Mode = Literal["exact", "f32"]
-CpuPath = Literal["auto", "avx512_vnni", "avx2", "portable"]
+CpuPath = Literal["auto", "amx", "avx512_vnni", "avx2", "portable"]
 
 _MODES = ("exact", "f32")
-_CPU_PATHS = ("auto", "avx512_vnni", "avx2", "portable")
+_CPU_PATHS = ("auto", "amx", "avx512_vnni", "avx2", "portable")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PANEL_COLUMNS", "DecoderPanels"]
+__all__ = ["DEPTH_STEP", "PANEL_COLUMNS", "DecoderPanels"]
 
 PANEL_COLUMNS = 32
 """Vocabulary columns a panel."""
 
+DEPTH_STEP = 64
+"""Channels of a column are padded to a multiple of this."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderPanels:
-    """V columns of H channels, padded to P whole panels of columns and to D channels, a multiple of 4.
+    """V columns of H channels, padded to P whole panels of columns and to D channels, a multiple of 64.
 
     Attributes:
         values: (P * 32 * D,), int8, by panel, then groups of 4 channels, then columns, then channel.

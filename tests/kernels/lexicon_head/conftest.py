@@ -100,14 +100,14 @@ def assert_identical(found: RankedTerms, expected: RankedTerms) -> None:
     np.testing.assert_array_equal(found.counts, expected.counts)
 
 
-@pytest.fixture(params=["avx512_vnni", "avx2", "portable"])
+@pytest.fixture(params=["amx", "avx512_vnni", "avx2", "portable"])
 def cpu_path(request: pytest.FixtureRequest) -> str:
     if request.param not in cpu_paths():
         pytest.skip(f"this CPU has no {request.param}")
     return str(request.param)
 
 
-@pytest.fixture(params=["avx512_vnni", "avx2"])
+@pytest.fixture(params=["amx", "avx512_vnni", "avx2"])
 def scanning_path(request: pytest.FixtureRequest) -> str:
     """A path that scans in int8."""
     if request.param not in cpu_paths():

@@ -57,8 +57,8 @@ def test_pack_overwrites_its_outputs(head):
 
 def test_panels_hold_the_decoder(head):
     panels = head.decoder().panels
-    # 33 channels become 36, 70 columns three panels of 32: (panel, group of 4, column, channel) -> (column, channel)
-    columns = panels.values.reshape(3, 9, 32, 4).transpose(0, 2, 1, 3).reshape(96, 36)
+    # 33 channels become 64, 70 columns three panels of 32: (panel, group of 4, column, channel) -> (column, channel)
+    columns = panels.values.reshape(3, 16, 32, 4).transpose(0, 2, 1, 3).reshape(96, 64)
     np.testing.assert_array_equal(columns.sum(axis=1), panels.sums)
     rounded = (columns * panels.scale[:, None].astype(np.float64))[:70, :33]
     lost = np.linalg.norm(rounded - head.weight, axis=1)
