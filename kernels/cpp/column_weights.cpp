@@ -78,4 +78,24 @@ void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows,
   });
 }
 
+void weigh_pairs(const Decoder& decoder, const TokenRow& row, std::span<const int32_t> columns,
+                 std::span<const int32_t> tokens, const CpuKernels& kernels, int64_t threads,
+                 std::span<float> weights) {
+  constexpr int64_t kGroup = 64;
+  parallel_for((std::ssize(columns) + kGroup - 1) / kGroup, threads, [&](int64_t task) {
+    const auto first = static_cast<size_t>(task * kGroup);
+    const size_t count = std::min<size_t>(kGroup, columns.size() - first);
+    std::array<const float*, kGroup> left{}, right{};
+    std::array<float, kGroup> logits{};
+    for (size_t i = 0; i < count; ++i) {
+      left[i] = row.tokens()[static_cast<size_t>(tokens[first + i])];
+      right[i] = decoder.weight.data() + columns[first + i] * decoder.hidden();
+    }
+    kernels.single_logits(left.data(), right.data(), static_cast<int64_t>(count), decoder.hidden(),
+                          logits.data());
+    for (size_t i = 0; i < count; ++i)
+      weights[first + i] = saturate(logits[i] + decoder.bias[static_cast<size_t>(columns[first + i])]);
+  });
+}
+
 }  // namespace lexlip

@@ -25,4 +25,10 @@ void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows,
                    std::span<const std::int32_t> columns, const CpuKernels& kernels, std::int64_t threads,
                    std::span<float> weights);
 
+// weights (columns,): what each column would weigh if `tokens[i]` of the row were its only token. The path
+// must be one that scans.
+void weigh_pairs(const Decoder& decoder, const TokenRow& row, std::span<const std::int32_t> columns,
+                 std::span<const std::int32_t> tokens, const CpuKernels& kernels, std::int64_t threads,
+                 std::span<float> weights);
+
 }  // namespace lexlip

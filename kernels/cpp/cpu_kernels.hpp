@@ -41,6 +41,13 @@ struct QuantisedPanel {
   const float* residual;
 };
 
+// What a scan learns about 32 columns of one row; each (32,).
+struct PanelBounds {
+  float* first;         // no float32 logit of any token is larger
+  float* second;        // no float32 logit of any token but `token` is larger
+  std::int32_t* token;  // whose bound is `first`
+};
+
 struct CpuKernels {
   const char* name;
   // Quantised hidden values lie in [-levels, levels]; 0: this path has no int8 arithmetic worth using.
@@ -48,12 +55,15 @@ struct CpuKernels {
   // Rounds x (n,) to `levels` levels and writes q + offset.
   Quantised (*quantise)(const float* x, std::int64_t n, std::int32_t levels, std::int32_t offset,
                         std::uint8_t* out);
-  // bounds (32,): no float32 logit of these tokens and this panel is larger. -inf without tokens.
-  void (*upper_bounds)(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds);
+  // Overwrites bounds; -inf and token 0 without tokens.
+  void (*upper_bounds)(const QuantisedTokens& row, const QuantisedPanel& panel, const PanelBounds& bounds);
   // maxima (32,): largest float32 logit over tokens; panel (hidden, 32). Each logit adds its products in the
   // order of the channels, in this function and on every path, so a logit does not depend on its neighbours.
   void (*max_logits)(const float* const* tokens, std::int64_t count, std::int64_t hidden, const float* panel,
                      float* maxima);
+  // logits (count,): of single tokens and single columns, the same float32 sums one by one.
+  void (*single_logits)(const float* const* tokens, const float* const* columns, std::int64_t count,
+                        std::int64_t hidden, float* logits);
 };
 
 // Null where this CPU, or this build, lacks the instructions.

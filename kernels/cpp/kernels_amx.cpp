@@ -86,14 +86,16 @@ struct AmxTile : Avx512Tile {
 
 // Tile registers belong to a thread; they are given back at once, because a thread that holds them is slower
 // to switch.
-void upper_bounds_with_tiles(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds) {
+void upper_bounds_with_tiles(const QuantisedTokens& row, const QuantisedPanel& panel,
+                             const PanelBounds& bounds) {
   static constexpr TileConfig kConfig;
   _tile_loadconfig(&kConfig);
   upper_bounds<AmxTile>(row, panel, bounds);
   _tile_release();
 }
 
-constexpr CpuKernels kKernels{"amx", 127, quantise<AmxTile>, upper_bounds_with_tiles, max_logits<AmxTile>};
+constexpr CpuKernels kKernels{
+    "amx", 127, quantise<AmxTile>, upper_bounds_with_tiles, max_logits<AmxTile>, single_logits<AmxTile>};
 
 bool cpu_has_amx_int8() {
   constexpr unsigned kTile = 1U << 24;

@@ -80,7 +80,8 @@ struct Tile {
   }
 };
 
-constexpr CpuKernels kKernels{"avx2", 63, quantise<Tile>, upper_bounds<Tile>, max_logits<Tile>};
+constexpr CpuKernels kKernels{
+    "avx2", 63, quantise<Tile>, upper_bounds<Tile>, max_logits<Tile>, single_logits<Tile>};
 
 }  // namespace
 

@@ -29,7 +29,7 @@ struct Tile {
   }
 };
 
-constexpr CpuKernels kKernels{"portable", 0, quantise<Tile>, nullptr, max_logits<Tile>};
+constexpr CpuKernels kKernels{"portable", 0, quantise<Tile>, nullptr, max_logits<Tile>, nullptr};
 
 }  // namespace
 

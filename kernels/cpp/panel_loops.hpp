@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cpu_kernels.hpp"
+#include "unroll.hpp"
 
 namespace lexlip {
 namespace {
@@ -19,6 +20,8 @@ constexpr double kSlack = 0x1p-20;
 
 // Absolute slack: more than underflow can take away, far less than any logit that matters.
 constexpr float kUnderflow = 0x1p-100F;
+
+inline float larger(float a, float b) { return a > b ? a : b; }
 
 // Covers `rest` tokens at the end by the smallest tile that does: the maximum does not mind meeting a token
 // twice.
@@ -42,20 +45,51 @@ inline void for_each_tile(std::int64_t tokens, const Run& run) {
   if (first < tokens) last_tile<T>(tokens, tokens - first, run);
 }
 
-// bounds = max(bounds, what one token's logits cannot exceed).
-inline void raise_bounds(const QuantisedTokens& row, std::int64_t token, const QuantisedPanel& panel,
-                         const std::int32_t* __restrict shifts, const std::int32_t* __restrict dots,
-                         float* __restrict bounds) {
-  const float scale = row.scale[token];
-  const float norm = row.norm[token];
-  const float residual = row.residual[token];
-  for (std::int64_t c = 0; c < kPanelColumns; ++c) {
-    const auto dot = static_cast<float>(dots[c] - shifts[c]);
-    const float error = norm * panel.residual[c] + residual * panel.norm[c] + kUnderflow;
-    const float bound = scale * panel.scale[c] * dot + error;
-    bounds[c] = bound > bounds[c] ? bound : bounds[c];
+// The two largest bounds of each column so far, and the token of the largest, in memory that nothing else
+// points to.
+struct RunningBounds {
+  alignas(64) float first[kPanelColumns];
+  alignas(64) float second[kPanelColumns];
+  alignas(64) std::int32_t token[kPanelColumns];
+  alignas(64) std::int32_t shifts[kPanelColumns];  // what the tokens' offset adds to a sum
+
+  RunningBounds(const QuantisedTokens& row, const QuantisedPanel& panel) {
+    for (std::int64_t c = 0; c < kPanelColumns; ++c) {
+      first[c] = second[c] = kMinusInfinity;
+      token[c] = 0;
+      shifts[c] = row.offset * panel.sums[c];
+    }
   }
-}
+
+  // Takes in the int8 sums of one token.
+  void raise(const QuantisedTokens& row, std::int64_t t, const QuantisedPanel& panel,
+             const std::int32_t* __restrict dots) {
+    const float scale = row.scale[t];
+    const float norm = row.norm[t];
+    const float residual = row.residual[t];
+    const auto number = static_cast<std::int32_t>(t);
+#pragma GCC ivdep
+    for (std::int64_t c = 0; c < kPanelColumns; ++c) {
+      const auto dot = static_cast<float>(dots[c] - shifts[c]);
+      const float error = norm * panel.residual[c] + residual * panel.norm[c] + kUnderflow;
+      const float bound = scale * panel.scale[c] * dot + error;
+      const float before = first[c];
+      const bool higher = bound > before;
+      const float loser = higher ? before : bound;
+      second[c] = larger(loser, second[c]);
+      first[c] = higher ? bound : before;
+      token[c] = higher ? number : token[c];
+    }
+  }
+
+  void write(const PanelBounds& out) const {
+    for (std::int64_t c = 0; c < kPanelColumns; ++c) {
+      out.first[c] = first[c];
+      out.second[c] = second[c];
+      out.token[c] = token[c];
+    }
+  }
+};
 
 // Asks for the panel that follows in memory, a share for each token: scans walk panels in order, each comes
 // from far away, and all of it at once would be more than the CPU can have under way.
@@ -64,7 +98,7 @@ class NextPanel {
   NextPanel(const QuantisedTokens& row, const QuantisedPanel& panel)
       : line_(panel.values + row.depth * kPanelColumns),
         end_(line_ + row.depth * kPanelColumns),
-        share_(row.depth * kPanelColumns / row.tokens + kCacheLine) {}
+        share_(row.depth * kPanelColumns / (row.tokens + 1) + kCacheLine) {}
 
   void prefetch_share() {
     const std::int8_t* last = end_ - line_ < share_ ? end_ : line_ + share_;
@@ -79,21 +113,18 @@ class NextPanel {
 };
 
 template <typename Tile>
-void upper_bounds(const QuantisedTokens& row, const QuantisedPanel& panel, float* bounds) {
-  for (std::int64_t c = 0; c < kPanelColumns; ++c) bounds[c] = kMinusInfinity;
-  if (row.tokens == 0) return;
-  // What the tokens' offset adds to a sum.
-  alignas(64) std::int32_t shifts[kPanelColumns];
-  for (std::int64_t c = 0; c < kPanelColumns; ++c) shifts[c] = row.offset * panel.sums[c];
+void upper_bounds(const QuantisedTokens& row, const QuantisedPanel& panel, const PanelBounds& bounds) {
+  RunningBounds running(row, panel);
   NextPanel next(row, panel);
   for_each_tile<Tile::kDotTokens>(row.tokens, [&]<int T>(std::int64_t first) {
     alignas(64) std::int32_t dots[T * kPanelColumns];
     Tile::template dots<T>(row.values + first * row.depth, row.depth, panel.values, dots);
     for (int t = 0; t < T; ++t) {
       next.prefetch_share();
-      raise_bounds(row, first + t, panel, shifts, dots + t * kPanelColumns, bounds);
+      running.raise(row, first + t, panel, dots + t * kPanelColumns);
     }
   });
+  running.write(bounds);
 }
 
 template <typename Tile>
@@ -104,12 +135,31 @@ void max_logits(const float* const* tokens, std::int64_t count, std::int64_t hid
     alignas(64) float logits[T * kPanelColumns];
     Tile::template logits<T>(tokens + first, hidden, panel, logits);
     for (int t = 0; t < T; ++t) {
-      for (std::int64_t c = 0; c < kPanelColumns; ++c) {
-        const float logit = logits[t * kPanelColumns + c];
-        maxima[c] = logit > maxima[c] ? logit : maxima[c];
-      }
+      for (std::int64_t c = 0; c < kPanelColumns; ++c)
+        maxima[c] = larger(logits[t * kPanelColumns + c], maxima[c]);
     }
   });
+}
+
+// N sums side by side: one alone would wait for each of its additions.
+template <int N>
+inline void few_logits(const float* const* tokens, const float* const* columns, std::int64_t hidden,
+                       float* logits) {
+  float sums[N];
+  unroll<N>([&](int n) LEXLIP_INLINE { sums[n] = 0; });
+  for (std::int64_t i = 0; i < hidden; ++i)
+    unroll<N>([&](int n) LEXLIP_INLINE { sums[n] = __builtin_fmaf(tokens[n][i], columns[n][i], sums[n]); });
+  unroll<N>([&](int n) LEXLIP_INLINE { logits[n] = sums[n]; });
+}
+
+// For paths that have fused multiply-add; the Tile only names the translation unit.
+template <typename Tile>
+void single_logits(const float* const* tokens, const float* const* columns, std::int64_t count,
+                   std::int64_t hidden, float* logits) {
+  constexpr std::int64_t kGroup = 8;
+  std::int64_t n = 0;
+  for (; n + kGroup <= count; n += kGroup) few_logits<kGroup>(tokens + n, columns + n, hidden, logits + n);
+  for (; n < count; ++n) few_logits<1>(tokens + n, columns + n, hidden, logits + n);
 }
 
 // Rounds up to float32; never to 0, whose product with something large would claim no error at all.
