@@ -82,7 +82,24 @@ def half_way(head):
     return head
 
 
-ADVERSARIES = [outliers, outlying_weights, outlying_tokens, tiny, denormal, huge, one_hot, half_way]
+def parallel(head):
+    """What rounding loses is parallel to what it is multiplied with: Cauchy-Schwarz holds with equality.
+
+    Row 0 loses all channels but the first, and even columns consist of those; row 1 and odd columns vice versa.
+    """
+    lost = np.float32(0.49 / 127)
+    head.hidden[0] = lost
+    head.hidden[0, :, 0] = 1
+    head.hidden[1] = 1
+    head.hidden[1, :, 0] = 0
+    head.weight[::2] = 1
+    head.weight[::2, 0] = 0
+    head.weight[1::2] = lost
+    head.weight[1::2, 0] = 1
+    return head
+
+
+ADVERSARIES = [parallel, outliers, outlying_weights, outlying_tokens, tiny, denormal, huge, one_hot, half_way]
 
 
 @pytest.fixture(params=[lambda head: head, *ADVERSARIES], ids=lambda spoil: spoil.__name__)
