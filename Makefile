@@ -8,10 +8,10 @@ override IMAGES := $(value IMAGES)
 override OUT := $(value OUT)
 export IMAGES OUT
 
-BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
+BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find kernels/cpp -type f)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name '*.pyc')
 
-.PHONY: help demo encode images-named test check bench stubs clean
+.PHONY: help demo encode images-named test check sanitize bench bench-gpu stubs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -32,18 +32,36 @@ check: .venv-dev/.installed  ## formatting, lints, types, and the stub of the co
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/mypy
-	.venv-dev/bin/clang-format --dry-run -Werror kernels/cpp/*
+	.venv-dev/bin/clang-format --dry-run -Werror kernels/cpp/* tests/kernels/*.cpp tests/kernels/*/*.cpp
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o build/_native.pyi
 	diff -u kernels/lexlip_kernels/_native.pyi build/_native.pyi
+
+SANITIZED := $(patsubst kernels/cpp/%.cpp,build/sanitize/%.o,$(filter-out %/bindings.cpp,$(wildcard kernels/cpp/*.cpp)))
+SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fopenmp-simd -Ikernels/cpp
+ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+build/sanitize/kernels_avx2.o: SANITIZE += -mavx2 -mfma
+build/sanitize/kernels_amx.o: SANITIZE += -mamx-tile -mamx-int8
+build/sanitize/kernels_avx512_vnni.o build/sanitize/kernels_amx.o: SANITIZE += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
+endif
+
+sanitize: build/sanitize/check  ## run the C++ core, without Python, under address and undefined-behaviour sanitisers
+	build/sanitize/check
+
+build/sanitize/check: tests/kernels/sanitize_check.cpp $(SANITIZED)
+	$(CXX) $(SANITIZE) -Wno-unknown-pragmas $^ -pthread -o $@
+
+build/sanitize/%.o: kernels/cpp/%.cpp $(wildcard kernels/cpp/*.hpp) Makefile
+	mkdir -p $(@D)
+	$(CXX) $(SANITIZE) -c $< -o $@
 
 bench: .venv-dev/.installed  ## measure; results go to benchmarks/results/
 	.venv-dev/bin/python benchmarks/bench_json_writer.py
 	.venv-dev/bin/python benchmarks/bench_impact_dot.py
+	.venv-dev/bin/python benchmarks/bench_lexicon_head.py
 
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
 
-.PHONY: bench-gpu
 bench-gpu: .venv-dev/.installed  ## measure the Triton ops; needs an NVIDIA GPU and a torch for it
 	.venv-dev/bin/python benchmarks/bench_triton_ops.py
 

@@ -15,3 +15,26 @@ def impact_search(term_offsets: Annotated[NDArray[numpy.int64], dict(shape=(None
     """
     Exact top-k of each query; overwrites rows and scores, both of shape (Q, k).
     """
+
+def lexicon_cpu_paths() -> list[str]:
+    """CPU paths that run here, fastest first."""
+
+def lexicon_pack(weight: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, values: Annotated[NDArray[numpy.int8], dict(shape=(None,), order='C', device='cpu')], sums: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], norm: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], residual: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> int:
+    """
+    Quantise a decoder (V, H); overwrites the last five arrays. Returns the first column that is not finite, or -1.
+    """
+
+class DecoderArrays:
+    """A decoder and its panels, as the compiled head reads them."""
+
+    def __init__(self, weight: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], values: Annotated[NDArray[numpy.int8], dict(shape=(None,), order='C', device='cpu', writable=False)], sums: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], norm: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], residual: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], largest_norm: float) -> None: ...
+
+def lexicon_upper_bounds(decoder: DecoderArrays, hidden: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, cpu_path: str, bounds: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """
+    What no float32 logit exceeds; overwrites bounds (B, V). For tests and benchmarks.
+    """
+
+def lexicon_head(decoder: DecoderArrays, hidden: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], exact: bool, threads: int, cpu_path: str, ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')]) -> int:
+    """
+    The k heaviest terms of each row; overwrites the last three arrays. Returns the first row that is not finite or might overflow, or -1.
+    """

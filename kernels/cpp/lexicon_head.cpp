@@ -1,0 +1,177 @@
+#include "lexicon_head.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "column_weights.hpp"
+#include "parallel.hpp"
+#include "top_k.hpp"
+#include "vocabulary_scan.hpp"
+
+namespace lexlip {
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+using std::size_t;
+
+// Rows are worked on in chunks whose quantised tokens and three numbers per term take at most about this
+// much.
+constexpr int64_t kChunkBytes = int64_t{8} << 20;
+
+int64_t rows_per_chunk(const Decoder& decoder, const HiddenStates& hidden) {
+  const int64_t token_bytes = packed_depth(decoder.hidden()) + 32;
+  const int64_t row_bytes = hidden.tokens * token_bytes + 12 * decoder.vocabulary();
+  return std::max<int64_t>(1, kChunkBytes / row_bytes);
+}
+
+std::vector<int32_t> first_integers(int64_t count) {
+  std::vector<int32_t> integers(static_cast<size_t>(count));
+  std::iota(integers.begin(), integers.end(), 0);
+  return integers;
+}
+
+// Adds the terms of weight above 0.
+void append_hits(std::span<const int32_t> columns, std::span<const float> weights, std::vector<Hit>& hits) {
+  for (size_t i = 0; i < columns.size(); ++i)
+    if (weights[i] > 0) hits.push_back({order_key(weights[i]), columns[i]});
+}
+
+// One row of a scan, and what it takes to follow it up.
+class Candidates {
+ public:
+  Candidates(const Decoder& decoder, const TokenRow& row, const ScannedRows& scan, size_t start,
+             const CpuKernels& kernels, int64_t threads)
+      : decoder_(decoder), row_(row), scan_(scan), start_(start), kernels_(kernels), threads_(threads) {}
+
+  // The best k, best first. The k terms of largest bound are computed first: the k-th weight among them is a
+  // lower bound of the k-th best weight of all, so a term whose own bound stays below it is out. All others
+  // are computed too, however many that are.
+  std::vector<Hit> best(size_t k) {
+    std::vector<int32_t> candidates;
+    for (int32_t v = 0; v < static_cast<int32_t>(decoder_.vocabulary()); ++v)
+      if (scan_.first[place(v)] > 0) candidates.push_back(v);
+    const auto rest = candidates.begin() + static_cast<std::ptrdiff_t>(std::min(k, candidates.size()));
+    std::nth_element(candidates.begin(), rest, candidates.end(),
+                     [&](int32_t a, int32_t b) { return scan_.first[place(a)] > scan_.first[place(b)]; });
+    weigh({candidates.begin(), rest}, 0);
+    keep_best(hits_, k);
+    const float least = hits_.size() < k ? 0 : least_logit(weight_of(hits_.back().score));
+    const auto end =
+        std::partition(rest, candidates.end(), [&](int32_t v) { return scan_.first[place(v)] >= least; });
+    weigh({rest, end}, least);
+    keep_best(hits_, k);
+    return std::move(hits_);
+  }
+
+ private:
+  size_t place(int32_t v) const { return start_ + static_cast<size_t>(v); }
+
+  // Adds the columns' terms, those of a logit below `least` perhaps with a smaller weight than theirs. Where
+  // only one token can reach `least`, which is usual, its logit alone is computed.
+  void weigh(std::span<int32_t> columns, float least) {
+    const auto middle = std::partition(columns.begin(), columns.end(),
+                                       [&](int32_t v) { return scan_.second[place(v)] >= least; });
+    const std::span<const int32_t> open(columns.begin(), middle);
+    const std::span<const int32_t> decided(middle, columns.end());
+    std::vector<int32_t> tokens;
+    for (const int32_t v : decided) tokens.push_back(scan_.token[place(v)]);
+    std::vector<float> weights(columns.size());
+    weigh_columns(decoder_, {&row_, 1}, open, kernels_, threads_, std::span(weights).first(open.size()));
+    append_hits(open, weights, hits_);
+    weigh_pairs(decoder_, row_, decided, tokens, kernels_, threads_, weights);
+    append_hits(decided, weights, hits_);
+  }
+
+  const Decoder& decoder_;
+  const TokenRow& row_;
+  const ScannedRows& scan_;
+  size_t start_;
+  const CpuKernels& kernels_;
+  int64_t threads_;
+  std::vector<Hit> hits_;
+};
+
+std::vector<Hit> best_of_weights(std::span<const float> weights, size_t k) {
+  std::vector<Hit> hits;
+  append_hits(first_integers(std::ssize(weights)), weights, hits);
+  keep_best(hits, k);
+  return hits;
+}
+
+void write_row(const std::vector<Hit>& hits, int64_t row, int64_t k, const RankedTerms& out) {
+  const auto start = static_cast<size_t>(row * k);
+  for (size_t i = 0; i < static_cast<size_t>(k); ++i) {
+    const bool hit = i < hits.size();
+    out.ids[start + i] = hit ? hits[i].row : -1;
+    out.weights[start + i] = hit ? weight_of(hits[i].score) : 0;
+  }
+  out.counts[static_cast<size_t>(row)] = static_cast<int32_t>(hits.size());
+}
+
+// Calls task(row, threads left for it): threads take rows, or share each row where there are fewer rows than
+// threads.
+template <typename Task>
+void for_each_row(int64_t rows, int64_t threads, const Task& task) {
+  if (rows >= threads) {
+    parallel_for(rows, threads, [&](int64_t row) { task(row, 1); });
+  } else {
+    for (int64_t row = 0; row < rows; ++row) task(row, threads);
+  }
+}
+
+void rank_by_scan(const Decoder& decoder, std::span<const TokenRow> rows, int64_t first, size_t kept,
+                  int64_t k, const CpuKernels& kernels, int64_t threads, const RankedTerms& out) {
+  const ScannedRows scan = scan_vocabulary(decoder, rows, kernels, threads);
+  for_each_row(std::ssize(rows), threads, [&](int64_t row, int64_t threads_each) {
+    const auto i = static_cast<size_t>(row);
+    Candidates candidates(decoder, rows[i], scan, i * decoder.bias.size(), kernels, threads_each);
+    write_row(candidates.best(kept), first + row, k, out);
+  });
+}
+
+void rank_directly(const Decoder& decoder, std::span<const TokenRow> rows, int64_t first, size_t kept,
+                   int64_t k, const CpuKernels& kernels, int64_t threads, const RankedTerms& out) {
+  const size_t vocabulary = decoder.bias.size();
+  std::vector<float> weights(rows.size() * vocabulary);
+  weigh_columns(decoder, rows, first_integers(decoder.vocabulary()), kernels, threads, weights);
+  parallel_for(std::ssize(rows), threads, [&](int64_t row) {
+    const auto start = static_cast<size_t>(row) * vocabulary;
+    write_row(best_of_weights(std::span(weights).subspan(start, vocabulary), kept), first + row, k, out);
+  });
+}
+
+}  // namespace
+
+void upper_bounds(const Decoder& decoder, const HiddenStates& hidden, int64_t threads,
+                  const CpuKernels& kernels, std::span<float> bounds) {
+  for (int64_t row = 0; row < hidden.rows; ++row) {
+    const TokenRow tokens(hidden, row, kernels, true);
+    const ScannedRows scanned = scan_vocabulary(decoder, {&tokens, 1}, kernels, threads);
+    std::copy(scanned.first.begin(), scanned.first.end(), bounds.begin() + row * decoder.vocabulary());
+  }
+}
+
+int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, int64_t k, bool exact,
+                     int64_t threads, const CpuKernels& kernels, const RankedTerms& out) {
+  const bool scans = exact && kernels.levels > 0;
+  const size_t kept = std::min(static_cast<size_t>(k), decoder.bias.size());
+  const int64_t step = rows_per_chunk(decoder, hidden);
+  for (int64_t first = 0; first < hidden.rows; first += step) {
+    std::vector<TokenRow> rows;
+    for (int64_t row = first; row < std::min(first + step, hidden.rows); ++row) {
+      rows.emplace_back(hidden, row, kernels, scans);
+      if (!rows.back().fits(decoder.largest_norm)) return row;
+    }
+    if (scans)
+      rank_by_scan(decoder, rows, first, kept, k, kernels, threads, out);
+    else
+      rank_directly(decoder, rows, first, kept, k, kernels, threads, out);
+  }
+  return -1;
+}
+
+}  // namespace lexlip

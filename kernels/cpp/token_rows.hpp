@@ -1,0 +1,47 @@
+// The tokens of one row that take part, as the kernels want them: addresses for the float32 sums, int8 for
+// the scan.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "aligned_vector.hpp"
+#include "cpu_kernels.hpp"
+
+namespace lexlip {
+
+// hidden (rows, tokens, channels) and mask (rows, tokens), 0 where a token is padding. Padding is never read.
+struct HiddenStates {
+  std::span<const float> values;
+  std::span<const std::uint8_t> mask;
+  std::int64_t rows;
+  std::int64_t tokens;
+  std::int64_t channels;
+};
+
+class TokenRow {
+ public:
+  // Gathers row `row`; quantised to the path's levels if `scanned`, otherwise only its norms are taken.
+  TokenRow(const HiddenStates& hidden, std::int64_t row, const CpuKernels& kernels, bool scanned);
+
+  // False if a token holds a NaN or an infinity, or a logit with a column of this norm might overflow
+  // float32.
+  bool fits(float largest_norm) const;
+
+  std::span<const float* const> tokens() const { return tokens_; }
+  QuantisedTokens quantised() const;
+
+ private:
+  std::vector<const float*> tokens_;
+  AlignedVector<std::uint8_t> values_;
+  std::vector<float> scale_;
+  std::vector<float> norm_;
+  std::vector<float> residual_;
+  std::int64_t depth_;
+  std::int32_t offset_;
+  bool finite_ = true;
+};
+
+}  // namespace lexlip

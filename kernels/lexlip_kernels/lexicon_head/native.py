@@ -1,0 +1,87 @@
+"""lexicon_head in C++ (kernels/cpp/lexicon_head.cpp), which fills arrays that are allocated here.
+
+Arguments are checked by the caller, except for NaN, infinity and overflow: the C++ meets every value anyway, and says
+in which row or column it met one that cannot be used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lexlip_kernels import _native
+from lexlip_kernels.lexicon_head.panels import DEPTH_STEP, PANEL_COLUMNS, DecoderPanels
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["cpu_paths", "pack", "top_terms", "upper_bounds"]
+
+
+def cpu_paths() -> tuple[str, ...]:
+    """Instruction sets that run here, fastest first."""
+    return tuple(_native.lexicon_cpu_paths())
+
+
+def _from_a_cache_line(size: int) -> npt.NDArray[np.int8]:
+    """An uninitialised array that begins at a multiple of 64 bytes: AMX loads are four times slower elsewhere."""
+    room = np.empty(size + 63, np.int8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size]
+
+
+def pack(weight: npt.NDArray[np.float32], threads: int) -> tuple[DecoderPanels, int]:
+    """Quantise a decoder (V, H); with it the first column that is not finite, or -1."""
+    vocab_size, hidden_size = weight.shape
+    padded = -(-vocab_size // PANEL_COLUMNS) * PANEL_COLUMNS
+    depth = -(-hidden_size // DEPTH_STEP) * DEPTH_STEP
+    panels = DecoderPanels(
+        _from_a_cache_line(padded * depth),
+        np.empty(padded, np.int32),
+        *(np.empty(padded, np.float32) for _ in range(3)),
+    )
+    refused = _native.lexicon_pack(weight, threads, *panels.arrays())
+    return panels, refused
+
+
+def top_terms(
+    hidden: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.uint8],
+    k: int,
+    *,
+    panels: DecoderPanels,
+    exact: bool,
+    threads: int,
+    cpu_path: str,
+) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int32]], int]:
+    """The first k terms of each row as (ids, weights, counts), and the first row that cannot be used, or -1."""
+    rows = len(hidden)
+    out: tuple[npt.NDArray[Any], ...] = (
+        np.empty((rows, k), np.int64),
+        np.empty((rows, k), np.float32),
+        np.empty(rows, np.int32),
+    )
+    ids, weights, counts = out
+    decoder = _native.DecoderArrays(weight, bias, *panels.arrays(), panels.largest_norm())
+    refused = _native.lexicon_head(decoder, hidden, mask, exact, threads, cpu_path, *out)
+    return (ids, weights, counts), refused
+
+
+def upper_bounds(
+    hidden: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.uint8],
+    *,
+    panels: DecoderPanels,
+    threads: int,
+    cpu_path: str,
+) -> npt.NDArray[np.float32]:
+    """What the int8 scan knows: (B, V), no float32 logit is larger. For tests and benchmarks; inputs must be finite."""
+    bounds = np.empty((len(hidden), len(bias)), np.float32)
+    decoder = _native.DecoderArrays(weight, bias, *panels.arrays(), panels.largest_norm())
+    _native.lexicon_upper_bounds(decoder, hidden, mask, threads, cpu_path, bounds)
+    return bounds
