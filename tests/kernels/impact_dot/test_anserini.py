@@ -1,6 +1,7 @@
 """impact_dot gives what Anserini gives, from the documents that the project's own writer wrote.
 
-Skipped without the extra `anserini`. Java runs in a process of its own: this one must stay able to fork.
+What needs Anserini is skipped without the extra `anserini`. Java runs in a process of its own, so that this one can
+still fork.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ EVERYWHERE = 7
 TERMS = [f"##t{i}" if i % 5 == 0 else f"t{i}" for i in range(VOCAB_SIZE)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
+@pytest.fixture(scope="module")
+def installed() -> None:
     try:
         anserini.check_installed()
     except (MissingExtra, BackendUnavailable) as error:
@@ -53,7 +54,7 @@ def queries(matrix_from_dense):
 
 
 @pytest.fixture(scope="module")
-def index(documents, tmp_path_factory) -> Path:
+def index(installed, documents, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("anserini")
     anserini.write_collection(documents, TERMS, folder / "collection")
     anserini.build_index(folder / "collection", folder / "index")
