@@ -8,8 +8,8 @@ override IMAGES := $(value IMAGES)
 override OUT := $(value OUT)
 export IMAGES OUT
 
-BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find kernels/cpp -type f)
-PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name '*.pyc')
+BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
+PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
 .PHONY: help demo encode images-named test check sanitize bench bench-gpu stubs clean
 

@@ -24,7 +24,7 @@ class ExportSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image_top_k: int = Field(default=256, gt=0)
-    text_top_k: int = Field(default=32, gt=0, le=1024)
+    text_top_k: int = Field(default=64, gt=0, le=1024)
     similarity: Literal["cosine", "dot"] = "cosine"
     scale: float = Field(default=100.0, gt=0)
     cap: int = Field(default=255, ge=1, le=65535)
