@@ -5,6 +5,7 @@ The lock is the system's, on the folder itself: it leaves no file behind and end
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 from lexlip_infer.errors import OutputError
 
 __all__ = ["locked"]
+
+#: What file systems answer that cannot lock a folder (some network ones); to refuse to run there would be worse.
+_CANNOT_LOCK = {errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -38,6 +42,7 @@ def _lock(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
-        pass  # some network file systems cannot lock a folder; to refuse to run there would be worse
+    except OSError as error:
+        if error.errno not in _CANNOT_LOCK:
+            raise
     return True

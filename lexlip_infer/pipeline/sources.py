@@ -113,7 +113,6 @@ class TextFile:
     """Texts of a file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._items = list(read_texts(path))
         if not self._items:
             raise InputError(f"{path}: no texts")
@@ -138,11 +137,7 @@ class TextFile:
         chosen = self._items[items]
         for start in range(0, len(chosen), _BLOCK * batch_size):
             block = chosen[start : start + _BLOCK * batch_size]
-            found = (_id_failure(item.id, self._path) for item in block)
-            failures = [failure for failure in found if failure is not None]
-            good = [item for item in block if _id_failure(item.id, self._path) is None] if failures else block
-            vectors = _encode_block(encoder, good, batch_size, top_k) if good else None
-            yield EncodedBatch([item.id for item in good], vectors, failures)
+            yield EncodedBatch([item.id for item in block], _encode_block(encoder, block, batch_size, top_k))
 
 
 #: Batches of texts that are sorted by length together.
@@ -163,7 +158,7 @@ def _decode_failure(item: ImageItem, error: ImageError) -> Failure:
 
 
 def _id_failure(identifier: str, path: Path) -> Failure | None:
-    """A file name, or a JSON escape, may hold what no UTF-8 output can."""
+    """A file name may hold what no UTF-8 output can; `read_texts` refuses such an id itself."""
     try:
         identifier.encode()
     except UnicodeEncodeError:

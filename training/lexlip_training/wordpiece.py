@@ -16,7 +16,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FUNCTION_WORDS = """
     a an the is are was were be being been am of and or to in on at by for from with as it its his her their them he she
     they this that these those there while who which has have
-""".split()  # noqa: SIM905  (a list of 41 strings hides the words)
+""".split()  # noqa: SIM905  (one string a word would hide the words)
 
 
 def train_wordpiece(captions: Iterable[str], vocab_size: int) -> Tokenizer:

@@ -14,8 +14,6 @@ import pytest
 from lexlip_infer import LexLIPEncoder, SparseBatch
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings, reference
-from lexlip_infer.inputs.texts import TextItem
-from lexlip_infer.pipeline import sources
 from lexlip_infer.pipeline.manifest import RunManifest
 from lexlip_infer.pipeline.sources import EncodedBatch, ImageFolder, Source, TextFile
 
@@ -98,18 +96,6 @@ def test_every_image_failing(run: Run, tmp_path: Path) -> None:
     assert (manifest.documents, manifest.failed, manifest.complete) == (0, 3, True)
     assert written_lines(tmp_path / "out") == []
     assert len((tmp_path / "out" / "failures.jsonl").read_text().splitlines()) == 3
-
-
-def test_an_unwritable_id_of_a_text(
-    encoder: LexLIPEncoder, monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
-) -> None:
-    items = [TextItem("1", "a dog"), TextItem("2\ud83d", "a cat"), TextItem("3", "a horse")]
-    monkeypatch.setattr(sources, "read_texts", lambda path: iter(items))
-    manifest = run(TextFile(Path("texts.jsonl")), tmp_path / "out", items_per_shard=9)
-    assert [json.loads(line)["id"] for line in written_lines(tmp_path / "out")] == ["1", "3"]
-    failure = json.loads((tmp_path / "out" / "failures.jsonl").read_bytes())
-    assert (failure["id"], failure["path"], failure["stage"]) == ("2\ud83d", "texts.jsonl", "list")
-    assert manifest.failed == 1
 
 
 def test_texts_keep_their_order(encoder: LexLIPEncoder, tmp_path: Path) -> None:
