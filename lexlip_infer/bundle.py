@@ -7,6 +7,9 @@
     heads.safetensors                     decoders and biases, for the native and Triton heads
     README.md                             the model card
 
+A backbone may come in further precisions, `onnx/image_backbone_fp16.onnx` for example. A bundle may hold one tower
+only, and one without a tokenizer takes token ids but no strings.
+
 A file is read whole and its hash compared before anything is made of it: a damaged bundle is an error, not
 a bad index.
 """
@@ -19,14 +22,32 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lexlip_infer.errors import BundleError
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "Bundle", "Manifest", "shipped_bundle"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Bundle",
+    "Manifest",
+    "Modality",
+    "Precision",
+    "backbone_file",
+    "shipped_bundle",
+]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "lexlip.json"
+
+Modality = Literal["image", "text"]
+Precision = Literal["f32", "fp16", "int8"]
+_PRECISIONS: tuple[Precision, ...] = ("f32", "fp16", "int8")
+
+
+def backbone_file(modality: Modality, precision: Precision) -> str:
+    """Path of a backbone inside a bundle; float32 bears no suffix."""
+    return f"onnx/{modality}_backbone{'' if precision == 'f32' else f'_{precision}'}.onnx"
 
 
 class _Section(BaseModel):
@@ -77,12 +98,13 @@ class Manifest(_Section):
         name: the model's name.
         vocab_size: V.
         hidden_size: H.
-        image: preprocessing of images.
-        text: preprocessing of texts.
+        image: preprocessing of images; None where the bundle has no image tower.
+        text: preprocessing of texts; None where the bundle has no text tower.
+        tokenizer: the tokenizer's file; None where texts can be encoded from token ids alone.
         similarity: "cosine" vectors are L2-normalised over their kept terms before they are compared or
             quantised.
         suppressed_ids: terms that never get a weight; the exported heads have it built in.
-        placeholder_id: the term that stands in for an empty vector.
+        placeholder_id: the term that stands in for an empty vector; None where no tokenizer names it.
         top_k: kept terms by default.
         quantisation: the quantiser's default.
         provenance: where the weights come from, for people.
@@ -93,11 +115,12 @@ class Manifest(_Section):
     name: str
     vocab_size: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
-    image: ImageSettings
-    text: TextSettings
+    image: ImageSettings | None
+    text: TextSettings | None
+    tokenizer: str | None = "tokenizer.json"  # format 1 had no such field
     similarity: Literal["cosine", "dot"]
     suppressed_ids: tuple[int, ...]
-    placeholder_id: int = Field(ge=0)
+    placeholder_id: int | None
     top_k: KeptTerms
     quantisation: Quantisation
     provenance: dict[str, Any]
@@ -105,9 +128,9 @@ class Manifest(_Section):
 
     @field_validator("suppressed_ids", "placeholder_id")
     @classmethod
-    def _are_terms(cls, ids: int | tuple[int, ...], info: ValidationInfo) -> int | tuple[int, ...]:
+    def _are_terms(cls, ids: int | tuple[int, ...] | None, info: ValidationInfo) -> int | tuple[int, ...] | None:
         vocab_size = info.data.get("vocab_size", 0)
-        if not all(0 <= i < vocab_size for i in ([ids] if isinstance(ids, int) else ids)):
+        if not all(0 <= i < vocab_size for i in ([ids] if isinstance(ids, int) else ids or ())):
             raise ValueError(f"expected term ids in [0, {vocab_size})")
         return ids
 
@@ -120,6 +143,14 @@ class Manifest(_Section):
             if not parts or ".." in parts or name.startswith("/") or "\\" in name or "\0" in name:
                 raise ValueError(f"{name!r} is not a path inside the bundle; do not use a bundle you do not trust")
         return files
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Manifest:
+        if self.image is None and self.text is None:
+            raise ValueError("neither an image nor a text tower; expected at least one of them")
+        if self.tokenizer is not None and self.placeholder_id is None:
+            raise ValueError("a tokenizer but no placeholder_id; expected the term that stands in for an empty vector")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +188,14 @@ class Bundle:
             place = ".".join(str(part) for part in first["loc"])
             raise BundleError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
         return cls(folder, manifest, hashlib.sha256(data).hexdigest())
+
+    def has_tower(self, modality: Modality) -> bool:
+        """Whether the bundle can encode images, or texts."""
+        return getattr(self.manifest, modality) is not None
+
+    def precisions(self, modality: Modality) -> tuple[Precision, ...]:
+        """Precisions that the bundle holds this tower's backbone in."""
+        return tuple(name for name in _PRECISIONS if backbone_file(modality, name) in self.manifest.files)
 
     def read(self, name: str) -> bytes:
         """The contents of one file, after comparing its hash.

@@ -22,7 +22,7 @@ from lexlip_infer.bundle import Bundle, shipped_bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
 from lexlip_infer.inputs.decoding import Pixels, decode_images
 from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource
-from lexlip_infer.inputs.texts import TextTokenizer
+from lexlip_infer.inputs.texts import TextTokenizer, read_tokenizer
 from lexlip_infer.runtime.threads import thread_count
 from lexlip_infer.runtime.tower import Tower
 from lexlip_infer.sparse import SparseBatch
@@ -45,15 +45,55 @@ class LexLIPEncoder:
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.threads = thread_count(threads)
-        image = bundle.manifest.image
-        self.preprocess = ImagePreprocessor(image.size, image.resize, image.mean, image.std)
-        self.tokenize = TextTokenizer(bundle.read("tokenizer.json"), bundle.manifest.text.max_length)
-        self.vocabulary = Vocabulary.from_tokenizer(self.tokenize.tokenizer)
-        if len(self.vocabulary) != self.manifest.vocab_size:
+        if bundle.manifest.tokenizer is not None:
+            _ = self.vocabulary  # a tokenizer that does not fit is found now, not after the first batch
+
+    @cached_property
+    def preprocess(self) -> ImagePreprocessor:
+        """Image files to `pixel_values`.
+
+        Raises:
+            BundleError: the bundle has no image tower.
+        """
+        image = self.manifest.image
+        if image is None:
+            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no image tower; it encodes texts alone")
+        return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
+
+    @cached_property
+    def tokenize(self) -> TextTokenizer:
+        """Texts to `input_ids` and `attention_mask`.
+
+        Raises:
+            BundleError: the bundle has no text tower.
+        """
+        text = self.manifest.text
+        if text is None:
+            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no text tower; it encodes images alone")
+        return TextTokenizer(self._tokenizer_json(), text.max_length)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The words of term ids.
+
+        Raises:
+            BundleError: the bundle has no tokenizer, or one of another size.
+        """
+        vocabulary = Vocabulary.from_tokenizer(read_tokenizer(self._tokenizer_json()))
+        if len(vocabulary) != self.manifest.vocab_size:
             raise BundleError(
-                f"{bundle.folder}: the tokenizer has {len(self.vocabulary)} terms, the manifest says "
+                f"{self.bundle.folder}: the tokenizer has {len(vocabulary)} terms, the manifest says "
                 f"{self.manifest.vocab_size}; export the bundle again"
             )
+        return vocabulary
+
+    def _tokenizer_json(self) -> bytes:
+        if self.manifest.tokenizer is None:
+            raise BundleError(
+                f"{self.bundle.folder}: the bundle has no tokenizer, so it knows no words; "
+                "export it again with --tokenizer, or use term ids"
+            )
+        return self.bundle.read(self.manifest.tokenizer)
 
     @classmethod
     def from_pretrained(
@@ -176,7 +216,7 @@ class LexLIPEncoder:
         Raises:
             InputError: the pixels are of another shape or type, or `top_k` is below 1.
         """
-        size = self.manifest.image.size
+        size = self.preprocess.size
         if pixels.shape[1:] != (3, size, size) or pixels.dtype != np.float32:
             raise InputError(
                 f"pixels are {pixels.shape} {pixels.dtype}; expected (B, 3, {size}, {size}) float32, from preprocess"
@@ -222,7 +262,9 @@ class LexLIPEncoder:
         return min(default if top_k is None else top_k, self.manifest.vocab_size)
 
     def _stack(self, batches: Iterator[SparseBatch]) -> SparseBatch:
-        empty = SparseBatch(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), len(self.vocabulary))
+        empty = SparseBatch(
+            np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), self.manifest.vocab_size
+        )
         return SparseBatch.concatenate([empty, *batches])
 
 

@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["TEXT_SUFFIXES", "TextTokenizer", "read_texts"]
+__all__ = ["TEXT_SUFFIXES", "TextTokenizer", "read_texts", "read_tokenizer"]
 
 TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
+
+
+def read_tokenizer(data: bytes) -> Tokenizer:
+    """The tokenizer in the contents of a `tokenizer.json`.
+
+    Raises:
+        BundleError: the data are not a tokenizer.
+    """
+    try:
+        return Tokenizer.from_buffer(data)
+    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
+        raise BundleError(f"tokenizer.json: not a tokenizer ({error})") from None
 
 
 class TextTokenizer:
@@ -34,10 +46,7 @@ class TextTokenizer:
     """
 
     def __init__(self, data: bytes, max_length: int) -> None:
-        try:
-            self.tokenizer = Tokenizer.from_buffer(data)
-        except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
-            raise BundleError(f"tokenizer.json: not a tokenizer ({error})") from None
+        self.tokenizer = read_tokenizer(data)
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.enable_padding()
 

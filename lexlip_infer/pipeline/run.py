@@ -63,6 +63,8 @@ def _encode_missing(
     progress: Progress,
 ) -> None:
     settings = folder.manifest.settings
+    placeholder_id = encoder.manifest.placeholder_id
+    assert placeholder_id is not None, "where there is a vocabulary, the manifest names a placeholder"
     done = sum(shard.documents + shard.failed for shard in folder.manifest.shards)
     failed = folder.manifest.failed
     progress(done, failed)
@@ -73,7 +75,7 @@ def _encode_missing(
         with folder.shard() as shard:
             items = slice(start, start + step)
             for batch in source.encode(encoder, items, batch_size, settings.top_k):
-                _write(batch, shard, writer, settings, encoder.manifest.placeholder_id)
+                _write(batch, shard, writer, settings, placeholder_id)
                 done += len(batch.ids) + len(batch.failures)
                 failed += len(batch.failures)
                 progress(done, failed)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lexlip_infer.bundle import Modality
+
     Change = Callable[[dict[str, Any]], object]
 
 CONTENTS = {"tokenizer.json": b"{}", "onnx/image_head.onnx": b"\x08\x0a" * 50, "README.md": b""}
@@ -202,3 +204,32 @@ def test_missing_file(folder: Path) -> None:
     for name in ("README.md", "tokenizer.json"):
         with pytest.raises(BundleError, match=rf"{name}: cannot be read .*copy the bundle again"):
             bundle.read(name)
+
+
+@pytest.mark.parametrize(("present", "absent"), [("image", "text"), ("text", "image")])
+def test_one_tower_is_enough(folder: Path, present: Modality, absent: Modality) -> None:
+    rewrite(folder, lambda m: m.update({absent: None}))
+    bundle = Bundle.open(folder)
+    assert (bundle.has_tower(present), bundle.has_tower(absent)) == (True, False)
+
+
+def test_no_tower_is_refused(folder: Path) -> None:
+    rewrite(folder, lambda m: m.update(image=None, text=None))
+    with pytest.raises(BundleError, match="neither an image nor a text tower"):
+        Bundle.open(folder)
+
+
+def test_precisions_are_those_whose_files_are_there(folder: Path) -> None:
+    record = {"sha256": "0" * 64, "size": 1}
+    names = ["onnx/image_backbone_int8.onnx", "onnx/image_backbone.onnx", "onnx/text_backbone_fp16.onnx"]
+    rewrite(folder, lambda m: m["files"].update(dict.fromkeys(names, record)))
+    bundle = Bundle.open(folder)
+    assert (bundle.precisions("image"), bundle.precisions("text")) == (("f32", "int8"), ("fp16",))
+
+
+def test_a_tokenizer_needs_a_placeholder(folder: Path) -> None:
+    rewrite(folder, lambda m: m.update(tokenizer=None, placeholder_id=None))
+    assert Bundle.open(folder).manifest.tokenizer is None
+    rewrite(folder, lambda m: m.update(placeholder_id=None))
+    with pytest.raises(BundleError, match="a tokenizer but no placeholder_id"):
+        Bundle.open(folder)
