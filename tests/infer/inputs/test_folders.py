@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs import images
+from lexlip_infer.inputs import image_files
 from lexlip_infer.inputs.folders import IMAGE_SUFFIXES, list_folder, list_images
 
 
@@ -102,7 +102,7 @@ def test_sizes(tmp_path: Path) -> None:
 
 def test_suffixes_are_those_of_the_formats_that_are_decoded() -> None:
     Image.init()
-    decoded = {suffix for suffix, kind in Image.registered_extensions().items() if kind in images._FORMATS}
+    decoded = {suffix for suffix, kind in Image.registered_extensions().items() if kind in image_files.FORMATS}
     assert decoded - {".pfm"} == set(IMAGE_SUFFIXES)
 
 
