@@ -130,8 +130,8 @@ class TestGpuSession:
         head = CudaOnnxHead(on_the_host(bundle, modality, "head"))
         path = choose_path(RuntimeOptions("cpu"), Machine(), modality, bundle.manifest.files)
         tower = Tower(path, on_the_host(bundle, modality, "backbone"), head, 150)
-        found = tower(inputs[modality], 24)
-        expected = open_tower(bundle, modality, RuntimeOptions("cpu", head="onnx", threads=1))(inputs[modality], 24)
+        found = tower(inputs[modality], 10)
+        expected = open_tower(bundle, modality, RuntimeOptions("cpu", head="onnx", threads=1))(inputs[modality], 10)
         np.testing.assert_array_equal(found.indices, expected.indices)
         np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
 
