@@ -11,7 +11,7 @@ export IMAGES OUT
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
-.PHONY: help demo encode images-named test check sanitize bench bench-gpu stubs clean
+.PHONY: help demo encode images-named test check sanitize bench bench-kernels stubs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -54,16 +54,18 @@ build/sanitize/%.o: kernels/cpp/%.cpp $(wildcard kernels/cpp/*.hpp) Makefile
 	mkdir -p $(@D)
 	$(CXX) $(SANITIZE) -c $< -o $@
 
-bench: .venv-dev/.installed  ## measure; results go to benchmarks/results/
+bench: bench-kernels  ## measure what needs no data and no GPU; results go to benchmarks/results/
 	.venv-dev/bin/python benchmarks/bench_json_writer.py
+
+bench-kernels: .venv-dev/.installed  ## measure every kernel that runs here, and draw its roofline
+	.venv-dev/bin/python benchmarks/bench_ceilings.py
 	.venv-dev/bin/python benchmarks/bench_impact_dot.py
 	.venv-dev/bin/python benchmarks/bench_lexicon_head.py
+	.venv-dev/bin/python benchmarks/bench_triton_ops.py --if-possible
+	.venv-dev/bin/python benchmarks/plot_rooflines.py
 
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
-
-bench-gpu: .venv-dev/.installed  ## measure the Triton ops; needs an NVIDIA GPU and a torch for it
-	.venv-dev/bin/python benchmarks/bench_triton_ops.py
 
 clean:  ## remove environments and build results
 	rm -rf .venv .venv-dev build demo-out
