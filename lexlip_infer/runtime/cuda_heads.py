@@ -39,20 +39,21 @@ class TritonHead:
             require(module, extra="triton")
         import torch
 
+        from lexlip_kernels.lexicon_head import TensorDecoder
+
         weight, bias = (torch.from_numpy(array) for array in read_decoder(bundle, modality))
-        self._weight = weight.to(device, torch.float16 if half else torch.float32)
-        self._bias = bias.to(device)
+        self._decoder = TensorDecoder(weight.to(device, torch.float16 if half else torch.float32), bias.to(device))
 
     def __call__(self, hidden: Any, mask: npt.NDArray[np.int64] | None, top_k: int) -> Ranked:
         """The heaviest terms; `hidden` speaks DLPack."""
         from torch.utils.dlpack import from_dlpack
 
-        from lexlip_kernels.lexicon_head.triton_kernel import lexicon_head_cuda
+        from lexlip_kernels.lexicon_head import lexicon_head
 
         try:
-            tensor = from_dlpack(hidden).to(self._weight.dtype)
-            terms = lexicon_head_cuda(tensor, self._weight, self._bias, top_k, _mask(mask, tensor.device))
-            return _to_host(*terms)
+            tensor = from_dlpack(hidden).to(self._decoder.weight.dtype)
+            mask_there = _mask(mask, tensor.device)
+            return _to_host(*lexicon_head(tensor, self._decoder, mask_there, k=top_k, backend="triton"))
         except RuntimeError as error:
             raise _out_of_memory(error) from None
 

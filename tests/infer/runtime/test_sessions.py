@@ -20,8 +20,9 @@ from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
 from lexlip_infer.runtime.choice import choose_path
 from lexlip_infer.runtime.cuda_graphs import CudaGraphs
-from lexlip_infer.runtime.cuda_heads import CudaOnnxHead, TritonTopK
+from lexlip_infer.runtime.cuda_heads import CudaOnnxHead, TritonHead, TritonTopK
 from lexlip_infer.runtime.cuda_session import CudaSession, cuda_provider
+from lexlip_infer.runtime.decoder import read_decoder
 from lexlip_infer.runtime.machine import Machine, look_around
 from lexlip_infer.runtime.onnxruntime_session import CpuSession, open_session
 from lexlip_infer.runtime.options import RuntimeOptions
@@ -206,18 +207,53 @@ class TestGpuSession:
             )
 
 
-def test_top_k_of_logits_in_tritons_interpreter(bundle: Bundle, inputs: Any) -> None:
-    """Logits as the older GPUs' graph gives them, taken by DLPack."""
-    torch = pytest.importorskip("torch", reason="torch is not installed (extra 'triton')")
-    pytest.importorskip("triton", reason="Triton is not installed (extra 'triton')")
-    from lexlip_infer.runtime.decoder import read_decoder
-    from lexlip_kernels.torch_backends import triton_refusal
+class TestTritonHeads:
+    """In Triton's interpreter, on what a GPU's session gives."""
 
-    if (refusal := triton_refusal("cpu")) is not None:
-        pytest.skip(refusal)
-    weight, bias = read_decoder(bundle, "text")
-    (hidden,) = on_the_host(bundle, "text", "backbone")(inputs["text"])
-    logits = torch.from_numpy(hidden.numpy() @ weight.T + bias)
-    found = TritonTopK()(logits, inputs["text"]["attention_mask"], 8)
-    expected = open_tower(bundle, "text", RuntimeOptions("cpu", head="onnx", threads=1))(inputs["text"], 8)
-    np.testing.assert_array_equal(np.sort(found[0], axis=1).ravel(), expected.indices)
+    @pytest.fixture(autouse=True)
+    def interpreter(self) -> None:
+        pytest.importorskip("torch", reason="torch is not installed (extra 'triton')")
+        from lexlip_kernels.torch_backends import triton_refusal
+
+        if (refusal := triton_refusal("cpu")) is not None:
+            pytest.skip(refusal)
+
+    @pytest.fixture
+    def expected(self, bundle: Bundle, inputs: Any) -> Any:
+        return open_tower(bundle, "text", RuntimeOptions("cpu", head="onnx", threads=1))(inputs["text"], 10)
+
+    def test_lexicon_head(self, bundle: Bundle, inputs: Any, expected: Any) -> None:
+        path = choose_path(RuntimeOptions("cpu"), Machine(), "text", bundle.manifest.files)
+        head = TritonHead(bundle, "text", half=False, device="cpu")
+        found = Tower(path, on_the_host(bundle, "text", "backbone"), head, 150)(inputs["text"], 10)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
+
+    def test_lexicon_head_in_half_precision(self, bundle: Bundle, inputs: Any, expected: Any) -> None:
+        """Hidden states in float32 are rounded to the decoder's type; nobody multiplies mixed types."""
+        (hidden,) = on_the_host(bundle, "text", "backbone")(inputs["text"])
+        ids, weights = TritonHead(bundle, "text", half=True, device="cpu")(hidden, inputs["text"]["attention_mask"], 10)
+        np.testing.assert_allclose(np.sort(weights[weights > 0]), np.sort(expected.values), atol=2e-2)
+        assert np.isin(ids[ids >= 0], expected.indices).mean() > 0.9
+
+    def test_lexicon_topk(self, bundle: Bundle, inputs: Any, expected: Any) -> None:
+        import torch
+
+        weight, bias = read_decoder(bundle, "text")
+        (hidden,) = on_the_host(bundle, "text", "backbone")(inputs["text"])
+        logits = torch.from_numpy(hidden.numpy() @ weight.T + bias)
+        ids, weights = TritonTopK()(logits, inputs["text"]["attention_mask"], 10)
+        np.testing.assert_array_equal(np.sort(ids, axis=1).ravel(), expected.indices)
+        np.testing.assert_allclose(np.sort(weights.ravel()), np.sort(expected.values), atol=1e-5)
+
+    def test_out_of_memory(self, bundle: Bundle, inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        from lexlip_kernels import lexicon_topk as kernel
+
+        def full(*arguments: object, **options: object) -> None:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 1.12 GiB")
+
+        monkeypatch.setattr(kernel, "lexicon_topk", full)
+        import torch
+
+        with pytest.raises(DeviceOutOfMemory, match="the lexicon head ran out of GPU memory: CUDA out of memory"):
+            TritonTopK()(torch.zeros(1, 2, 3), None, 2)
