@@ -89,13 +89,11 @@ def _device(options: RuntimeOptions, machine: Machine) -> tuple[int | None, str]
         for name, value in (("precision", options.precision), ("backend", options.backend), ("head", options.head)):
             if value in ("bf16", "int8", "openvino", "native"):
                 return None, f"{name} {value} runs on the CPU"
-        refusal = machine.cuda_refusal
+        refusal = machine.cuda_refusal()
         return (0, "") if refusal is None else (None, f"no GPU, {refusal.split(':')[0]}")
     number = int(options.device.partition(":")[2] or 0)
-    if (refusal := machine.cuda_refusal) is not None:
+    if (refusal := machine.cuda_refusal(number)) is not None:
         raise _unavailable("device", options.device, refusal)
-    if number >= len(machine.gpus):
-        raise _unavailable("device", options.device, f"there are {len(machine.gpus)} GPUs, numbered from 0")
     return number, ""
 
 

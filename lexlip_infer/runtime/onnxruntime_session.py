@@ -16,6 +16,7 @@ import onnxruntime
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, LexLIPError
+from lexlip_infer.runtime.machine import GPU_CURE
 from lexlip_infer.runtime.out_of_memory import DeviceOutOfMemory, is_out_of_memory
 
 __all__ = ["CpuSession", "check_names", "open_session", "translate"]
@@ -92,7 +93,7 @@ def open_session(bundle: Bundle, name: str, options: Any, providers: list[Any]) 
     if wanted not in session.get_providers():
         raise BackendUnavailable(
             f"ONNX Runtime {onnxruntime.__version__} cannot start its {wanted}, most often because CUDA or cuDNN is "
-            "not found or of another version: pip install 'lexlip-infer[gpu]' brings both, or use device='cpu'"
+            f"not found or of another version: {GPU_CURE}, or use device='cpu'"
         )
     return session
 

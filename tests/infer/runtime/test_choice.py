@@ -27,7 +27,8 @@ MIXED = Machine(cuda_provider=True, gpus=((8, 0), (7, 0)), triton=True, torch_cu
 NO_TRITON = Machine(cuda_provider=True, gpus=((9, 0),))
 CPU_TORCH = Machine(cuda_provider=True, gpus=((9, 0),), triton=True)
 CPU_WHEEL = Machine(gpus=((9, 0),), triton=True, torch_cuda=True)
-MACHINES = (CPU, PORTABLE, INTEL, H100, V100, MIXED, NO_TRITON, CPU_TORCH, CPU_WHEEL)
+OLD_GPU = Machine(cuda_provider=True, gpus=((7, 0),), oldest_gpu=(7, 5), triton=True, torch_cuda=True)
+MACHINES = (OLD_GPU, CPU, PORTABLE, INTEL, H100, V100, MIXED, NO_TRITON, CPU_TORCH, CPU_WHEEL)
 
 
 def choose(machine: Machine, files: tuple[str, ...] = ALL, **options: str) -> PathChoice:
@@ -60,6 +61,7 @@ def choose(machine: Machine, files: tuple[str, ...] = ALL, **options: str) -> Pa
         (V100, {"precision": "f32"}, "cuda:0", "onnxruntime", "f32", "triton", F32),
         (MIXED, {"device": "cuda"}, "cuda:0", "onnxruntime", "fp16", "triton", FP16),
         (MIXED, {"device": "cuda:1"}, "cuda:1", "onnxruntime", "fp16", "triton", LOGITS),
+        (OLD_GPU, {}, "cpu", "onnxruntime", "f32", "native", F32),
         (NO_TRITON, {}, "cuda:0", "onnxruntime", "fp16", "onnx", FP16),
         (CPU_TORCH, {}, "cuda:0", "onnxruntime", "fp16", "onnx", FP16),
     ],
@@ -102,8 +104,9 @@ def test_every_fallback_is_explained(
     ("machine", "files", "options", "said"),
     [
         (CPU, ALL, {"device": "cuda"}, "device 'cuda' was asked for, but the driver reports no NVIDIA GPU: check"),
-        (CPU_WHEEL, ALL, {"device": "cuda"}, "pip uninstall -y onnxruntime && pip install 'lexlip-infer[gpu]'"),
-        (H100, ALL, {"device": "cuda:1"}, "device 'cuda:1' was asked for, but there are 1 GPUs, numbered from 0"),
+        (CPU_WHEEL, ALL, {"device": "cuda"}, "runs on the CPU alone: pip install 'lexlip-infer[gpu]' && pip"),
+        (H100, ALL, {"device": "cuda:1"}, "device 'cuda:1' was asked for, but the driver reports 1 NVIDIA GPU, num"),
+        (OLD_GPU, ALL, {"device": "cuda"}, "no code for a GPU of compute capability 7.0: install the extra 'gpu-v100'"),
         (CPU, ALL, {"precision": "fp16"}, "which is slower: use f32, int8 or bf16"),
         (H100, ALL, {"precision": "fp16", "device": "cpu"}, "a CPU computes it in float32"),
         (CPU, ALL, {"precision": "bf16", "backend": "onnxruntime"}, "no bf16 on a CPU: use backend='openvino'"),
@@ -164,7 +167,7 @@ def test_exhaustively(machine: Machine) -> None:
         on_gpu = path.device.startswith("cuda:")
         number = int(path.device.removeprefix("cuda:")) if on_gpu else 0
         assert options.device in ("auto", path.device, path.device.partition(":")[0])
-        assert not on_gpu or (machine.cuda_refusal is None and number < len(machine.gpus))
+        assert not on_gpu or machine.cuda_refusal(number) is None
         assert (path.precision == "fp16") <= on_gpu
         assert (path.precision in ("int8", "bf16")) <= (not on_gpu)
         assert (path.head == "native") <= (machine.native and not on_gpu)
