@@ -119,19 +119,19 @@ def test_model_with_a_wrong_hash(name: str, refused: Callable[..., str], photogr
     data = bytearray((bundle / name).read_bytes())
     data[len(data) // 2] ^= 1
     (bundle / name).write_bytes(data)
-    line = refused("--images", photographs, "--model", bundle)
+    line = refused("--images", photographs, "--model", bundle, "--head", "onnx")
     assert line.startswith(f"{bundle / name}: damaged or changed")
     assert line.endswith("copy the bundle again")
 
 
 def test_model_without_a_file(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
     (bundle / "onnx" / "image_head.onnx").unlink()
-    assert "image_head.onnx: cannot be read" in refused("--images", photographs, "--model", bundle)
+    assert "image_head.onnx: cannot be read" in refused("--images", photographs, "--model", bundle, "--head", "onnx")
 
 
 def test_model_of_a_newer_format(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
-    change_manifest(bundle, format_version=2, unheard_of=True)
-    assert "bundle format 2; this version reads up to 1: pip" in refused("--images", photographs, "--model", bundle)
+    change_manifest(bundle, format_version=3, unheard_of=True)
+    assert "bundle format 3; this version reads up to 2: pip" in refused("--images", photographs, "--model", bundle)
 
 
 def test_model_with_another_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
@@ -142,7 +142,7 @@ def test_model_with_another_graph(refused: Callable[..., str], photographs: Path
 
 def test_model_with_a_file_that_is_no_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
     put(bundle, "onnx/image_head.onnx", b"no graph")
-    assert "cannot load it" in refused("--images", photographs, "--model", bundle)
+    assert "cannot load it" in refused("--images", photographs, "--model", bundle, "--head", "onnx")
 
 
 def test_model_with_another_vocabulary(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
