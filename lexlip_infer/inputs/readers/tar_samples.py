@@ -1,0 +1,112 @@
+"""Samples of a tar archive in webdataset's naming, streamed: consecutive members that share a key.
+
+The key is the member's path up to the first dot of its last component, the field what follows that dot. An archive that
+ends early or is damaged in the middle is an error here; `tarfile` alone would take it for finished.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lexlip_infer.inputs.readers.passed_over import PassedOver
+    from lexlip_infer.inputs.readers.places import Place
+
+__all__ = ["Sample", "samples"]
+
+
+@dataclass(slots=True)
+class Sample:
+    """What an archive holds under one key.
+
+    Attributes:
+        key: path without suffix.
+        fields: name within the archive and contents, by field ("jpg", "txt", ...); None for a member too large to read.
+    """
+
+    key: str
+    fields: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
+
+
+class _Member(tarfile.TarInfo):
+    """A header that is damaged or missing ends the archive for tarfile; here only the end marker does."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> _Member:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError:
+            what = (
+                "not a tar archive" if tarfile_.offset == 0 else "it breaks off, or is damaged, before its end marker"
+            )
+            raise tarfile.ReadError(what) from None
+
+
+def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver) -> Iterator[Sample]:
+    """Samples with at least one wanted field, in the archive's order; of the others' members only names are read.
+
+    Args:
+        place: .tar, or one compressed with gzip, bzip2 or xz.
+        wanted: whether a field is to be read.
+        passed_over: gets the other members.
+
+    Raises:
+        InputError: the archive cannot be read (any further); what came before has been delivered.
+    """
+    sample = Sample("")
+    try:
+        with place.open() as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # tarfile remembers every header for ever
+                key, name = _split(member.name)
+                if not (member.isreg() and key and wanted(name)):
+                    _pass_over(member, passed_over)
+                    continue
+                if key != sample.key or name in sample.fields:
+                    if sample.fields:
+                        yield sample
+                    sample = Sample(key)
+                sample.fields[name] = (member.name, _contents(archive, member))
+            if sample.fields:
+                yield sample
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  (tarfile, three decompressors and any network)
+        if sample.fields:
+            yield sample
+        what = str(error) if isinstance(error, tarfile.ReadError) else reason(error)
+        raise InputError(f"{place}: the archive cannot be read further ({what})") from None
+
+
+def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    if member.size > MAX_FILE_BYTES:
+        return None
+    file = archive.extractfile(member)
+    assert file is not None, "a regular file has contents"
+    data = file.read()
+    if len(data) != member.size:
+        raise tarfile.ReadError("unexpected end of data")
+    return data
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Key and field; no key for hidden members."""
+    folder, slash, name = path.removeprefix("./").rpartition("/")
+    stem, _, suffixes = name.partition(".")
+    return (folder + slash + stem, suffixes.lower()) if stem else ("", "")
+
+
+def _pass_over(member: tarfile.TarInfo, passed_over: PassedOver) -> None:
+    if member.isreg() and _split(member.name)[0]:
+        passed_over.add(member.name)
+    elif not (member.isreg() or member.isdir()):
+        passed_over.kinds["no regular file"] += 1
