@@ -31,7 +31,9 @@ def second_interrupt_ends() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # After a first interrupt the process is on its way out, and the next one is still the second.
+        if signal.getsignal(signal.SIGINT) is _first:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _first(number: int, frame: FrameType | None) -> NoReturn:

@@ -178,7 +178,8 @@ def test_ctrl_c_goes_to_all_and_leaves_nobody(interrupts: int, with_workers: Spa
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.01)
     stderr = process.communicate()[1]
-    assert process.returncode == 130
+    # Where the second one comes so late that Python has ended already, the system ends the process.
+    assert process.returncode in ((130,) if interrupts == 1 else (130, -signal.SIGINT))
     said = f"interrupted; the same command continues {output} where it stopped\n"
     assert stderr == said if interrupts == 1 else stderr in ("", said)
     deadline = time.monotonic() + 60
