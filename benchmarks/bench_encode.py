@@ -5,8 +5,8 @@
 The bound is the number of cores divided by the core-seconds that the stages use for one image, measured in the same
 run: a pipeline in which no stage ever waits for another, and which costs nothing itself, reaches it. Loading the model
 and compiling the quantiser are not inside; reading, decoding, inference, quantising and writing are. Every thread count
-has to write the same bytes. On a machine with other work the share of the bound means little, because the bound counts
-cores that somebody else is using: see the load in the report. Writes benchmarks/results/encode.json.
+has to write the same bytes. The share of the bound holds for as many threads as there are cores, and means nothing
+where other processes used them: their share of the machine is in the report. Writes benchmarks/results/encode.json.
 """
 
 from __future__ import annotations
@@ -46,12 +46,14 @@ class Measured:
         core_seconds: of each stage.
         images: encoded.
         digest: of all part files.
+        others: share of all cores' time that went to other processes.
     """
 
     seconds: float
     core_seconds: dict[str, float]
     images: int
     digest: str
+    others: float
 
     @property
     def rate(self) -> float:
@@ -103,11 +105,24 @@ def measure(devices: Devices, reader: Folder) -> Measured:
     options = PipelineOptions(BATCH_SIZE, devices.lanes, devices.threads)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out"
-        started = time.perf_counter()
+        busy, ours, started = busy_seconds(), own_seconds(), time.perf_counter()
         manifest = encode_collection(devices.encoders, reader, output, settings_of(devices), options, Silent())
         seconds = time.perf_counter() - started
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(output.glob("vectors/*")))).hexdigest()
-    return Measured(seconds, core_seconds(manifest), manifest.documents, digest)
+    others = (busy_seconds() - busy - own_seconds() + ours) / (seconds * (os.cpu_count() or 1))
+    return Measured(seconds, core_seconds(manifest), manifest.documents, digest, max(0.0, others))
+
+
+def busy_seconds() -> float:
+    """Core-seconds of all processes since the system started."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]]
+    idle, waiting_for_disk = ticks[3:5]
+    return (sum(ticks[:8]) - idle - waiting_for_disk) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """Core-seconds of this process and of the workers that have ended."""
+    return sum(os.times()[:4])
 
 
 def core_seconds(manifest: RunManifest) -> dict[str, float]:
@@ -123,9 +138,10 @@ def report(threads: int, runs: list[Measured]) -> dict[str, object]:
     rate = statistics.median(run.rate for run in runs)
     bound = statistics.median(run.bound(threads) for run in runs)
     share = (per_image["quantise"] + per_image["write"]) / sum(per_image.values())
+    others = statistics.median(run.others for run in runs)
     print(f"{threads} threads: {rate:.1f} images/s, {rate / bound:.0%} of the bound of {bound:.1f}; ", end="")
     print(", ".join(f"{name} {1e3 * seconds:.3f}" for name, seconds in per_image.items()), "core-ms an image; ", end="")
-    print(f"quantising and writing {share:.1%}")
+    print(f"quantising and writing {share:.1%}; others used {others:.0%} of the machine")
     return {
         "threads": threads,
         "images_per_s": round(rate, 1),
@@ -133,6 +149,7 @@ def report(threads: int, runs: list[Measured]) -> dict[str, object]:
         "of_bound": round(rate / bound, 3),
         "core_ms_per_image": {name: round(1e3 * seconds, 3) for name, seconds in per_image.items()},
         "quantise_and_write_share": round(share, 4),
+        "machine_used_by_others": round(others, 3),
     }
 
 
