@@ -19,10 +19,12 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, further_graphs
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
+from lexlip_export.metadata import embed_metadata, graph_metadata
 from lexlip_export.model_card import model_card
-from lexlip_export.settings import ExportSettings
+from lexlip_export.settings import ExportSettings, FurtherGraph
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_training.checkpoint import load_checkpoint
@@ -111,10 +113,16 @@ def _files(model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> dic
             "backbone": backbone_graph(model, modality),
             "head": head_graph(weight, bias, min(top_k[modality], len(bias)), masked=modality == "text"),
         }
+        max_length = model.config.text.max_length
+        graphs |= further_graphs(settings, modality, graphs["backbone"], graphs["head"], tokenizer, max_length)
+        metadata = graph_metadata(model.config, settings, modality)
         for part, graph in graphs.items():
+            embed_metadata(graph, metadata)
             stored: onnx.ModelProto = store_half(graph) if half else graph
             files[f"onnx/{modality}_{part}.onnx"] = stored.SerializeToString(deterministic=True)
     files["heads.safetensors"] = save(heads)
+    if FurtherGraph.ANSERINI in settings.graphs:
+        files[ANSERINI_VOCABULARY] = anserini_vocabulary(tokenizer)
     return files
 
 

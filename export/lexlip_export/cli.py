@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lexlip_export.settings import ExportSettings
+from lexlip_export.settings import ExportSettings, FurtherGraph
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
 
@@ -23,12 +23,18 @@ def export(
     image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
     text_top_k: Annotated[int, typer.Option(min=1, max=1024, help="of a text")] = _DEFAULT.text_top_k,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
+    graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
 ) -> None:
     """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card."""
     from lexlip_export import export_bundle
 
-    settings = ExportSettings(image_top_k=image_top_k, text_top_k=text_top_k, storage="f16" if half_storage else "f32")
+    settings = ExportSettings(
+        image_top_k=image_top_k,
+        text_top_k=text_top_k,
+        graphs=tuple(graph or ()),
+        storage="f16" if half_storage else "f32",
+    )
     try:
         figures = None if evaluation is None else json.loads(evaluation.read_text())
     except (OSError, ValueError) as error:

@@ -14,30 +14,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
-from lexlip_export.format import IR_VERSION, OPSET, check
+from lexlip_export.format import check
+from lexlip_export.graph_builder import GraphBuilder
 
 __all__ = ["TILE", "head_graph"]
 
 #: Vocabulary columns a tile: logits of 16 images at 197 tokens then take 13 MB.
 TILE = 1024
-
-
-class _Graph:
-    """Collects nodes and constants under readable names."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def node(self, operator: str, inputs: list[str], *outputs: str, **attributes: int) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, list(outputs), name=outputs[0], **attributes))
-        return outputs[0]
 
 
 def head_graph(
@@ -55,7 +39,7 @@ def head_graph(
         A graph `hidden (B, L, H) [, attention_mask], k (1)` to `ids (B, K) int64`, -1 padded, and `weights (B, K)`.
     """
     vocab_size, hidden_size = weight.shape
-    graph = _Graph()
+    graph = GraphBuilder()
     padding = _padding(graph) if masked else None
     maxima = [
         _tile_maxima(graph, tile, weight[start : start + TILE], padding)
@@ -70,14 +54,14 @@ def head_graph(
     return check(_model(graph, hidden_size, masked), "lexicon head")
 
 
-def _padding(graph: _Graph) -> str:
+def _padding(graph: GraphBuilder) -> str:
     """(B, L, 1), true on padded tokens."""
     zero = graph.constant("no_token", np.array(0, np.int64))
     graph.node("Equal", ["attention_mask", zero], "padded")
     return graph.node("Unsqueeze", ["padded", graph.constant("last_axis", np.array([-1], np.int64))], "padding")
 
 
-def _tile_maxima(graph: _Graph, tile: int, weight: npt.NDArray[np.float32], padding: str | None) -> str:
+def _tile_maxima(graph: GraphBuilder, tile: int, weight: npt.NDArray[np.float32], padding: str | None) -> str:
     """(B, T) maxima over tokens of one tile's logits, without the bias."""
     columns = graph.constant(f"decoder_{tile}", weight.T)
     logits = graph.node("MatMul", ["hidden", columns], f"logits_{tile}")
@@ -90,7 +74,7 @@ def _tile_maxima(graph: _Graph, tile: int, weight: npt.NDArray[np.float32], padd
     return graph.node("ReduceMax", [logits, "token_axis"], f"maxima_{tile}", keepdims=0)
 
 
-def _saturate(graph: _Graph) -> None:
+def _saturate(graph: GraphBuilder) -> None:
     """log1p(relu(top)), and -1 for ids whose weight is zero.
 
     ONNX has no log1p. With u = 1 + x, log(u) * x / (u - 1) recovers the digits that the addition lost (Kahan), and x
@@ -113,18 +97,11 @@ def _saturate(graph: _Graph) -> None:
     graph.node("Where", ["kept_terms", "top_ids", graph.constant("no_term", np.array(-1, np.int64))], "ids")
 
 
-def _model(graph: _Graph, hidden_size: int, masked: bool) -> onnx.ModelProto:
-    inputs = [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["batch", "tokens", hidden_size])]
+def _model(graph: GraphBuilder, hidden_size: int, masked: bool) -> onnx.ModelProto:
+    graph.input("hidden", "float32", ["batch", "tokens", hidden_size])
     if masked:
-        inputs.append(helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "tokens"]))
-    inputs.append(helper.make_tensor_value_info("k", TensorProto.INT64, [1]))  # has a default: its initialiser
-    outputs = [
-        helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "kept"]),
-        helper.make_tensor_value_info("weights", TensorProto.FLOAT, ["batch", "kept"]),
-    ]
-    return helper.make_model(
-        helper.make_graph(graph.nodes, "lexicon_head", inputs, outputs, graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="lexlip-export",
-    )
+        graph.input("attention_mask", "int64", ["batch", "tokens"])
+    graph.input("k", "int64", [1])  # has a default: its initialiser
+    graph.output("ids", "int64", ["batch", "kept"])
+    graph.output("weights", "float32", ["batch", "kept"])
+    return graph.model("lexicon_head")

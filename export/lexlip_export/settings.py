@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ExportSettings"]
+__all__ = ["ExportSettings", "FurtherGraph"]
+
+
+class FurtherGraph(StrEnum):
+    """A graph that a bundle holds only if it is asked for."""
+
+    MERGED = "merged"
+    ANSERINI = "anserini"
 
 
 class ExportSettings(BaseModel):
@@ -18,6 +26,7 @@ class ExportSettings(BaseModel):
         similarity: what the model was trained for.
         scale: of the quantiser.
         cap: of the quantiser; 255 keeps an impact in one byte.
+        graphs: further graphs that the bundle shall hold.
         storage: "f16" halves the files by rounding the weights; graphs compute in float32 either way.
     """
 
@@ -28,4 +37,5 @@ class ExportSettings(BaseModel):
     similarity: Literal["cosine", "dot"] = "cosine"
     scale: float = Field(default=100.0, gt=0)
     cap: int = Field(default=255, ge=1, le=65535)
+    graphs: tuple[FurtherGraph, ...] = ()
     storage: Literal["f32", "f16"] = "f32"
