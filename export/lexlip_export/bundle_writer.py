@@ -5,7 +5,7 @@ The folder is built beside its destination and renamed into place: a bundle is t
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import shutil
 import tempfile
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export.bundle_folder import BundleFolder
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, further_graphs
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
@@ -70,12 +71,9 @@ def write_bundle(
     partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
         partial.chmod(0o755)
-        files = _files(model, tokenizer, settings)
+        files = BundleFolder(partial)
+        _write_model(files, model, tokenizer, settings)
         files["README.md"] = model_card(model, training, settings.model_dump(), evaluation).encode()
-        for name, data in files.items():
-            path = partial / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
         manifest = _manifest(model.config, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if output.exists():
@@ -97,10 +95,11 @@ def _check_replaceable(output: Path) -> None:
         raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
 
 
-def _files(model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> dict[str, bytes]:
-    """Contents of every file that the model determines, by path."""
+def _write_model(files: BundleFolder, model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> None:
+    """Every file that the model determines."""
     half = settings.storage == "f16"
-    files, heads = {"tokenizer.json": _plain(tokenizer).to_str(pretty=True).encode()}, {}
+    files["tokenizer.json"] = _plain(tokenizer).to_str(pretty=True).encode()
+    heads = {}
     top_k = {"image": settings.image_top_k, "text": settings.text_top_k}
     modalities: tuple[Literal["image", "text"], ...] = ("image", "text")
     for modality in modalities:
@@ -109,21 +108,20 @@ def _files(model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> dic
         bias: npt.NDArray[np.float32] = head.decoder_bias().detach().float().numpy()
         heads[f"{modality}.weight"] = to_half(weight, f"the {modality} decoder") if half else weight
         heads[f"{modality}.bias"] = bias
-        graphs = {
-            "backbone": backbone_graph(model, modality),
-            "head": head_graph(weight, bias, min(top_k[modality], len(bias)), masked=modality == "text"),
-        }
-        max_length = model.config.text.max_length
-        graphs |= further_graphs(settings, modality, graphs["backbone"], graphs["head"], tokenizer, max_length)
+        backbone = backbone_graph(model, modality)
+        lexicon_head = head_graph(weight, bias, min(top_k[modality], len(bias)), masked=modality == "text")
         metadata = graph_metadata(model.config, settings, modality)
-        for part, graph in graphs.items():
+        further = further_graphs(
+            settings, modality, backbone, lexicon_head, tokenizer, max_length=model.config.text.max_length
+        )
+        # The two that the others are made from come last: storing a graph changes it.
+        for part, graph in itertools.chain(further, [("backbone", backbone), ("head", lexicon_head)]):
             embed_metadata(graph, metadata)
             stored: onnx.ModelProto = store_half(graph) if half else graph
             files[f"onnx/{modality}_{part}.onnx"] = stored.SerializeToString(deterministic=True)
     files["heads.safetensors"] = save(heads)
     if FurtherGraph.ANSERINI in settings.graphs:
         files[ANSERINI_VOCABULARY] = anserini_vocabulary(tokenizer)
-    return files
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -139,7 +137,7 @@ def _manifest(
     tokenizer: Tokenizer,
     training: dict[str, Any],
     settings: ExportSettings,
-    files: dict[str, bytes],
+    files: BundleFolder,
 ) -> Manifest:
     placeholder = tokenizer.token_to_id("[UNK]")
     if placeholder is None:
@@ -163,9 +161,6 @@ def _manifest(
                 "storage": settings.storage,
                 "exported_with": {name: version(name) for name in ("lexlip-infer", "torch", "onnx")},
             },
-            "files": {
-                name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-                for name, data in sorted(files.items())
-            },
+            "files": dict(sorted(files.records.items())),
         }
     )

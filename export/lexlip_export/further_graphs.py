@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx
 from tokenizers import Tokenizer
 
@@ -25,8 +27,8 @@ def further_graphs(
     head: onnx.ModelProto,
     tokenizer: Tokenizer | None,
     max_length: int,
-) -> dict[str, onnx.ModelProto]:
-    """Graphs asked for that this modality has, by the part of the file's name.
+) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """Graphs asked for that this modality has, one after the other, each with its part of the file's name.
 
     Args:
         settings: what was asked for.
@@ -39,13 +41,11 @@ def further_graphs(
     Raises:
         BundleError: "anserini" without a tokenizer, or with one that Anserini cannot use.
     """
-    graphs = {}
     if FurtherGraph.MERGED in settings.graphs:
-        graphs["merged"] = merged_graph(backbone, head)
+        yield "merged", merged_graph(backbone, head)
     if FurtherGraph.ANSERINI in settings.graphs and modality == "text":
         order = anserini_order(_vocabulary(tokenizer).ids)
-        graphs["anserini"] = anserini_graph(backbone, head, max_length, order)
-    return graphs
+        yield "anserini", anserini_graph(backbone, head, max_length, order)
 
 
 def anserini_vocabulary(tokenizer: Tokenizer | None) -> bytes:

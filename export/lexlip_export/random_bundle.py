@@ -18,16 +18,17 @@ from lexlip_export.bundle_writer import write_bundle
 from lexlip_export.settings import ExportSettings, FurtherGraph
 from lexlip_export.synthetic_tokenizer import synthetic_tokenizer
 from lexlip_infer.cli.shell import application, run_application
-from lexlip_training import LexLIP, ModelConfig, preset
+from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, preset
 from lexlip_training.wordpiece import suppressed_terms
 
 __all__ = ["random_bundle", "random_model", "sized_config"]
 
-#: Share of positive terms that the biases are set for, on noise.
+#: Share of positive terms that the biases are set for, on smooth random images and random words.
 SHARE = 0.03
 #: Standard deviation of a logit; official weights give impacts of this order.
 LOGIT_SPREAD = 3.0
-_PROBES = 4
+#: Random colours a side in those images, from almost plain to almost noise.
+_PROBE_GRIDS = (2, 4, 8, 16)
 
 
 def sized_config(config: ModelConfig, image_size: int) -> ModelConfig:
@@ -55,11 +56,19 @@ def random_model(config: ModelConfig, seed: int) -> LexLIP:
         model = LexLIP(config).eval()
         for decoder in {model.image_head.weight, model.text_head.weight}:
             decoder.mul_(LOGIT_SPREAD / (decoder.std() * config.hidden_size**0.5))
-        size = config.image.image_size
-        ids = torch.randint(config.vocab_size, (_PROBES, 12))
-        _lower(model.image_head.bias, model.image_weights(torch.randn(_PROBES, 3, size, size)))
+        ids = torch.randint(config.vocab_size, (len(_PROBE_GRIDS), 12))
+        _lower(model.image_head.bias, model.image_weights(_probe_pixels(config.image)))
         _lower(model.text_head.bias, model.text_weights(ids, torch.ones_like(ids)))
     return model
+
+
+def _probe_pixels(config: ImageTowerConfig) -> Tensor:
+    """Smooth random images (B, 3, S, S), normalised: what a photograph is like to an untrained model."""
+    size = (config.image_size, config.image_size)
+    grids = [torch.rand(1, 3, grid, grid) for grid in _PROBE_GRIDS]
+    images = torch.cat([nn.functional.interpolate(grid, size, mode="bilinear") for grid in grids])
+    mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
+    return (images - mean) / std
 
 
 def _lower(bias: nn.Parameter, weights: Tensor) -> None:
