@@ -22,8 +22,11 @@ from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
+from lexlip_export.precision import precision_graphs
+from lexlip_export.precision.report import PARITY, ParityReport
+from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings
-from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.config import ModelConfig
@@ -37,6 +40,7 @@ def export_bundle(
     output: Path,
     settings: ExportSettings | None = None,
     evaluation: dict[str, Any] | None = None,
+    gate: GateSettings | None = None,
 ) -> None:
     """Turn a checkpoint folder into a bundle folder.
 
@@ -45,13 +49,16 @@ def export_bundle(
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
         evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
+        gate: what precisions beside float32 are compared on, and their limits.
 
     Raises:
-        BundleError: the checkpoint cannot be read, or its graphs are not of the bundle's format.
+        BundleError: the checkpoint cannot be read, its graphs are not of the bundle's format, or a precision did not
+            pass the parity gate.
+        InputError: the gate's captions cannot be used.
         OutputError: `output` exists and is no bundle.
     """
     model, tokenizer, training = load_checkpoint(checkpoint)
-    write_bundle(model, tokenizer, training, output, settings or ExportSettings(), evaluation)
+    write_bundle(model, tokenizer, training, output, settings or ExportSettings(), evaluation, gate)
 
 
 def write_bundle(
@@ -61,6 +68,7 @@ def write_bundle(
     output: Path,
     settings: ExportSettings,
     evaluation: dict[str, Any] | None = None,
+    gate: GateSettings | None = None,
 ) -> None:
     """Write a model in memory as a bundle; arguments and errors as for `export_bundle`."""
     _check_replaceable(output)
@@ -68,8 +76,8 @@ def write_bundle(
     partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
         partial.chmod(0o755)
-        files = _files(model, tokenizer, settings)
-        files["README.md"] = model_card(model, training, settings.model_dump(), evaluation).encode()
+        files, parity = _files(model, tokenizer, settings, gate or GateSettings())
+        files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
         for name, data in files.items():
             path = partial / name
             path.parent.mkdir(exist_ok=True)
@@ -95,27 +103,33 @@ def _check_replaceable(output: Path) -> None:
         raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
 
 
-def _files(model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> dict[str, bytes]:
-    """Contents of every file that the model determines, by path."""
+def _files(
+    model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings, gate: GateSettings
+) -> tuple[dict[str, bytes], ParityReport | None]:
+    """Contents of every file that the model determines, by path, and the parity report among them."""
     half = settings.storage == "f16"
     files, heads = {"tokenizer.json": _plain(tokenizer).to_str(pretty=True).encode()}, {}
     top_k = {"image": settings.image_top_k, "text": settings.text_top_k}
     modalities: tuple[Literal["image", "text"], ...] = ("image", "text")
+    backbones = {modality: backbone_graph(model, modality) for modality in modalities}
+    graphs, parity = precision_graphs(model, tokenizer, backbones, settings, gate)
+    if parity is not None:
+        files[PARITY] = (parity.model_dump_json(indent=2) + "\n").encode()
     for modality in modalities:
         head = getattr(model, f"{modality}_head")
         weight: npt.NDArray[np.float32] = head.weight.detach().float().numpy()
         bias: npt.NDArray[np.float32] = head.decoder_bias().detach().float().numpy()
         heads[f"{modality}.weight"] = to_half(weight, f"the {modality} decoder") if half else weight
         heads[f"{modality}.bias"] = bias
-        graphs = {
-            "backbone": backbone_graph(model, modality),
-            "head": head_graph(weight, bias, min(top_k[modality], len(bias)), masked=modality == "text"),
-        }
-        for part, graph in graphs.items():
-            stored: onnx.ModelProto = store_half(graph) if half else graph
-            files[f"onnx/{modality}_{part}.onnx"] = stored.SerializeToString(deterministic=True)
+        graphs[backbone_file(modality, "f32")] = backbones[modality]
+        graphs[f"onnx/{modality}_head.onnx"] = head_graph(
+            weight, bias, min(top_k[modality], len(bias)), masked=modality == "text"
+        )
+    for name, graph in graphs.items():
+        stored: onnx.ModelProto = store_half(graph) if half else graph
+        files[name] = stored.SerializeToString(deterministic=True)
     files["heads.safetensors"] = save(heads)
-    return files
+    return files, parity
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

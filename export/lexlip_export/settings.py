@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from lexlip_infer.bundle import Precision
 
 __all__ = ["ExportSettings"]
 
@@ -18,7 +20,8 @@ class ExportSettings(BaseModel):
         similarity: what the model was trained for.
         scale: of the quantiser.
         cap: of the quantiser; 255 keeps an impact in one byte.
-        storage: "f16" halves the files by rounding the weights; graphs compute in float32 either way.
+        storage: "f16" halves the files by rounding the weights; the float32 graphs compute in float32 either way.
+        precisions: of the backbones; float32 always comes first, the others have to pass the parity gate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,3 +32,10 @@ class ExportSettings(BaseModel):
     scale: float = Field(default=100.0, gt=0)
     cap: int = Field(default=255, ge=1, le=65535)
     storage: Literal["f32", "f16"] = "f32"
+    precisions: tuple[Precision, ...] = ("f32",)
+
+    @field_validator("precisions")
+    @classmethod
+    def _float32_first(cls, names: tuple[Precision, ...]) -> tuple[Precision, ...]:
+        order: tuple[Precision, ...] = ("f32", "fp16", "int8")
+        return tuple(name for name in order if name == "f32" or name in names)
