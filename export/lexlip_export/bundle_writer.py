@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,16 @@ from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.bundle_folder import BundleFolder
-from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, further_graphs
+from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.metadata import embed_metadata, graph_metadata
 from lexlip_export.model_card import model_card
+from lexlip_export.precision import precision_graphs
+from lexlip_export.precision.report import PARITY, ParityReport
+from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings, FurtherGraph
-from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.config import ModelConfig
@@ -40,6 +44,7 @@ def export_bundle(
     output: Path,
     settings: ExportSettings | None = None,
     evaluation: dict[str, Any] | None = None,
+    gate: GateSettings | None = None,
 ) -> None:
     """Turn a checkpoint folder into a bundle folder.
 
@@ -48,13 +53,16 @@ def export_bundle(
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
         evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
+        gate: what precisions beside float32 are compared on, and their limits.
 
     Raises:
-        BundleError: the checkpoint cannot be read, or its graphs are not of the bundle's format.
+        BundleError: the checkpoint cannot be read, its graphs are not of the bundle's format, or a precision did not
+            pass the parity gate.
+        InputError: the gate's captions cannot be used.
         OutputError: `output` exists and is no bundle.
     """
     model, tokenizer, training = load_checkpoint(checkpoint)
-    write_bundle(model, tokenizer, training, output, settings or ExportSettings(), evaluation)
+    write_bundle(model, tokenizer, training, output, settings or ExportSettings(), evaluation, gate)
 
 
 def write_bundle(
@@ -64,6 +72,7 @@ def write_bundle(
     output: Path,
     settings: ExportSettings,
     evaluation: dict[str, Any] | None = None,
+    gate: GateSettings | None = None,
 ) -> None:
     """Write a model in memory as a bundle; arguments and errors as for `export_bundle`."""
     _check_replaceable(output)
@@ -72,8 +81,8 @@ def write_bundle(
     try:
         partial.chmod(0o755)
         files = BundleFolder(partial)
-        _write_model(files, model, tokenizer, settings)
-        files["README.md"] = model_card(model, training, settings.model_dump(), evaluation).encode()
+        parity = _write_model(files, model, tokenizer, settings, gate or GateSettings())
+        files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
         manifest = _manifest(model.config, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if output.exists():
@@ -95,33 +104,49 @@ def _check_replaceable(output: Path) -> None:
         raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
 
 
-def _write_model(files: BundleFolder, model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> None:
-    """Every file that the model determines."""
-    half = settings.storage == "f16"
+def _write_model(
+    files: BundleFolder, model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings, gate: GateSettings
+) -> ParityReport | None:
+    """Every file that the model determines; returns the parity report, which is among them."""
     files["tokenizer.json"] = _plain(tokenizer).to_str(pretty=True).encode()
-    heads = {}
-    top_k = {"image": settings.image_top_k, "text": settings.text_top_k}
-    modalities: tuple[Literal["image", "text"], ...] = ("image", "text")
-    for modality in modalities:
-        head = getattr(model, f"{modality}_head")
-        weight: npt.NDArray[np.float32] = head.weight.detach().float().numpy()
-        bias: npt.NDArray[np.float32] = head.decoder_bias().detach().float().numpy()
-        heads[f"{modality}.weight"] = to_half(weight, f"the {modality} decoder") if half else weight
-        heads[f"{modality}.bias"] = bias
-        backbone = backbone_graph(model, modality)
-        lexicon_head = head_graph(weight, bias, min(top_k[modality], len(bias)), masked=modality == "text")
-        metadata = graph_metadata(model.config, settings, modality)
-        further = further_graphs(
-            settings, modality, backbone, lexicon_head, tokenizer, max_length=model.config.text.max_length
-        )
-        # The two that the others are made from come last: storing a graph changes it.
-        for part, graph in itertools.chain(further, [("backbone", backbone), ("head", lexicon_head)]):
-            embed_metadata(graph, metadata)
-            stored: onnx.ModelProto = store_half(graph) if half else graph
-            files[f"onnx/{modality}_{part}.onnx"] = stored.SerializeToString(deterministic=True)
+    modalities: tuple[Modality, ...] = ("image", "text")
+    backbones = {modality: backbone_graph(model, modality) for modality in modalities}
+    precise, parity = precision_graphs(model, tokenizer, backbones, settings, gate)
+    if parity is not None:
+        files[PARITY] = (parity.model_dump_json(indent=2) + "\n").encode()
+    heads: dict[str, npt.NDArray[Any]] = {}
+    for modality, backbone in backbones.items():
+        weight, bias = decoder(model, modality)
+        heads |= {f"{modality}.weight": _stored(weight, f"the {modality} decoder", settings), f"{modality}.bias": bias}
+        of_tower = {name: graph for name, graph in precise.items() if name.startswith(f"onnx/{modality}_")}
+        of_tower[backbone_file(modality, "f32")] = backbone
+        top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
+        of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
+        further = further_graphs(model, modality, of_tower, tokenizer, settings)
+        _write_graphs(files, itertools.chain(further, of_tower.items()), model, modality, settings)
     files["heads.safetensors"] = save(heads)
     if FurtherGraph.ANSERINI in settings.graphs:
         files[ANSERINI_VOCABULARY] = anserini_vocabulary(tokenizer)
+    return parity
+
+
+def _stored(weight: npt.NDArray[np.float32], name: str, settings: ExportSettings) -> npt.NDArray[Any]:
+    return to_half(weight, name) if settings.storage == "f16" else weight
+
+
+def _write_graphs(
+    files: BundleFolder,
+    graphs: Iterable[tuple[str, onnx.ModelProto]],
+    model: LexLIP,
+    modality: Modality,
+    settings: ExportSettings,
+) -> None:
+    """Write one tower's graphs; each is changed once it is its turn, so those made from others come first."""
+    metadata = graph_metadata(model.config, settings, modality)
+    for name, graph in graphs:
+        embed_metadata(graph, metadata)
+        stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
+        files[name] = stored.SerializeToString(deterministic=True)
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

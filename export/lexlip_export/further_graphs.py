@@ -1,51 +1,63 @@
-"""The graphs that a bundle holds only on request, made from the two that it always holds."""
+"""The graphs that a bundle holds only on request, made from backbones and heads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 from tokenizers import Tokenizer
 
 from lexlip_export.anserini_graph import anserini_graph, anserini_order
+from lexlip_export.logits_graph import logits_graph
 from lexlip_export.merged_graph import merged_graph
 from lexlip_export.settings import ExportSettings, FurtherGraph
-from lexlip_infer.bundle import Modality
+from lexlip_infer.bundle import Modality, backbone_file
 from lexlip_infer.errors import BundleError
 from lexlip_infer.vocabulary import Vocabulary
+from lexlip_training.model import LexLIP
 
-__all__ = ["ANSERINI_VOCABULARY", "anserini_vocabulary", "further_graphs"]
+__all__ = ["ANSERINI_VOCABULARY", "anserini_vocabulary", "decoder", "further_graphs"]
 
 #: Its line numbers are the ids of `onnx/text_anserini.onnx`, which may differ from the tokenizer's.
 ANSERINI_VOCABULARY = "onnx/text_anserini_vocab.txt"
 
 
 def further_graphs(
-    settings: ExportSettings,
+    model: LexLIP,
     modality: Modality,
-    backbone: onnx.ModelProto,
-    head: onnx.ModelProto,
+    graphs: Mapping[str, onnx.ModelProto],
     tokenizer: Tokenizer | None,
-    max_length: int,
+    settings: ExportSettings,
 ) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """Graphs asked for that this modality has, one after the other, each with its part of the file's name.
+    """Graphs asked for that this modality has, one after the other, by path in the bundle.
 
     Args:
-        settings: what was asked for.
+        model: in float32.
         modality: which tower.
-        backbone: in float32.
-        head: in float32.
+        graphs: its backbones and heads, by path in the bundle; not changed.
         tokenizer: needed by "anserini".
-        max_length: of texts, in tokens.
+        settings: what was asked for.
 
     Raises:
         BundleError: "anserini" without a tokenizer, or with one that Anserini cannot use.
     """
+    backbone, head = graphs[backbone_file(modality, "f32")], graphs[f"onnx/{modality}_head.onnx"]
     if FurtherGraph.MERGED in settings.graphs:
-        yield "merged", merged_graph(backbone, head)
+        yield f"onnx/{modality}_merged.onnx", merged_graph(backbone, head)
+    if FurtherGraph.LOGITS_FP16 in settings.graphs:
+        half = graphs[backbone_file(modality, "fp16")]
+        yield f"onnx/{modality}_logits_fp16.onnx", logits_graph(half, *decoder(model, modality))
     if FurtherGraph.ANSERINI in settings.graphs and modality == "text":
         order = anserini_order(_vocabulary(tokenizer).ids)
-        yield "anserini", anserini_graph(backbone, head, max_length, order)
+        yield "onnx/text_anserini.onnx", anserini_graph(backbone, head, model.config.text.max_length, order)
+
+
+def decoder(model: LexLIP, modality: Modality) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Decoder (V, H) and bias (V,) of one tower, suppressed terms included."""
+    head = getattr(model, f"{modality}_head")
+    return head.weight.detach().float().numpy(), head.decoder_bias().detach().float().numpy()
 
 
 def anserini_vocabulary(tokenizer: Tokenizer | None) -> bytes:

@@ -7,6 +7,8 @@ bounded by the tile and the (B, V) maxima. Then
 
 on k values alone, which is exact because log1p(relu(.)) is monotone. TopK breaks ties towards the lower id, as the
 bundle format wants. Suppressed terms carry their bias of -1e4 and can never come out positive.
+
+A half decoder takes half hidden states: its products and their maxima are half, all that follows is float32.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import TensorProto
 
 from lexlip_export.format import check
 from lexlip_export.graph_builder import GraphBuilder
@@ -24,13 +27,14 @@ __all__ = ["TILE", "head_graph"]
 TILE = 1024
 
 
-def head_graph(
-    weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], default_k: int, masked: bool
-) -> onnx.ModelProto:
+Decoder = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+
+
+def head_graph(weight: Decoder, bias: npt.NDArray[np.float32], default_k: int, masked: bool) -> onnx.ModelProto:
     """Build the head.
 
     Args:
-        weight: (V, H), the decoder.
+        weight: (V, H), the decoder; float32 or float16, which is then the type of `hidden` too.
         bias: (V,), suppressed terms at -1e4.
         default_k: value of the input `k` when it is not fed.
         masked: take `attention_mask` (B, L) int64, and leave masked tokens out of the maximum.
@@ -38,20 +42,22 @@ def head_graph(
     Returns:
         A graph `hidden (B, L, H) [, attention_mask], k (1)` to `ids (B, K) int64`, -1 padded, and `weights (B, K)`.
     """
-    vocab_size, hidden_size = weight.shape
+    vocab_size = len(weight)
     graph = GraphBuilder()
     padding = _padding(graph) if masked else None
     maxima = [
         _tile_maxima(graph, tile, weight[start : start + TILE], padding)
         for tile, start in enumerate(range(0, vocab_size, TILE))
     ]
-    graph.node("Concat", maxima, "maxima", axis=1)
-    graph.node("Add", ["maxima", graph.constant("bias", bias)], "logits")
+    pooled = graph.node("Concat", maxima, "maxima", axis=1)
+    if weight.dtype == np.float16:
+        pooled = graph.node("Cast", [pooled], "float_maxima", to=TensorProto.FLOAT)
+    graph.node("Add", [pooled, graph.constant("bias", bias)], "logits")
     graph.constant("k", np.array([default_k], np.int64))
     graph.node("Min", ["k", graph.constant("vocab_size", np.array([vocab_size], np.int64))], "kept")
     graph.node("TopK", ["logits", "kept"], "top", "top_ids", axis=1, largest=1, sorted=1)
     _saturate(graph)
-    return check(_model(graph, hidden_size, masked), "lexicon head")
+    return check(_model(graph, weight, masked), "lexicon head")
 
 
 def _padding(graph: GraphBuilder) -> str:
@@ -61,13 +67,13 @@ def _padding(graph: GraphBuilder) -> str:
     return graph.node("Unsqueeze", ["padded", graph.constant("last_axis", np.array([-1], np.int64))], "padding")
 
 
-def _tile_maxima(graph: GraphBuilder, tile: int, weight: npt.NDArray[np.float32], padding: str | None) -> str:
+def _tile_maxima(graph: GraphBuilder, tile: int, weight: Decoder, padding: str | None) -> str:
     """(B, T) maxima over tokens of one tile's logits, without the bias."""
     columns = graph.constant(f"decoder_{tile}", weight.T)
     logits = graph.node("MatMul", ["hidden", columns], f"logits_{tile}")
     if padding is not None:
         if tile == 0:
-            graph.constant("minus_infinity", np.array(-np.inf, np.float32))
+            graph.constant("minus_infinity", np.array(-np.inf, weight.dtype))
         logits = graph.node("Where", [padding, "minus_infinity", logits], f"masked_{tile}")
     if tile == 0:
         graph.constant("token_axis", np.array([1], np.int64))
@@ -97,8 +103,8 @@ def _saturate(graph: GraphBuilder) -> None:
     graph.node("Where", ["kept_terms", "top_ids", graph.constant("no_term", np.array(-1, np.int64))], "ids")
 
 
-def _model(graph: GraphBuilder, hidden_size: int, masked: bool) -> onnx.ModelProto:
-    graph.input("hidden", "float32", ["batch", "tokens", hidden_size])
+def _model(graph: GraphBuilder, weight: Decoder, masked: bool) -> onnx.ModelProto:
+    graph.input("hidden", str(weight.dtype), ["batch", "tokens", weight.shape[1]])
     if masked:
         graph.input("attention_mask", "int64", ["batch", "tokens"])
     graph.input("k", "int64", [1])  # has a default: its initialiser

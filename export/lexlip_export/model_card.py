@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lexlip_export.precision.card import precision_section
+from lexlip_export.precision.report import ParityReport
 from lexlip_training.model import LexLIP
 
 __all__ = ["model_card"]
@@ -26,7 +28,11 @@ _LOG_COLUMNS = (
 
 
 def model_card(
-    model: LexLIP, training: dict[str, Any], settings: dict[str, Any], evaluation: dict[str, Any] | None
+    model: LexLIP,
+    training: dict[str, Any],
+    settings: dict[str, Any],
+    evaluation: dict[str, Any] | None,
+    parity: ParityReport | None = None,
 ) -> str:
     """Markdown with the front matter of a Hugging Face model card.
 
@@ -35,6 +41,7 @@ def model_card(
         training: the checkpoint's record; `notice` is quoted, `log` becomes a table.
         settings: what the bundle was exported with.
         evaluation: what `lexlip eval --json` printed, or nothing.
+        parity: what the parity gate found, or nothing.
     """
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -50,6 +57,7 @@ def model_card(
         description,
         f"## Notice\n\n{training.get('notice', 'No notice was recorded with these weights.')}",
         _results(training, evaluation),
+        precision_section(parity),
         f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
         _training(training),
     ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from lexlip_infer.bundle import Precision
 
 __all__ = ["ExportSettings", "FurtherGraph"]
 
@@ -14,6 +16,7 @@ class FurtherGraph(StrEnum):
     """A graph that a bundle holds only if it is asked for."""
 
     MERGED = "merged"
+    LOGITS_FP16 = "logits-fp16"
     ANSERINI = "anserini"
 
 
@@ -26,8 +29,9 @@ class ExportSettings(BaseModel):
         similarity: what the model was trained for.
         scale: of the quantiser.
         cap: of the quantiser; 255 keeps an impact in one byte.
-        graphs: further graphs that the bundle shall hold.
-        storage: "f16" halves the files by rounding the weights; graphs compute in float32 either way.
+        graphs: further graphs that the bundle shall hold; the logits graphs bring the precision fp16 with them.
+        storage: "f16" halves the files by rounding the weights; the float32 graphs compute in float32 either way.
+        precisions: of the backbones; float32 always comes first, the others have to pass the parity gate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,3 +43,11 @@ class ExportSettings(BaseModel):
     cap: int = Field(default=255, ge=1, le=65535)
     graphs: tuple[FurtherGraph, ...] = ()
     storage: Literal["f32", "f16"] = "f32"
+    precisions: tuple[Precision, ...] = Field(default=("f32",), validate_default=True)
+
+    @field_validator("precisions")
+    @classmethod
+    def _float32_first(cls, names: tuple[Precision, ...], info: ValidationInfo) -> tuple[Precision, ...]:
+        order: tuple[Precision, ...] = ("f32", "fp16", "int8")
+        needed = {"f32", "fp16"} if FurtherGraph.LOGITS_FP16 in info.data.get("graphs", ()) else {"f32"}
+        return tuple(name for name in order if name in needed.union(names))

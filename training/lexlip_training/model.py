@@ -54,7 +54,8 @@ class LexLIP(nn.Module):
         hidden = self.text_head.transform(self.text_tower(input_ids, attention_mask))
         if not self.config.text.term_bonus:
             return hidden
-        rows = nn.functional.embedding(input_ids, self.text_head.weight)
+        # In float32 in a half model too: squares of large rows overflow, those of small ones vanish.
+        rows = nn.functional.embedding(input_ids, self.text_head.weight).float()
         bonus = self.term_bonus.masked_fill(self.text_head.suppressed, 0.0)
         scale = bonus[input_ids] / rows.square().sum(-1).clamp_min(1e-6)
         return hidden + scale.unsqueeze(-1) * rows
