@@ -30,9 +30,9 @@ from lexlip_export.precision import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings, FurtherGraph
+from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
-from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -45,36 +45,44 @@ def export_bundle(
     settings: ExportSettings | None = None,
     evaluation: dict[str, Any] | None = None,
     gate: GateSettings | None = None,
+    options: ImportOptions | None = None,
 ) -> None:
-    """Turn a checkpoint folder into a bundle folder.
+    """Turn a checkpoint into a bundle folder.
 
     Args:
-        checkpoint: as `lexlip_training.save_checkpoint` writes it.
+        checkpoint: a folder as `lexlip_training.save_checkpoint` writes it, an official LexLIP checkpoint file, or
+            a Hugging Face folder of a BERT masked language model (SPLADE).
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
         evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
         gate: what precisions beside float32 are compared on, and their limits.
+        options: tokenizer and overrides, where the checkpoint is not one of ours.
 
     Raises:
         BundleError: the checkpoint cannot be read, its graphs are not of the bundle's format, or a precision did not
             pass the parity gate.
-        InputError: the gate's captions cannot be used.
+        InputError: an option does not go with this kind of checkpoint, or the gate's captions cannot be used.
         OutputError: `output` exists and is no bundle.
     """
-    model, tokenizer, training = load_checkpoint(checkpoint)
-    write_bundle(model, tokenizer, training, output, settings or ExportSettings(), evaluation, gate)
+    source, settings = load_source(checkpoint, options or ImportOptions()), settings or ExportSettings()
+    if source.similarity is not None:
+        settings = settings.model_copy(update={"similarity": source.similarity})
+    write_bundle(source.model, source.tokenizer, source.record, output, settings, evaluation, gate)
 
 
 def write_bundle(
     model: LexLIP,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     training: dict[str, Any],
     output: Path,
     settings: ExportSettings,
     evaluation: dict[str, Any] | None = None,
     gate: GateSettings | None = None,
 ) -> None:
-    """Write a model in memory as a bundle; arguments and errors as for `export_bundle`."""
+    """Write a model in memory as a bundle; arguments and errors as for `export_bundle`.
+
+    Without a tokenizer the bundle encodes token ids and no strings.
+    """
     _check_replaceable(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -105,12 +113,14 @@ def _check_replaceable(output: Path) -> None:
 
 
 def _write_model(
-    files: BundleFolder, model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings, gate: GateSettings
+    files: BundleFolder, model: LexLIP, tokenizer: Tokenizer | None, settings: ExportSettings, gate: GateSettings
 ) -> ParityReport | None:
     """Every file that the model determines; returns the parity report, which is among them."""
-    files["tokenizer.json"] = _plain(tokenizer).to_str(pretty=True).encode()
-    modalities: tuple[Modality, ...] = ("image", "text")
-    backbones = {modality: backbone_graph(model, modality) for modality in modalities}
+    if tokenizer is not None:
+        files["tokenizer.json"] = _plain(tokenizer).to_str(pretty=True).encode()
+    if FurtherGraph.ANSERINI in settings.graphs:
+        files[ANSERINI_VOCABULARY] = anserini_vocabulary(model.config, tokenizer)
+    backbones = {modality: backbone_graph(model, modality) for modality in model.config.modalities}
     precise, parity = precision_graphs(model, tokenizer, backbones, settings, gate)
     if parity is not None:
         files[PARITY] = (parity.model_dump_json(indent=2) + "\n").encode()
@@ -125,8 +135,6 @@ def _write_model(
         further = further_graphs(model, modality, of_tower, tokenizer, settings)
         _write_graphs(files, itertools.chain(further, of_tower.items()), model, modality, settings)
     files["heads.safetensors"] = save(heads)
-    if FurtherGraph.ANSERINI in settings.graphs:
-        files[ANSERINI_VOCABULARY] = anserini_vocabulary(tokenizer)
     return parity
 
 
@@ -157,28 +165,39 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
+def _placeholder(tokenizer: Tokenizer, vocab_size: int) -> int:
+    """The term that stands in for an empty vector."""
+    size = tokenizer.get_vocab_size(with_added_tokens=True)
+    if size != vocab_size:
+        raise BundleError(
+            f"the tokenizer has {size} terms, the model {vocab_size}; give the tokenizer it was made with"
+        )
+    placeholder: int | None = tokenizer.token_to_id("[UNK]")
+    if placeholder is None:
+        raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
+    return placeholder
+
+
 def _manifest(
     config: ModelConfig,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     training: dict[str, Any],
     settings: ExportSettings,
     files: BundleFolder,
 ) -> Manifest:
-    placeholder = tokenizer.token_to_id("[UNK]")
-    if placeholder is None:
-        raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
-    image = config.image
+    image, text = config.image, config.text
     return Manifest.model_validate(
         {
             "format_version": FORMAT_VERSION,
             "name": config.name,
             "vocab_size": config.vocab_size,
             "hidden_size": config.hidden_size,
-            "image": {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
-            "text": {"max_length": config.text.max_length},
+            "image": image and {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
+            "text": text and {"max_length": text.max_length},
+            "tokenizer": None if tokenizer is None else "tokenizer.json",
             "similarity": settings.similarity,
             "suppressed_ids": config.suppressed_ids,
-            "placeholder_id": placeholder,
+            "placeholder_id": None if tokenizer is None else _placeholder(tokenizer, config.vocab_size),
             "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
             "quantisation": {"scale": settings.scale, "cap": settings.cap},
             "provenance": {

@@ -16,6 +16,7 @@ from lexlip_export.settings import ExportSettings, FurtherGraph
 from lexlip_infer.bundle import Modality, backbone_file
 from lexlip_infer.errors import BundleError
 from lexlip_infer.vocabulary import Vocabulary
+from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
 __all__ = ["ANSERINI_VOCABULARY", "anserini_vocabulary", "decoder", "further_graphs"]
@@ -50,6 +51,7 @@ def further_graphs(
         half = graphs[backbone_file(modality, "fp16")]
         yield f"onnx/{modality}_logits_fp16.onnx", logits_graph(half, *decoder(model, modality))
     if FurtherGraph.ANSERINI in settings.graphs and modality == "text":
+        assert model.config.text is not None
         order = anserini_order(_vocabulary(tokenizer).ids)
         yield "onnx/text_anserini.onnx", anserini_graph(backbone, head, model.config.text.max_length, order)
 
@@ -60,12 +62,14 @@ def decoder(model: LexLIP, modality: Modality) -> tuple[npt.NDArray[np.float32],
     return head.weight.detach().float().numpy(), head.decoder_bias().detach().float().numpy()
 
 
-def anserini_vocabulary(tokenizer: Tokenizer | None) -> bytes:
+def anserini_vocabulary(config: ModelConfig, tokenizer: Tokenizer | None) -> bytes:
     """Contents of `ANSERINI_VOCABULARY`: a term a line, in Anserini's order.
 
     Raises:
-        BundleError: as `further_graphs`.
+        BundleError: the model has no text tower, no tokenizer, or one that Anserini cannot use.
     """
+    if config.text is None:
+        raise BundleError(f"the graph 'anserini' encodes texts, and {config.name} has no text tower")
     vocabulary = _vocabulary(tokenizer)
     return "".join(f"{vocabulary.terms[term]}\n" for term in anserini_order(vocabulary.ids)).encode()
 

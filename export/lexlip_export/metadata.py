@@ -25,13 +25,7 @@ def graph_metadata(config: ModelConfig, settings: ExportSettings, modality: Moda
     Returns:
         Values by key; whatever is no string is JSON.
     """
-    image, text = config.image, config.text
-    own: dict[str, object] = (
-        {"image_size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std}
-        if modality == "image"
-        else {"max_length": text.max_length}
-    )
-    fields = {
+    fields: dict[str, object] = {
         "name": config.name,
         "lexlip_version": version("lexlip-infer"),
         "modality": modality,
@@ -41,8 +35,11 @@ def graph_metadata(config: ModelConfig, settings: ExportSettings, modality: Moda
         "top_k": settings.image_top_k if modality == "image" else settings.text_top_k,
         "scale": settings.scale,
         "cap": settings.cap,
-        **own,
     }
+    if modality == "image" and (image := config.image):
+        fields |= {"image_size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std}
+    elif modality == "text" and config.text:
+        fields |= {"max_length": config.text.max_length}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in fields.items()}
 
 

@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lexlip_export.bundle_writer import write_bundle
-from lexlip_export.settings import ExportSettings, FurtherGraph
+from lexlip_export.precision.thresholds import GateSettings, Thresholds
+from lexlip_export.settings import ExportSettings, FurtherGraph, named_precisions
 from lexlip_export.synthetic_tokenizer import synthetic_tokenizer
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, preset
@@ -30,9 +31,14 @@ LOGIT_SPREAD = 3.0
 #: Random colours a side in those images, from almost plain to almost noise.
 _PROBE_GRIDS = (2, 4, 8, 16)
 
+_NO_LIMITS = Thresholds(hidden_mean=1e9, weight_max=1e9, weight_mean=1e9, overlap=0.0, recall_loss=100.0, agreement=0.0)
+#: Figures are recorded all the same; that random weights keep the limits of trained ones cannot be asked.
+_GATE = GateSettings(fp16=_NO_LIMITS, int8=_NO_LIMITS)
+
 
 def sized_config(config: ModelConfig, image_size: int) -> ModelConfig:
     """The same model for images of another size, in pixels."""
+    assert config.image is not None
     options = dict(config.image.backbone_options)
     if "_patch" in config.image.backbone:  # timm builds a transformer's positions for one size, and must be told it
         options["img_size"] = image_size
@@ -51,6 +57,7 @@ def random_model(config: ModelConfig, seed: int) -> LexLIP:
     Returns:
         In evaluation mode.
     """
+    assert config.image is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LexLIP(config).eval()
@@ -101,12 +108,14 @@ def random_bundle(
     config = preset(preset_name)
     tokenizer: Tokenizer = synthetic_tokenizer(config.vocab_size)
     names = {"name": f"{preset_name}-random-weights", "suppressed_ids": suppressed_terms(tokenizer)}
-    config = sized_config(config, image_size or config.image.image_size).model_copy(update=names)
+    config = config.model_copy(update=names)
+    if image_size is not None:
+        config = sized_config(config, image_size)
     notice = (
         "Random weights and an invented vocabulary: for benchmarks and tests of the machinery, useless for retrieval."
     )
     model = random_model(config, seed)
-    write_bundle(model, tokenizer, {"notice": notice, "seed": seed}, output, settings or ExportSettings())
+    write_bundle(model, tokenizer, {"notice": notice, "seed": seed}, output, settings or ExportSettings(), gate=_GATE)
 
 
 app = application("Write a bundle of a preset's shapes with random weights.")
@@ -119,9 +128,13 @@ def _command(
     image_size: Annotated[int | None, typer.Option(min=32, help="in pixels  [default: the preset's]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the weights")] = 0,
     graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="fp16, int8 or all, beside f32; repeatable")
+    ] = None,
 ) -> None:
     """Write a bundle of PRESET's shapes with random weights to DIR, for benchmarks and tests."""
-    random_bundle(preset_name, output, image_size, seed, ExportSettings(graphs=tuple(graph or ())))
+    settings = ExportSettings(graphs=tuple(graph or ()), precisions=named_precisions(precision or []))
+    random_bundle(preset_name, output, image_size, seed, settings)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     typer.echo(f"{output}: {size / 1e6:.1f} MB")
 

@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lexlip_infer.bundle import Precision
+from lexlip_infer.errors import InputError
 
-__all__ = ["ExportSettings", "FurtherGraph"]
+__all__ = ["ExportSettings", "FurtherGraph", "named_precisions"]
 
 
 class FurtherGraph(StrEnum):
@@ -51,3 +52,17 @@ class ExportSettings(BaseModel):
         order: tuple[Precision, ...] = ("f32", "fp16", "int8")
         needed = {"f32", "fp16"} if FurtherGraph.LOGITS_FP16 in info.data.get("graphs", ()) else {"f32"}
         return tuple(name for name in order if name in needed.union(names))
+
+
+def named_precisions(names: list[str]) -> tuple[Precision, ...]:
+    """Precisions as commands take them, `all` among them.
+
+    Raises:
+        InputError: there is no precision of that name.
+    """
+    known: dict[str, tuple[Precision, ...]] = {"f32": ("f32",), "fp16": ("fp16",), "int8": ("int8",)}
+    known["all"] = ("f32", "fp16", "int8")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"--precision {unknown[0]!r} is not known; expected {', '.join(known)}")
+    return tuple(precision for name in names for precision in known[name])
