@@ -42,7 +42,7 @@ def graphs_folder(random_model: LexLIP, tokenizer: Tokenizer, tmp_path_factory: 
     from lexlip_export.bundle_writer import write_bundle
 
     folder = tmp_path_factory.mktemp("graphs") / "bundle"
-    settings = ExportSettings(image_top_k=24, text_top_k=8, graphs=("merged", "anserini"))
+    settings = ExportSettings(image_top_k=24, text_top_k=8, graphs=("merged", "anserini", "logits-fp16"))
     write_bundle(random_model, tokenizer, {"notice": "Random weights."}, folder, settings)
     return folder
 

@@ -13,8 +13,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from lexlip_export.anserini_graph import anserini_order
+from lexlip_export.further_graphs import anserini_vocabulary
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
+from lexlip_training import ModelConfig
 
 GRAPH, VOCABULARY = "onnx/text_anserini.onnx", "onnx/text_anserini_vocab.txt"
 #: Cut at the model's 16 tokens; of nothing known; of accents and capitals; empty.
@@ -117,8 +119,9 @@ def test_a_vocabulary_that_does_not_fit_is_refused(vocabulary: dict[str, int], m
         anserini_order(vocabulary)
 
 
-def test_no_tokenizer_no_graph() -> None:
-    from lexlip_export.further_graphs import anserini_vocabulary
-
-    with pytest.raises(BundleError, match="this model has no tokenizer"):
-        anserini_vocabulary(None)
+def test_no_tokenizer_or_no_texts_no_graph(model_config: ModelConfig, tokenizer: Tokenizer) -> None:
+    with pytest.raises(BundleError, match="needs a vocabulary, and this model has no tokenizer"):
+        anserini_vocabulary(model_config, None)
+    images_alone = model_config.model_copy(update={"text": None})
+    with pytest.raises(BundleError, match="encodes texts, and random has no text tower"):
+        anserini_vocabulary(images_alone, tokenizer)

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from torch import Tensor, nn
 
-from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export import ExportSettings
 from lexlip_export.logits_graph import logits_graph
 from lexlip_infer.errors import BundleError
 from lexlip_kernels.lexicon_topk import lexicon_topk
 from lexlip_training import LexLIP
 
-Both = pytest.mark.parametrize("modality", ["image", "text"])
+MODALITIES = ("image", "text")
+Both = pytest.mark.parametrize("modality", MODALITIES)
 
 #: Half precision keeps eleven bits; logits of the random model reach 30 and pass through three layers.
 TOLERANCE = 0.03
 
 
-class _Half(nn.Module):
-    """The least that a half-precision backbone can be: every weight rounded, pixels rounded on the way in."""
-
-    def __init__(self, model: LexLIP) -> None:
-        super().__init__()
-        self.model, self.config = copy.deepcopy(model).half(), model.config
-
-    def image_hidden(self, pixels: Tensor) -> Tensor:
-        return self.model.image_hidden(pixels.half())
-
-    def text_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.model.text_hidden(input_ids, attention_mask)
-
-
 @pytest.fixture(scope="module")
-def half_backbones(random_model: LexLIP) -> dict[str, onnx.ModelProto]:
-    return {modality: backbone_graph(_Half(random_model), modality) for modality in ("image", "text")}
+def half_backbones(graphs_folder: Path) -> dict[str, onnx.ModelProto]:
+    return {modality: onnx.load(graphs_folder / f"onnx/{modality}_backbone_fp16.onnx") for modality in MODALITIES}
 
 
 def head_of(model: LexLIP, modality: str) -> tuple[Any, Any]:
@@ -48,9 +34,9 @@ def head_of(model: LexLIP, modality: str) -> tuple[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def logits(random_model: LexLIP, half_backbones: Any, session: Any, inputs: Any) -> dict[str, Any]:
-    graphs = {name: logits_graph(half, *head_of(random_model, name)) for name, half in half_backbones.items()}
-    return {name: session(graph.SerializeToString())(inputs[name])["logits"] for name, graph in graphs.items()}
+def logits(graphs_folder: Path, session: Any, inputs: Any) -> dict[str, Any]:
+    paths = {modality: graphs_folder / f"onnx/{modality}_logits_fp16.onnx" for modality in MODALITIES}
+    return {modality: session(path.read_bytes())(inputs[modality])["logits"] for modality, path in paths.items()}
 
 
 @Both
@@ -89,3 +75,8 @@ def test_a_float32_backbone_is_refused(random_model: LexLIP, graphs_folder: Any)
     backbone = onnx.load(graphs_folder / "onnx/image_backbone.onnx")
     with pytest.raises(BundleError, match="whose `hidden` is float16; give it the fp16 backbone"):
         logits_graph(backbone, *head_of(random_model, "image"))
+
+
+def test_asking_for_it_asks_for_the_half_backbone_too() -> None:
+    assert ExportSettings(graphs=("logits-fp16",)).precisions == ("f32", "fp16")
+    assert ExportSettings(graphs=("merged",), precisions=("int8",)).precisions == ("f32", "int8")

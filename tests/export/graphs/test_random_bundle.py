@@ -17,6 +17,8 @@ from lexlip_infer.cli.shell import run_application
 from lexlip_infer.errors import InputError
 from lexlip_training import ModelConfig, preset
 
+VOCAB_SIZE = 1000
+
 
 def run(*arguments: object) -> int:
     """The command in this process: torch is imported already. Returns its exit status."""
@@ -27,11 +29,22 @@ def run(*arguments: object) -> int:
     return int(end.value.code or 0)
 
 
+def narrow(_name: str = "lexlip-tiny") -> ModelConfig:
+    """The preset with a small backbone and few layers, which exports in seconds."""
+    config = preset("lexlip-tiny")
+    image = config.image.model_copy(update={"backbone": "test_efficientnet", "backbone_options": {}})
+    text = config.text.model_copy(update={"layers": 1, "intermediate_size": 64})
+    sizes = {"vocab_size": VOCAB_SIZE, "hidden_size": 64, "image": image, "text": text}
+    return config.model_copy(update=sizes)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("random") / "tiny"
-    options = ("--image-size", 96, "--seed", 3, "--graph", "merged", "--graph", "anserini")
-    assert run("lexlip-tiny", folder, *options) == 0
+    options = ("--image-size", 64, "--seed", 3, "--graph", "merged", "--precision", "all")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lexlip_export.random_bundle.preset", narrow)
+        assert run("lexlip-tiny", folder, *options) == 0
     return folder
 
 
@@ -41,10 +54,11 @@ def test_it_is_complete_and_says_what_it_is(folder: Path) -> None:
     assert on_disk == {*bundle.manifest.files, "lexlip.json"}
     for name in bundle.manifest.files:
         bundle.read(name)
+    assert bundle.precisions("image") == bundle.precisions("text") == ("f32", "fp16", "int8")
     assert bundle.manifest.name == "lexlip-tiny-random-weights"
-    assert bundle.manifest.vocab_size == 4096
+    assert bundle.manifest.vocab_size == VOCAB_SIZE
     assert bundle.manifest.image is not None
-    assert bundle.manifest.image.size == 96
+    assert bundle.manifest.image.size == 64
     assert bundle.manifest.provenance["training"]["seed"] == 3
     assert "# lexlip-tiny-random-weights" in (folder / "README.md").read_text()
     assert "Random weights and an invented vocabulary" in (folder / "README.md").read_text()
@@ -52,28 +66,21 @@ def test_it_is_complete_and_says_what_it_is(folder: Path) -> None:
 
 def test_it_encodes_images_and_texts(folder: Path, photographs: Path, captions: list[str]) -> None:
     encoder = LexLIPEncoder.from_pretrained(folder, threads=1)
-    images = encoder.encode_images([photographs / "a.jpg", photographs / "b.png"], top_k=4096)
-    texts = encoder.encode_texts(captions, top_k=4096)
+    images = encoder.encode_images([photographs / "a.jpg", photographs / "b.png"], top_k=VOCAB_SIZE)
+    texts = encoder.encode_texts(captions, top_k=VOCAB_SIZE)
     for batch in (images, texts):
         batch.validate()
-        share = np.diff(batch.indptr) / 4096
+        share = np.diff(batch.indptr) / VOCAB_SIZE
         assert (share > SHARE / 10).all()
         assert (share < SHARE * 5).all()
         assert not batch.to_dense()[:, list(encoder.manifest.suppressed_ids)].any()
     assert not np.array_equal(texts.to_dense()[0], texts.to_dense()[1])
 
 
-def narrow() -> ModelConfig:
-    config = preset("lexlip-tiny")
-    text = config.text.model_copy(update={"layers": 1, "intermediate_size": 64})
-    sizes = {"vocab_size": 500, "hidden_size": 64, "text": text}
-    return sized_config(config.model_copy(update=sizes), 64)
-
-
 def test_a_seed_decides_the_weights_and_nothing_else() -> None:
     torch.manual_seed(17)
     state = torch.get_rng_state()
-    first, again, other = (random_model(narrow(), seed).state_dict() for seed in (1, 1, 2))
+    first, again, other = (random_model(sized_config(narrow(), 64), seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["text_head.weight"], other["text_head.weight"])
