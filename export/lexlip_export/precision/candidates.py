@@ -71,7 +71,7 @@ class Half:
         encoding, peaks = _watched_encode(self._half, modality, inputs)
         check_finite(peaks, lambda: _watched_encode(self._model, modality, inputs)[1])
         layer = max(peaks, key=peaks.__getitem__)
-        if self.largest is None or peaks[layer] > self.largest.value:
+        if peaks[layer] > (self.largest.value if self.largest else 0.0):
             self.largest = Activation(layer=layer, value=peaks[layer], headroom=LARGEST_HALF / peaks[layer])
         return encoding
 

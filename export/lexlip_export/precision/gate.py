@@ -10,7 +10,7 @@ from lexlip_export.precision.encoding import encode
 from lexlip_export.precision.inputs import GateInputs
 from lexlip_export.precision.report import ParityReport, PrecisionReport, RetrievalFigures
 from lexlip_export.precision.retrieval import retrieval_figures
-from lexlip_export.precision.thresholds import GateSettings, Thresholds
+from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings
 from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import BundleError
@@ -20,7 +20,6 @@ from lexlip_training.model import LexLIP
 
 __all__ = ["judge", "run_gate"]
 
-Comparisons = dict[Modality, Comparison]
 Vectors = dict[Modality, SparseBatch]
 
 
@@ -46,27 +45,23 @@ def run_gate(
         BundleError: a candidate is over a limit, or overflows; the message says which, where and by how much.
         InputError: the inputs cannot be read.
     """
+    comparisons: list[dict[Modality, Comparison]] = [{} for _ in candidates]
     vectors: Vectors = {}
-    comparisons: list[Comparisons] = [{} for _ in candidates]
     for modality in modalities:
         top_k = min(getattr(settings, f"{modality}_top_k"), model.config.vocab_size)
-        found = [Comparison(top_k) for _ in candidates]
-        vectors[modality] = _compare(model, modality, candidates, inputs, found)
-        for of_candidate, comparison in zip(comparisons, found, strict=True):
-            of_candidate[modality] = comparison
-    quantiser = QuantisationSettings(settings.scale, settings.cap, settings.similarity == "cosine")
+        for towers in comparisons:
+            towers[modality] = Comparison(top_k)
+        compared = [(candidate, towers[modality]) for candidate, towers in zip(candidates, comparisons, strict=True)]
+        vectors[modality] = _compare(model, modality, inputs, compared)
     reports = []
-    for candidate, of_candidate in zip(candidates, comparisons, strict=True):
-        retrieval: RetrievalFigures | None = None
-        if inputs.data is not None and len(vectors) == 2:
-            others = {modality: comparison.vectors() for modality, comparison in of_candidate.items()}
-            retrieval = retrieval_figures(vectors, others, inputs.data, quantiser)
+    for candidate, towers in zip(candidates, comparisons, strict=True):
+        others = {modality: tower.vectors() for modality, tower in towers.items()}
         report = PrecisionReport(
             precision=candidate.precision,
             arithmetic=candidate.arithmetic,
             inputs=inputs.description,
-            towers={modality: comparison.figures() for modality, comparison in of_candidate.items()},
-            retrieval=retrieval or "not measured",
+            towers={modality: tower.figures() for modality, tower in towers.items()},
+            retrieval=_retrieval(vectors, others, inputs, settings) or "not measured",
             largest_activation=candidate.largest,
             thresholds=getattr(gate, candidate.precision),
         )
@@ -76,20 +71,26 @@ def run_gate(
 
 
 def _compare(
-    model: LexLIP,
-    modality: Modality,
-    candidates: Sequence[Candidate],
-    inputs: GateInputs,
-    comparisons: Sequence[Comparison],
+    model: LexLIP, modality: Modality, inputs: GateInputs, compared: Sequence[tuple[Candidate, Comparison]]
 ) -> SparseBatch:
-    """Encode one tower's inputs with model and candidates; returns the model's kept terms."""
+    """Encode one tower's inputs with the model and every candidate; returns the model's kept terms."""
     kept = []
     for batch in inputs.batches(modality):
         reference = encode(model, modality, batch)
-        kept.append(kept_terms(reference, comparisons[0].top_k))
-        for candidate, comparison in zip(candidates, comparisons, strict=True):
+        kept.append(kept_terms(reference, compared[0][1].top_k))
+        for candidate, comparison in compared:
             comparison.add(reference, kept[-1], candidate.encode(modality, batch), batch.get("attention_mask"))
     return SparseBatch.concatenate(kept)
+
+
+def _retrieval(
+    vectors: Vectors, others: Vectors, inputs: GateInputs, settings: ExportSettings
+) -> RetrievalFigures | None:
+    """Nothing without captions, or where a tower is missing."""
+    if inputs.data is None or len(vectors) < 2:
+        return None
+    quantiser = QuantisationSettings(settings.scale, settings.cap, settings.similarity == "cosine")
+    return retrieval_figures(vectors, others, inputs.data, quantiser)
 
 
 def judge(report: PrecisionReport) -> None:
@@ -100,7 +101,7 @@ def judge(report: PrecisionReport) -> None:
     """
     over = [
         f"{what} {value:.4g}, the limit is {limit:g} ({name})"
-        for name, what, value, limit, kept in _figures(report, report.thresholds)
+        for name, what, value, limit, kept in _figures(report)
         if not kept
     ]
     if over:
@@ -110,8 +111,9 @@ def judge(report: PrecisionReport) -> None:
         )
 
 
-def _figures(report: PrecisionReport, limits: Thresholds) -> Iterator[tuple[str, str, float, float, bool]]:
+def _figures(report: PrecisionReport) -> Iterator[tuple[str, str, float, float, bool]]:
     """Name of the limit, what was measured, its value, the limit, and whether it is kept (never by NaN)."""
+    limits = report.thresholds
     for modality, tower in report.towers.items():
         for name, what, value in (
             ("hidden_mean", "hidden states' relative mean error is", tower.hidden.relative_mean),

@@ -17,17 +17,15 @@ from torch import Tensor, nn
 from lexlip_export.precision.half import LARGEST_HALF
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["check_finite", "peaks", "watched"]
+__all__ = ["Peaks", "check_finite", "watched"]
 
 Peaks = dict[str, float]
+"""Largest magnitude of each layer's output, by module path; infinite where one is infinite or not a number."""
 
 
 @contextmanager
 def watched(model: nn.Module) -> Iterator[Peaks]:
-    """Record the largest magnitude of every layer's output, by module path, in the order of the first forward.
-
-    Infinite where an output is infinite or not a number. Several forwards add up to one maximum.
-    """
+    """Record the peaks of a model's layers, in the order in which they first run; several forwards share a maximum."""
     found: Peaks = {}
     hooks = [
         module.register_forward_hook(partial(_record, found, path)) for path, module in model.named_modules() if path
@@ -45,13 +43,6 @@ def _record(found: Peaks, path: str, _module: nn.Module, _inputs: tuple[Any, ...
         if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
             peak = min(torch.inf, float(value.abs().max()))  # infinite for NaN too
             found[path] = max(found.get(path, 0.0), peak)
-
-
-def peaks(model: nn.Module, run: Callable[[], object]) -> Peaks:
-    """`watched` around one call."""
-    with watched(model) as found, torch.no_grad():
-        run()
-    return found
 
 
 def check_finite(half: Peaks, float32: Callable[[], Peaks]) -> None:
