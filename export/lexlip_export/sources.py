@@ -61,9 +61,20 @@ def load_source(checkpoint: Path, options: ImportOptions) -> Source:
     """Read a checkpoint of any of the three kinds.
 
     Raises:
-        BundleError: the checkpoint is of none of the kinds, or cannot be read.
+        BundleError: the checkpoint is of none of the kinds, cannot be read, or has another vocabulary than the tokenizer.
         InputError: an option does not go with this kind.
     """
+    source = _load(checkpoint, options)
+    if source.tokenizer is not None:
+        terms, vocab_size = source.tokenizer.get_vocab_size(with_added_tokens=True), source.model.config.vocab_size
+        if terms != vocab_size:
+            raise BundleError(
+                f"{checkpoint}: the tokenizer has {terms} terms, the model {vocab_size}; give the one it was trained with"
+            )
+    return source
+
+
+def _load(checkpoint: Path, options: ImportOptions) -> Source:
     kind = _kind(checkpoint)
     if kind == "ours":
         _refuse(options, (), checkpoint)

@@ -17,7 +17,7 @@ from torch import Tensor
 from lexlip_export.official.container import State, open_container
 from lexlip_export.official.inert_pickle import StoredTensor
 from lexlip_export.official.names import Names, beit_names, bert_names, collect, head_names, load, without
-from lexlip_export.official.position_table import bicubic_2d, legacy_1d
+from lexlip_export.official.position_table import bicubic_2d, legacy_1d, rows_of
 from lexlip_export.official.reconcile import reconcile_bias
 from lexlip_export.official.sizes import BeitSizes, BertSizes, beit_sizes, bert_sizes
 from lexlip_export.official.stored_settings import StoredSettings, stored_settings
@@ -143,7 +143,8 @@ def _resize(tensors: dict[str, Tensor], beit: BeitSizes, image_size: int, mode: 
             f"not at {image_size} px; use bicubic_2d"
         )
     resize = legacy_1d if mode == "legacy_1d" else bicubic_2d
-    for name, table in tensors.items():
-        if name.endswith("relative_position_bias_table"):
-            tensors[name] = resize(table, window)
+    for name in [name for name in tensors if name.endswith("relative_position_bias_table")]:
+        if len(tensors[name]) != rows_of(beit.window):
+            raise BundleError(f"{what}: {name} has {len(tensors[name])} rows, the first {rows_of(beit.window)}")
+        tensors[name] = resize(tensors[name], window)
     return mode

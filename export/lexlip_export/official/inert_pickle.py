@@ -46,6 +46,10 @@ class Inert(dict[object, object]):
         # Files use such objects as keys, which a dictionary refuses.
         return id(self)
 
+    def __call__(self, *_arguments: object, **_options: object) -> Inert:
+        """What a file finds by `getattr` it also calls; here that is nothing again."""
+        return Inert()
+
     def __setstate__(self, _state: object) -> None:
         """Ignore it."""
 
