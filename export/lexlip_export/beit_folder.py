@@ -69,6 +69,8 @@ def read_beit(folder: Path) -> BeitFolder:
         for layer in range(layer_count(tensors, prefix)):
             tensors[f"{prefix}encoder.layer.{layer}.{POSITION_TABLE}"] = shared
     eps = config.get("layer_norm_eps", 1e-12)
+    if not isinstance(eps, float):
+        raise BundleError(f"{folder}: LayerNorm eps {eps!r}; expected a number")
     return BeitFolder(tensors, beit_sizes(tensors, prefix, str(folder)), eps, prefix)
 
 

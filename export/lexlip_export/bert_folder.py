@@ -89,6 +89,8 @@ def read_bert(folder: Path) -> BertFolder:
         _tie(tensors, prefix)
     length = _max_length(folder, sizes.max_positions)
     heads, eps = config.get("num_attention_heads", 12), config.get("layer_norm_eps", 1e-12)
+    if not isinstance(heads, int) or not isinstance(eps, float):
+        raise BundleError(f"{folder}: {heads!r} attention heads and LayerNorm eps {eps!r}; expected two numbers")
     return BertFolder(tensors, sizes, heads, eps, length, prefix)
 
 

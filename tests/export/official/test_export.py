@@ -113,11 +113,12 @@ def test_options_of_official_files_are_refused_elsewhere(random_model: LexLIP, t
             export_bundle(tmp_path / "ours", tmp_path / "out", options=options)
 
 
-@pytest.mark.parametrize("name", ["nothing", "empty", "foreign"])
-def test_other_folders_are_refused_with_the_list_of_three(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["nothing", "empty", "foreign", "foreign/config.json", "nothing.ckpt"])
+def test_anything_else_is_refused_with_the_list_of_three(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "config.json").write_text("[1]")
+    (tmp_path / "nothing.ckpt").touch()
     message = "official LexLIP checkpoint file, a folder that lexlip-train wrote .* or a Hugging Face folder"
     with pytest.raises(BundleError, match=message):
         export_bundle(tmp_path / name, tmp_path / "out")

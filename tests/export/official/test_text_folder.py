@@ -136,6 +136,7 @@ def test_vocab_txt_will_do(copy: Path) -> None:
         ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ({"num_attention_heads": 5}, "5 attention heads do not divide"),
+        ({"layer_norm_eps": "small"}, "LayerNorm eps 'small'; expected"),
         ({"tie_word_embeddings": False}, r"lacks tensor cls\.predictions\.decoder\.weight"),
     ],
 )
