@@ -88,7 +88,7 @@ def test_an_attack_in_place_of_a_tensor_is_an_error(tmp_path: Path, content: Con
     saved, marker = content(), tmp_path / "marker"
     saved["state_dict"]["image_queue"] = Attack(os.system, f"touch {marker}")
     torch.save(saved, tmp_path / "evil.ckpt")
-    with pytest.raises(BundleError, match="'image_queue' in the state_dict is no tensor"):
+    with pytest.raises(BundleError, match="'image_queue' in the state dict is no tensor"):
         load_official(tmp_path / "evil.ckpt")
     assert not marker.exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,26 @@ def test_pytorch_model_bin_is_the_same_model(copy: Path, folder: Path) -> None:
         torch.save(renamed, copy / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
         state = load_source(copy, ImportOptions()).model.state_dict()
         assert all(torch.equal(values, expected[name]) for name, values in state.items())
+
+
+class Attack:
+    """Pickled, it makes whoever unpickles it touch a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_malicious_pytorch_model_bin_has_no_effect(zipped: bool, copy: Path, tmp_path: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    content = {"bert.embeddings": Attack(tmp_path / "marker")}
+    torch.save(content, copy / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(BundleError, match="in the state dict is no tensor" if zipped else "damaged, or not written"):
+        load_source(copy, ImportOptions())
+    assert not (tmp_path / "marker").exists()
 
 
 def test_vocab_txt_will_do(copy: Path) -> None:
