@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lexlip_export.official.container import open_container, tensor
+from lexlip_export.official.container import open_container, state_of, tensor
 from lexlip_export.official.names import Names, bert_names, head_names, without
 from lexlip_export.official.reconcile import reconcile_bias
 from lexlip_export.official.sizes import BertSizes, bert_sizes
@@ -89,6 +89,8 @@ def read_bert(folder: Path) -> BertFolder:
         _tie(tensors, prefix)
     length = _max_length(folder, sizes.max_positions)
     heads, eps = config.get("num_attention_heads", 12), config.get("layer_norm_eps", 1e-12)
+    if not isinstance(heads, int) or not isinstance(eps, float):
+        raise BundleError(f"{folder}: {heads!r} attention heads and LayerNorm eps {eps!r}; expected two numbers")
     return BertFolder(tensors, sizes, heads, eps, length, prefix)
 
 
@@ -127,9 +129,7 @@ def read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
     if not pickled.exists():
         raise BundleError(f"{folder}: holds no weights; expected model.safetensors or pytorch_model.bin in it")
     with open_container(pickled) as content:
-        if not isinstance(content, dict):
-            raise BundleError(f"{pickled}: expected a state dict")
-        state = without(content, dropped)
+        state = without(state_of(content, str(pickled)), dropped)
         # Weights converted from TensorFlow keep its names for LayerNorm.
         return {
             re.sub(

@@ -165,19 +165,6 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def _placeholder(tokenizer: Tokenizer, vocab_size: int) -> int:
-    """The term that stands in for an empty vector."""
-    size = tokenizer.get_vocab_size(with_added_tokens=True)
-    if size != vocab_size:
-        raise BundleError(
-            f"the tokenizer has {size} terms, the model {vocab_size}; give the tokenizer it was made with"
-        )
-    placeholder: int | None = tokenizer.token_to_id("[UNK]")
-    if placeholder is None:
-        raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
-    return placeholder
-
-
 def _manifest(
     config: ModelConfig,
     tokenizer: Tokenizer | None,
@@ -185,6 +172,9 @@ def _manifest(
     settings: ExportSettings,
     files: BundleFolder,
 ) -> Manifest:
+    placeholder = None if tokenizer is None else tokenizer.token_to_id("[UNK]")
+    if tokenizer is not None and placeholder is None:
+        raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
     image, text = config.image, config.text
     return Manifest.model_validate(
         {
@@ -197,7 +187,7 @@ def _manifest(
             "tokenizer": None if tokenizer is None else "tokenizer.json",
             "similarity": settings.similarity,
             "suppressed_ids": config.suppressed_ids,
-            "placeholder_id": None if tokenizer is None else _placeholder(tokenizer, config.vocab_size),
+            "placeholder_id": placeholder,
             "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
             "quantisation": {"scale": settings.scale, "cap": settings.cap},
             "provenance": {

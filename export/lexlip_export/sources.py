@@ -23,6 +23,9 @@ __all__ = ["ImportOptions", "Source", "load_source"]
 
 _Kind = Literal["ours", "official", "huggingface"]
 
+#: How files of torch.save start: as a ZIP archive, before torch 1.6 as a pickle.
+_TORCH_FILES = (b"PK\x03\x04", b"\x80\x02")
+
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
@@ -61,9 +64,20 @@ def load_source(checkpoint: Path, options: ImportOptions) -> Source:
     """Read a checkpoint of any of the three kinds.
 
     Raises:
-        BundleError: the checkpoint is of none of the kinds, or cannot be read.
+        BundleError: the checkpoint is of none of the kinds, cannot be read, or does not fit the tokenizer.
         InputError: an option does not go with this kind.
     """
+    source = _load(checkpoint, options)
+    if source.tokenizer is not None:
+        terms, vocab_size = source.tokenizer.get_vocab_size(with_added_tokens=True), source.model.config.vocab_size
+        if terms != vocab_size:
+            raise BundleError(
+                f"{checkpoint}: the tokenizer has {terms} terms, the model {vocab_size}; give the model's own tokenizer"
+            )
+    return source
+
+
+def _load(checkpoint: Path, options: ImportOptions) -> Source:
     kind = _kind(checkpoint)
     if kind == "ours":
         _refuse(options, (), checkpoint)
@@ -80,7 +94,10 @@ def load_source(checkpoint: Path, options: ImportOptions) -> Source:
 
 def _kind(checkpoint: Path) -> _Kind:
     if checkpoint.is_file():
-        return "official"
+        with checkpoint.open("rb") as file:
+            start = file.read(4)
+        if start.startswith(_TORCH_FILES):
+            return "official"
     if (checkpoint / "modules.json").is_file():
         return "huggingface"
     try:

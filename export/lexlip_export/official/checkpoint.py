@@ -14,10 +14,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from lexlip_export.official.container import State, open_container
-from lexlip_export.official.inert_pickle import StoredTensor
+from lexlip_export.official.container import State, open_container, state_of
 from lexlip_export.official.names import Names, beit_names, bert_names, collect, head_names, load, without
-from lexlip_export.official.position_table import bicubic_2d, legacy_1d
+from lexlip_export.official.position_table import bicubic_2d, legacy_1d, rows_of
 from lexlip_export.official.reconcile import reconcile_bias
 from lexlip_export.official.sizes import BeitSizes, BertSizes, beit_sizes, bert_sizes
 from lexlip_export.official.stored_settings import StoredSettings, stored_settings
@@ -25,7 +24,7 @@ from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
-__all__ = ["DROPPED", "PositionMode", "load_official", "state_dict_of"]
+__all__ = ["DROPPED", "PositionMode", "load_official"]
 
 PositionMode = Literal["legacy_1d", "bicubic_2d"]
 
@@ -71,7 +70,9 @@ def load_official(
     """
     what = str(path)
     with open_container(path) as content:
-        state = _kept(state_dict_of(content, what), what)
+        if not isinstance(content, Mapping) or "state_dict" not in content:
+            raise BundleError(f"{what}: holds no state_dict; expected an official checkpoint, as Lightning saves it")
+        state = _kept(state_of(content["state_dict"], what), what)
         stored = stored_settings(content, what)
         stored = replace(stored, image_size=image_size or stored.image_size, text_heads=text_heads or stored.text_heads)
         beit, bert = beit_sizes(state, _BEIT, what), bert_sizes(state, _BERT, what)
@@ -83,21 +84,6 @@ def load_official(
     load(model, tensors, what)
     notice = "Converted from an official LexLIP checkpoint, whose terms of use apply."
     return model.eval(), {"notice": notice, "source": path.name, "rel_pos_mode": mode, "official": stored.record}
-
-
-def state_dict_of(content: object, what: str) -> State:
-    """The state dict in what a checkpoint file holds.
-
-    Raises:
-        BundleError: there is none, or something in it is no tensor.
-    """
-    state = content.get("state_dict") if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not state:
-        raise BundleError(f"{what}: holds no state_dict; expected an official LexLIP checkpoint, as Lightning saves it")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, StoredTensor | Tensor):
-            raise BundleError(f"{what}: {name!r:.80} in the state_dict is no tensor; expected tensors alone")
-    return state
 
 
 def _kept(state: State, what: str) -> State:
@@ -143,7 +129,8 @@ def _resize(tensors: dict[str, Tensor], beit: BeitSizes, image_size: int, mode: 
             f"not at {image_size} px; use bicubic_2d"
         )
     resize = legacy_1d if mode == "legacy_1d" else bicubic_2d
-    for name, table in tensors.items():
-        if name.endswith("relative_position_bias_table"):
-            tensors[name] = resize(table, window)
+    for name in [name for name in tensors if name.endswith("relative_position_bias_table")]:
+        if len(tensors[name]) != rows_of(beit.window):
+            raise BundleError(f"{what}: {name} has {len(tensors[name])} rows, the first {rows_of(beit.window)}")
+        tensors[name] = resize(tensors[name], window)
     return mode

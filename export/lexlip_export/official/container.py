@@ -20,7 +20,7 @@ from torch import Tensor
 from lexlip_export.official.inert_pickle import RestrictedUnpickler, StoredTensor
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["Archive", "State", "open_container", "tensor"]
+__all__ = ["Archive", "State", "open_container", "state_of", "tensor"]
 
 #: A state dict whose tensors may still be in the file.
 State = Mapping[str, StoredTensor | Tensor]
@@ -95,18 +95,38 @@ def open_container(path: Path) -> Iterator[Any]:
         archive.close()
 
 
+def state_of(content: object, what: str) -> State:
+    """The same, after a check that it maps names to tensors.
+
+    Args:
+        content: what a file holds.
+        what: the file, for messages.
+
+    Raises:
+        BundleError: it holds something else.
+    """
+    if not isinstance(content, Mapping) or not content:
+        raise BundleError(f"{what}: holds no state dict; expected names and tensors")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, StoredTensor | Tensor):
+            shown = repr(name[:80]) if isinstance(name, str) else "a name"
+            raise BundleError(f"{what}: {shown} in the state dict is no tensor; expected tensors alone")
+    return content
+
+
 def tensor(stored: StoredTensor | Tensor) -> Tensor:
     """The numbers, in float32.
 
     Raises:
         BundleError: they are not floating-point numbers, are damaged, or fewer than the sizes say.
     """
+    dtype = stored.dtype if isinstance(stored, Tensor) else stored.storage.dtype
+    if not dtype.is_floating_point:
+        raise BundleError(f"a weight is of type {dtype}; expected floating-point numbers")
     if isinstance(stored, Tensor):
         return stored.detach().float()
     storage, offset, shape, stride = stored
     path = storage.archive.path
-    if not storage.dtype.is_floating_point:
-        raise BundleError(f"{path}: a weight is of type {storage.dtype}; expected floating-point numbers")
     with _damage(path):
         data = bytearray(storage.archive.read(f"data/{storage.key}"))
         numbers = torch.frombuffer(data, dtype=storage.dtype)

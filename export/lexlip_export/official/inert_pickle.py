@@ -31,6 +31,8 @@ _STORAGES = {
     "BoolStorage": torch.bool,
 }
 
+_MOST_DIMENSIONS = 8
+
 
 class Inert(dict[object, object]):
     """Stands in for an object of any class: keeps the items of mappings, ignores arguments, state and elements."""
@@ -45,6 +47,10 @@ class Inert(dict[object, object]):
     def __hash__(self) -> int:  # type: ignore[override]
         # Files use such objects as keys, which a dictionary refuses.
         return id(self)
+
+    def __call__(self, *_arguments: object, **_options: object) -> Inert:
+        """What a file finds by `getattr` it also calls; here that is nothing again."""
+        return Inert()
 
     def __setstate__(self, _state: object) -> None:
         """Ignore it."""
@@ -96,7 +102,10 @@ class _RebuildTensor:
         self, storage: object, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_rest: object
     ) -> StoredTensor:
         numbers = (offset, *shape, *stride)
-        if not isinstance(storage, Storage) or not all(isinstance(number, int) and number >= 0 for number in numbers):
+        is_layout = len(numbers) <= 1 + 2 * _MOST_DIMENSIONS and all(
+            isinstance(number, int) and 0 <= number < 1 << 48 for number in numbers
+        )
+        if not isinstance(storage, Storage) or not is_layout:
             raise pickle.UnpicklingError("a tensor is not made of a storage and sizes")
         return StoredTensor(storage, offset, tuple(shape), tuple(stride))
 

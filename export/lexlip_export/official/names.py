@@ -115,11 +115,10 @@ def collect(state: State, names: Names, what: str) -> dict[str, Tensor]:
     _refuse(what, "has unknown", [name for name in sorted(state) if name not in wanted])
     collected = {}
     for ours, parts in names.items():
-        try:
-            collected[ours] = torch.cat([tensor(state[name]) for name in parts])
-        except (RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise BundleError(f"{what}: {', '.join(parts)} do not fit together ({reason})") from None
+        values = [tensor(state[name]) for name in parts]
+        if len({part.shape[1:] for part in values}) > 1:
+            raise BundleError(f"{what}: {', '.join(parts)} do not fit together: {[tuple(v.shape) for v in values]}")
+        collected[ours] = torch.cat(values)
     return collected
 
 

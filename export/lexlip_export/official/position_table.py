@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["bicubic_2d", "legacy_1d", "legacy_stretch", "window_of"]
+__all__ = ["bicubic_2d", "legacy_1d", "legacy_stretch", "rows_of", "window_of"]
 
 #: Rows of the class token, behind those of patches.
 CLASS_ROWS = 3

@@ -17,6 +17,9 @@ __all__ = ["StoredSettings", "stored_settings"]
 #: Of the configuration, for people who look at the bundle.
 _REMEMBERED = ("exp_name", "training_mode", "batch_size", "learning_rate", "temperature", "max_epoch", "max_steps")
 
+#: Of a size; beyond it lies damage or mischief.
+_LARGEST = 1 << 16
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSettings:
@@ -43,7 +46,7 @@ def stored_settings(content: Mapping[Any, Any], what: str) -> StoredSettings:
         what: its name for messages.
 
     Raises:
-        BundleError: a number is not one, or not positive.
+        BundleError: a number is none that such a setting can have.
     """
     hyper_parameters = content.get("hyper_parameters")
     config = hyper_parameters.get("config") if isinstance(hyper_parameters, Mapping) else None
@@ -55,7 +58,7 @@ def stored_settings(content: Mapping[Any, Any], what: str) -> StoredSettings:
         image_size=_number(config, "image_size", what),
         text_heads=_number(config, "num_heads", what),
         max_length=_number(config, "max_text_len", what) or 40,
-        record={name: value for name, value in remembered.items() if isinstance(value, str | int | float)},
+        record={name: value for name, value in remembered.items() if _is_plain(value)},
     )
 
 
@@ -63,6 +66,13 @@ def _number(config: Mapping[Any, Any], name: str, what: str) -> int | None:
     value = config.get(name)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise BundleError(f"{what}: the stored {name} is {value!r:.40}; expected a positive number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        raise BundleError(f"{what}: the stored {name} is no number from 1 to {_LARGEST}")
     return value
+
+
+def _is_plain(value: object) -> bool:
+    """Short enough for a line of a manifest; Python refuses to print an integer of thousands of digits."""
+    if isinstance(value, str):
+        return len(value) <= 100
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 53)
