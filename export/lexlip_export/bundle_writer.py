@@ -125,11 +125,12 @@ def _write_model(
     if parity is not None:
         files[PARITY] = (parity.model_dump_json(indent=2) + "\n").encode()
     heads: dict[str, npt.NDArray[Any]] = {}
-    for modality, backbone in backbones.items():
+    for modality in model.config.modalities:
         weight, bias = decoder(model, modality)
         heads |= {f"{modality}.weight": _stored(weight, f"the {modality} decoder", settings), f"{modality}.bias": bias}
-        of_tower = {name: graph for name, graph in precise.items() if name.startswith(f"onnx/{modality}_")}
-        of_tower[backbone_file(modality, "f32")] = backbone
+        # Taken out, so that one tower's graphs are gone from memory before the next one's are written.
+        of_tower = {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
+        of_tower[backbone_file(modality, "f32")] = backbones.pop(modality)
         top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
         of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
         further = further_graphs(model, modality, of_tower, tokenizer, settings)
