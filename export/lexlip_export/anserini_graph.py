@@ -44,7 +44,7 @@ def anserini_order(vocabulary: Mapping[str, int]) -> npt.NDArray[np.int64]:
     if missing := BERT_IDS.keys() - vocabulary.keys():
         raise BundleError(f"the tokenizer has no {', '.join(sorted(missing))}, which Anserini's encoder needs")
     for term in vocabulary:
-        if term != term.strip() or not term.isprintable():
+        if term.strip().splitlines() != [term]:
             raise BundleError(f"the term {term!r} does not fit a line of Anserini's vocabulary file")
     order = np.arange(len(vocabulary), dtype=np.int64)
     for token, line in BERT_IDS.items():

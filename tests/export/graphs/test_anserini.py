@@ -112,6 +112,7 @@ def test_berts_own_layout_stays_as_it_is() -> None:
     [
         ({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2}, r"no \[SEP\], which Anserini's encoder needs"),
         ({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a\nb": 4}, r"'a\\nb' does not fit a line"),
+        ({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a\n": 4}, r"'a\\n' does not fit a line"),
     ],
 )
 def test_a_vocabulary_that_does_not_fit_is_refused(vocabulary: dict[str, int], message: str) -> None:
