@@ -26,7 +26,7 @@ __all__ = ["random_bundle", "random_model", "sized_config"]
 
 #: Share of positive terms that the biases are set for, on smooth random images and random words.
 SHARE = 0.03
-#: Standard deviation of a logit; official weights give impacts of this order.
+#: Standard deviation of a logit; the heaviest terms then weigh about 2.
 LOGIT_SPREAD = 3.0
 #: Random colours a side in those images, from almost plain to almost noise.
 _PROBE_GRIDS = (2, 4, 8, 16)
@@ -79,7 +79,7 @@ def _probe_pixels(config: ImageTowerConfig) -> Tensor:
 
 
 def _lower(bias: nn.Parameter, weights: Tensor) -> None:
-    """Leave the given share of the weights (B, V) positive, which were made with biases of zero."""
+    """Leave `SHARE` of the weights (B, V) positive, which were made with biases of zero."""
     logits = weights.expm1()  # what the saturation cut off is far below any threshold
     threshold = logits.flatten().kthvalue(round((1 - SHARE) * logits.numel())).values
     bias.sub_(threshold)
