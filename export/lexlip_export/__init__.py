@@ -12,7 +12,7 @@ from lexlip_kernels.errors import require
 
 if TYPE_CHECKING:
     from lexlip_export.bundle_writer import export_bundle
-    from lexlip_export.initialise import initialise_from_pretrained
+    from lexlip_export.pretrained import initialise_from_pretrained
     from lexlip_export.settings import ExportSettings
     from lexlip_export.sources import ImportOptions
 
@@ -22,7 +22,7 @@ _HOMES = {
     "ExportSettings": "settings",
     "ImportOptions": "sources",
     "export_bundle": "bundle_writer",
-    "initialise_from_pretrained": "initialise",
+    "initialise_from_pretrained": "pretrained",
 }
 
 

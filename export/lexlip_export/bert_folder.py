@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -86,7 +87,7 @@ def read_bert(folder: Path) -> BertFolder:
     prefix = "bert." if any(name.startswith("bert.") for name in tensors) else ""
     sizes = bert_sizes(tensors, prefix, str(folder))
     if config.get("tie_word_embeddings", True):
-        _tie(tensors, prefix)
+        _tie(tensors, prefix, folder)
     length = _max_length(folder, sizes.max_positions)
     heads, eps = config.get("num_attention_heads", 12), config.get("layer_norm_eps", 1e-12)
     if not isinstance(heads, int) or not isinstance(eps, float):
@@ -130,13 +131,12 @@ def read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
         raise BundleError(f"{folder}: holds no weights; expected model.safetensors or pytorch_model.bin in it")
     with open_container(pickled) as content:
         state = without(state_of(content, str(pickled)), dropped)
-        # Weights converted from TensorFlow keep its names for LayerNorm.
-        return {
-            re.sub(
-                r"LayerNorm\.beta$", "LayerNorm.bias", re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
-            ): tensor(s)
-            for name, s in state.items()
-        }
+        return {_renamed(name): tensor(stored) for name, stored in state.items()}
+
+
+def _renamed(name: str) -> str:
+    """Weights converted from TensorFlow keep its names for LayerNorm."""
+    return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name))
 
 
 def _check_settings(config: dict[str, Any], folder: Path) -> None:
@@ -149,17 +149,23 @@ def _check_settings(config: dict[str, Any], folder: Path) -> None:
             raise BundleError(f"{folder}: {name} is {config[name]!r}; our text tower has {expected!r}")
 
 
-def _tie(tensors: dict[str, Tensor], prefix: str) -> None:
+def _tie(tensors: dict[str, Tensor], prefix: str, folder: Path) -> None:
     """Give a tied head the decoder that the file leaves out."""
-    if any(name.startswith(_HEAD) for name in tensors):
-        tensors.setdefault(f"{_HEAD}decoder.weight", tensors[f"{prefix}embeddings.word_embeddings.weight"])
+    if not any(name.startswith(_HEAD) for name in tensors):
+        return
+    decoder, embeddings = f"{_HEAD}decoder.weight", tensors[f"{prefix}embeddings.word_embeddings.weight"]
+    if not torch.equal(tensors.setdefault(decoder, embeddings), embeddings):
+        raise BundleError(
+            f"{folder}: {decoder} differs from the word embeddings, which config.json says it is tied to; "
+            'if it is meant to, write "tie_word_embeddings": false there'
+        )
 
 
 def _max_length(folder: Path, max_positions: int) -> int:
     """The length that the folder's tokenizer cuts texts to, or else all positions."""
-    lengths = [max_positions]
+    lengths: list[float] = [max_positions]
     for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         if (folder / name).exists():
             length = read_json(folder / name).get(key)
-            lengths += [int(length)] if isinstance(length, int | float) else []
-    return min(lengths)
+            lengths += [length] if isinstance(length, int | float) else []
+    return int(min(lengths))

@@ -87,8 +87,8 @@ def _load(checkpoint: Path, options: ImportOptions) -> Source:
         model, tokenizer_folder, record = load_text_folder(checkpoint)
         tokenizer = read_tokenizer_file(options.tokenizer or tokenizer_folder)
         return Source(model, tokenizer, record, similarity_of(checkpoint))
-    model, record = load_official(checkpoint, options.image_size, options.position_mode, options.text_heads)
     words = None if options.tokenizer is None else read_tokenizer_file(options.tokenizer)
+    model, record = load_official(checkpoint, options.image_size, options.position_mode, options.text_heads)
     return Source(model, words, record, "cosine")
 
 

@@ -167,6 +167,18 @@ def test_other_arithmetic_is_refused(settings: dict[str, Any], message: str, cop
         load_source(copy, ImportOptions())
 
 
+def test_a_decoder_must_be_tied_or_untied(copy: Path, folder: Path) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    decoder = tensors["bert.embeddings.word_embeddings.weight"] + 1
+    save_file(tensors | {"cls.predictions.decoder.weight": decoder}, copy / "model.safetensors")
+    with pytest.raises(BundleError, match=r"decoder\.weight differs from the word embeddings"):
+        load_source(copy, ImportOptions())
+    change(copy / "config.json", tie_word_embeddings=False)
+    model = load_source(copy, ImportOptions()).model
+    assert torch.equal(model.text_head.weight, decoder)
+    assert not torch.equal(model.text_tower.word_embeddings, decoder)
+
+
 def test_damage_is_refused(copy: Path) -> None:
     weights = copy / "model.safetensors"
     tensors = load_file(weights)
