@@ -8,15 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pydantic
 import pytest
 import torch
 from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
-import lexlip_export.bundle_writer
-from lexlip_export import ExportSettings
+from lexlip_export import ExportSettings, bundle_writer
 from lexlip_export.bundle_writer import write_bundle
 from lexlip_export.cli import app
 from lexlip_export.precision.candidates import Half, head_file
@@ -25,7 +23,7 @@ from lexlip_export.precision.inputs import CaptionInputs, SyntheticInputs
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.precision.thresholds import GateSettings, Thresholds
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.bundle import Bundle, backbone_file
+from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BundleError, ImageError, InputError
 from lexlip_training import LexLIP
 
@@ -33,13 +31,8 @@ Gate = dict[str, Any]
 
 
 @pytest.fixture
-def exported_before(precise_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Float32 graphs from the bundle that there is: exporting takes seconds, and the gate does not care."""
-    monkeypatch.setattr(
-        lexlip_export.bundle_writer,
-        "backbone_graph",
-        lambda _model, modality: onnx.load_from_string(precise_bundle.read(backbone_file(modality, "f32"))),
-    )
+def _exported_before(exported_graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_writer, "backbone_graph", exported_graph)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +76,7 @@ def test_the_report_tells_no_path(precise_bundle: Bundle, captions_file: Path) -
         assert str(captions_file.parent) not in (precise_bundle.folder / name).read_text()
 
 
-@pytest.mark.usefixtures("exported_before")
+@pytest.mark.usefixtures("_exported_before")
 def test_a_planted_outlier_is_refused_and_nothing_written(
     random_model: LexLIP, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
@@ -100,7 +93,7 @@ def test_a_planted_outlier_is_refused_and_nothing_written(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("exported_before")
+@pytest.mark.usefixtures("_exported_before")
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_figure_over_its_limit_is_named(
     precision: Any, random_model: LexLIP, tokenizer: Tokenizer, tmp_path: Path
