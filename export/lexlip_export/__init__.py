@@ -11,9 +11,10 @@ from lexlip_kernels.errors import require
 
 if TYPE_CHECKING:
     from lexlip_export.bundle_writer import export_bundle
+    from lexlip_export.gate_settings import GateSettings
     from lexlip_export.settings import ExportSettings
 
-__all__ = ["ExportSettings", "export_bundle"]
+__all__ = ["ExportSettings", "GateSettings", "export_bundle"]
 
 
 def __getattr__(name: str) -> object:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> object:
         from lexlip_export.settings import ExportSettings
 
         return ExportSettings
+    if name == "GateSettings":
+        from lexlip_export.gate_settings import GateSettings
+
+        return GateSettings
     if name != "export_bundle":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # lexlip_training before timm and transformers, which it makes importable (its torchvision_shim says why).

@@ -19,12 +19,12 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export.gate_settings import GateSettings
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.precision import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
-from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, backbone_file
 from lexlip_infer.errors import BundleError, OutputError

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lexlip_export.gate_settings import GateSettings
 from lexlip_export.settings import ExportSettings
 from lexlip_infer.bundle import Precision
 from lexlip_infer.cli.shell import application, run_application
@@ -41,7 +42,6 @@ def export(
     and weights, overlap of kept terms, and, with captions, what it does to retrieval.
     """
     from lexlip_export import export_bundle
-    from lexlip_export.precision.thresholds import GateSettings
 
     settings = ExportSettings(
         image_top_k=image_top_k,
