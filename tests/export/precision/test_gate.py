@@ -155,6 +155,14 @@ def test_synthetic_inputs_are_the_same_every_time_and_measure_no_retrieval(rando
     assert json.loads(report.model_dump_json())["precisions"][0]["retrieval"] == "not measured"
 
 
+def test_a_model_of_one_tower_passes(random_model: LexLIP, captions_file: Path, tokenizer: Tokenizer) -> None:
+    model = LexLIP(random_model.config.model_copy(update={"image": None})).eval()
+    inputs = CaptionInputs(captions_file, "dev", model.config, tokenizer)
+    report = run_gate(model, model.config.modalities, [Half(model)], inputs, ExportSettings(), GateSettings())
+    assert list(report.precisions[0].towers) == ["text"]
+    assert report.precisions[0].retrieval == "not measured"
+
+
 def test_caption_inputs_are_what_the_encoder_sees(
     random_model: LexLIP, tokenizer: Tokenizer, captions_file: Path, precise_bundle: Bundle, captions: list[str]
 ) -> None:
@@ -223,7 +231,7 @@ def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_p
     options = ["--precision", "all", "--gate-captions", "c.jsonl", "--gate-split", "test"]
     result = CliRunner().invoke(app, ["checkpoint", str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
-    ((settings, _, gate),) = calls
+    ((settings, *_, gate),) = calls
     assert settings.precisions == ("f32", "fp16", "int8")
     assert (gate.captions, gate.split) == (Path("c.jsonl"), "test")
 

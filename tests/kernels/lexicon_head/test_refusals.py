@@ -9,7 +9,7 @@ import pytest
 
 from lexlip_kernels import lexicon_head as op
 from lexlip_kernels.errors import BackendUnavailable, InputError
-from lexlip_kernels.lexicon_head import PackedDecoder, lexicon_head
+from lexlip_kernels.lexicon_head import PackedDecoder, lexicon_head, packed_decoder
 
 BACKENDS = ("native", "reference")
 
@@ -107,7 +107,7 @@ def test_decoder(head, spoil, message):
 def backend(request, monkeypatch):
     """Either backend, also for packing."""
     if request.param == "reference":
-        monkeypatch.setattr(op, "available_backends", lambda: ("reference",))
+        monkeypatch.setattr(packed_decoder, "available_backends", lambda: ("reference",))
     return request.param
 
 
