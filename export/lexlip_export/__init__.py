@@ -12,14 +12,16 @@ from lexlip_kernels.errors import require
 
 if TYPE_CHECKING:
     from lexlip_export.bundle_writer import export_bundle
+    from lexlip_export.gate_settings import GateSettings
     from lexlip_export.pretrained import initialise_from_pretrained
     from lexlip_export.settings import ExportSettings
     from lexlip_export.sources import ImportOptions
 
-__all__ = ["ExportSettings", "ImportOptions", "export_bundle", "initialise_from_pretrained"]
+__all__ = ["ExportSettings", "GateSettings", "ImportOptions", "export_bundle", "initialise_from_pretrained"]
 
 _HOMES = {
     "ExportSettings": "settings",
+    "GateSettings": "gate_settings",
     "ImportOptions": "sources",
     "export_bundle": "bundle_writer",
     "initialise_from_pretrained": "pretrained",
@@ -29,7 +31,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name != "ExportSettings":
+    if name not in ("ExportSettings", "GateSettings"):
         # lexlip_training before timm and transformers, which it makes importable (its torchvision_shim says why).
         for module in ("torch", "lexlip_training", "timm", "transformers", "onnx", "onnxscript"):
             require(module, extra="export")

@@ -22,13 +22,13 @@ from tokenizers import Tokenizer
 from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.bundle_folder import BundleFolder
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
+from lexlip_export.gate_settings import GateSettings
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.metadata import embed_metadata, graph_metadata
 from lexlip_export.model_card import model_card
 from lexlip_export.precision import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
-from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings, FurtherGraph
 from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, backbone_file

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lexlip_export.gate_settings import GateSettings
 from lexlip_export.settings import ExportSettings, FurtherGraph, named_precisions
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
@@ -64,7 +65,6 @@ def export(
     and weights, overlap of kept terms, and, with captions, what it does to retrieval.
     """
     from lexlip_export import ImportOptions, export_bundle
-    from lexlip_export.precision.thresholds import GateSettings
 
     options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
     settings = ExportSettings(

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lexlip_export.bundle_writer import write_bundle
-from lexlip_export.precision.thresholds import GateSettings, Thresholds
+from lexlip_export.gate_settings import GateSettings, Thresholds
 from lexlip_export.settings import ExportSettings, FurtherGraph, named_precisions
 from lexlip_export.synthetic_tokenizer import synthetic_tokenizer
 from lexlip_infer.cli.shell import application, run_application

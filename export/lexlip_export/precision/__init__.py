@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import onnx
 from tokenizers import Tokenizer
 
+from lexlip_export.gate_settings import GateSettings
 from lexlip_export.precision.candidates import Candidate, Half, Int8
 from lexlip_export.precision.gate import run_gate
 from lexlip_export.precision.inputs import CaptionInputs, GateInputs, SyntheticInputs
 from lexlip_export.precision.int8 import int8_graph
 from lexlip_export.precision.report import ParityReport
-from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings
 from lexlip_infer.bundle import Modality
 from lexlip_training.model import LexLIP

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lexlip_export.gate_settings import GateSettings
 from lexlip_export.precision.candidates import Candidate
 from lexlip_export.precision.comparison import Comparison, kept_terms
 from lexlip_export.precision.encoding import encode
 from lexlip_export.precision.inputs import GateInputs
 from lexlip_export.precision.report import ParityReport, PrecisionReport, RetrievalFigures
 from lexlip_export.precision.retrieval import retrieval_figures
-from lexlip_export.precision.thresholds import GateSettings
 from lexlip_export.settings import ExportSettings
 from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import BundleError

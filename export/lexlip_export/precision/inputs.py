@@ -68,8 +68,9 @@ class SyntheticInputs:
         return {"pixel_values": ((smooth + noise).clamp(0, 1) - mean) / std}
 
     def _texts(self, generator: torch.Generator, rows: int) -> dict[str, Tensor]:
-        assert self._config.text is not None
-        length = self._config.text.max_length
+        text = self._config.text
+        assert text is not None
+        length = text.max_length
         ids = torch.randint(0, self._config.vocab_size, (rows, length), generator=generator)
         lengths = torch.randint(3, length + 1, (rows, 1), generator=generator)
         mask = (torch.arange(length) < lengths).long()
@@ -115,8 +116,9 @@ class CaptionInputs:
     def _text_batches(self) -> Iterator[dict[str, Tensor]]:
         if self._tokenizer is None:
             raise InputError("gate captions are strings and the model has no tokenizer: give --tokenizer as well")
-        assert self._config.text is not None
-        tokenize = TextTokenizer(self._tokenizer.to_str().encode(), self._config.text.max_length)
+        text = self._config.text
+        assert text is not None
+        tokenize = TextTokenizer(self._tokenizer.to_str().encode(), text.max_length)
         for start in range(0, len(self._rows.captions), _BATCH["text"]):
             ids, mask = tokenize(self._rows.captions[start : start + _BATCH["text"]])
             yield {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}

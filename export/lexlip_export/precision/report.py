@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
-from lexlip_export.precision.thresholds import Thresholds
+from lexlip_export.gate_settings import Thresholds
 from lexlip_infer.bundle import Modality, Precision
 
 __all__ = [
@@ -83,8 +83,8 @@ class Direction(_Record):
 
     @property
     def loss(self) -> float:
-        """The largest loss of the three recalls; never negative."""
-        return max(0.0, *(a - b for a, b in zip(self.reference, self.candidate, strict=True)))
+        """Loss of the three recalls' mean; a single one jumps with a single query. Never negative."""
+        return max(0.0, (sum(self.reference) - sum(self.candidate)) / 3)
 
 
 class RetrievalFigures(_Record):

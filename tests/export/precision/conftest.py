@@ -5,7 +5,7 @@ graphs: trained weights without a checkpoint.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,16 @@ from safetensors.numpy import load
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lexlip_export import ExportSettings
+from lexlip_export import ExportSettings, bundle_writer
 from lexlip_export.bundle_writer import write_bundle
-from lexlip_export.precision.thresholds import GateSettings
-from lexlip_infer.bundle import Bundle, shipped_bundle
+from lexlip_export.gate_settings import GateSettings
+from lexlip_infer.bundle import Bundle, Modality, backbone_file, shipped_bundle
 from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, TextTowerConfig
 
 if TYPE_CHECKING:
     from torch import nn
+
+ExportedGraph = Callable[[LexLIP, Modality], onnx.ModelProto]
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +44,19 @@ def captions_file(photographs: Path, captions: list[str], tmp_path_factory: pyte
 
 
 @pytest.fixture(scope="session")
+def exported_graph(bundle_folder: Path) -> ExportedGraph:
+    """Stands in for `backbone_graph` in float32: the graph as the shared bundle has it. Exporting takes seconds."""
+    bundle = Bundle.open(bundle_folder)
+    return lambda _model, modality: onnx.load_from_string(bundle.read(backbone_file(modality, "f32")))
+
+
+@pytest.fixture(scope="session")
 def precise_bundle(
-    random_model: LexLIP, tokenizer: Tokenizer, captions_file: Path, tmp_path_factory: pytest.TempPathFactory
+    random_model: LexLIP,
+    tokenizer: Tokenizer,
+    captions_file: Path,
+    exported_graph: ExportedGraph,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     """The random model in f32, fp16 and int8. Recall of five documents jumps, so its limit is off."""
     folder = tmp_path_factory.mktemp("precise") / "bundle"
@@ -51,7 +64,9 @@ def precise_bundle(
     gate = GateSettings(captions=captions_file)
     free = {"recall_loss": 100.0, "agreement": 0.0}
     gate = gate.model_copy(update={name: getattr(gate, name).model_copy(update=free) for name in ("fp16", "int8")})
-    write_bundle(random_model, tokenizer, {"notice": "Random weights."}, folder, settings, gate=gate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle_writer, "backbone_graph", exported_graph)
+        write_bundle(random_model, tokenizer, {"notice": "Random weights."}, folder, settings, gate=gate)
     return Bundle.open(folder)
 
 

@@ -21,7 +21,7 @@ class Thresholds(_Settings):
         weight_max: largest absolute error of a term weight.
         weight_mean: mean absolute error of term weights.
         overlap: least mean share of kept terms that are the same.
-        recall_loss: largest loss of any recall at 1, 5 or 10, in points of per cent.
+        recall_loss: largest loss of the mean of recall at 1, 5 and 10, in points of per cent.
         agreement: least mean share of the ten best results of a query that are the same.
     """
 
@@ -40,8 +40,8 @@ class GateSettings(_Settings):
         captions: `captions.jsonl` with rows {image, captions, split}; deterministic synthetic inputs when absent, and
             then retrieval is not measured.
         split: rows of it to use.
-        fp16: limits of half precision: rounding noise, nothing a user could notice. A deep convolutional backbone
-            gathers ten times the noise of a transformer, which these limits allow for.
+        fp16: limits of half precision: rounding noise, nothing a user could notice. Deep convolutional backbones
+            gather more of it, which these limits allow for.
         int8: limits of dynamic int8: a trade of some quality for speed.
     """
 
