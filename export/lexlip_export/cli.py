@@ -79,7 +79,7 @@ def export(
     except (OSError, ValueError) as error:
         raise InputError(f"{evaluation}: not the output of lexlip eval --json ({error})") from None
     gate = GateSettings(captions=gate_captions, split=gate_split)
-    export_bundle(checkpoint, output, settings, figures, gate, options)
+    export_bundle(checkpoint, output, settings, figures, gate=gate, options=options)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     typer.echo(f"{output}: {size / 1e6:.1f} MB")
 

@@ -223,15 +223,17 @@ def test_unknown_precisions_are_refused() -> None:
 def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: list[Any] = []
 
-    def export_bundle(_checkpoint: Path, output: Path, *rest: Any) -> None:
+    def export_bundle(
+        _checkpoint: Path, output: Path, settings: ExportSettings, _evaluation: Any, *, gate: Any, options: Any
+    ) -> None:
         output.mkdir()
-        calls.append(rest)
+        calls.append((settings, gate))
 
     monkeypatch.setattr("lexlip_export.bundle_writer.export_bundle", export_bundle)
     options = ["--precision", "all", "--gate-captions", "c.jsonl", "--gate-split", "test"]
     result = CliRunner().invoke(app, ["checkpoint", str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
-    ((settings, *_, gate),) = calls
+    ((settings, gate),) = calls
     assert settings.precisions == ("f32", "fp16", "int8")
     assert (gate.captions, gate.split) == (Path("c.jsonl"), "test")
 
