@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexlip_infer.cli import check, doctor, encode, evaluate, inspect, search
+from lexlip_infer.cli import check, convert, doctor, encode, evaluate, inspect, search
 from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
@@ -17,6 +17,7 @@ app.command("encode")(encode.encode)
 app.command("search")(search.search)
 app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
+app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 
