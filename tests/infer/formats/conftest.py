@@ -44,6 +44,14 @@ def matrix_of(documents: Sequence[dict[int, int]], vocab_size: int) -> ImpactMat
     )
 
 
+@pytest.fixture(autouse=True)
+def _pyarrow(request: pytest.FixtureRequest) -> None:
+    """Tests of every format skip where Parquet's library is missing."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("name") == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'lexlip-infer[io]'")
+
+
 @pytest.fixture
 def vocabulary() -> Vocabulary:
     return Vocabulary(TERMS)

@@ -72,7 +72,7 @@ def test_long_ids_that_just_fit(write: Write) -> None:
 def test_long_terms_of_seismic(write: Write) -> None:
     vocabulary = Vocabulary(("x" * 100, "y" * 101))
     assert write("seismic", {"a": {0: 1}}, terms=vocabulary)
-    with pytest.raises(InputError, match="document 'a': term 'yyy.* at most 100 characters"):
+    with pytest.raises(InputError, match=r"document 'a': term 'yyy.* at most 100 characters"):
         write("seismic", {"a": {1: 1}}, terms=vocabulary)
 
 

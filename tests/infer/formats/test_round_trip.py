@@ -284,8 +284,8 @@ def test_ids_and_rows_have_to_match(name: str, vocabulary: Vocabulary) -> None:
         writer.add(["a"], smaller)
 
 
-def test_newlines_and_tabs_in_ids(write: Callable[..., bytes], vocabulary: Vocabulary) -> None:
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"anserini-topics", "tei"}))
+def test_newlines_and_tabs_in_ids(name: str, write: Callable[..., bytes], vocabulary: Vocabulary) -> None:
     """Where a format can hold them, they come back."""
     documents: Documents = {"a\tb\nc\rd": {3: 1}, "back\\slash\\t": {4: 2}}
-    for name in sorted(READERS.keys() - {"anserini-topics", "tei"}):
-        assert READERS[name](write(name, documents), vocabulary.terms) == documents, name
+    assert READERS[name](write(name, documents), vocabulary.terms) == documents
