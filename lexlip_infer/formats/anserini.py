@@ -44,7 +44,7 @@ class AnseriniWriter:
 class AnseriniTopicsWriter(TextWriter):
     """`id<TAB>term term term`, each term repeated as often as its impact says."""
 
-    limits = Limits("a Lucene query", 2**31 - 1, MAX_QUERY_TERMS, takes_empty=False)
+    limits = Limits("a query", 65_535, MAX_QUERY_TERMS, takes_empty=False)
 
     def __init__(self, vocabulary: Vocabulary, settings: FormatSettings) -> None:
         super().__init__(vocabulary, settings)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.formats.limits import check_chunk, document_error, encode
+from lexlip_infer.formats.limits import check_chunk, check_vocabulary, document_error, encode
 from lexlip_infer.formats.protobuf import bytes_field, delimited, double_field, integer_field, pairs_field
 from lexlip_infer.formats.spool import Spool
 
@@ -35,6 +35,7 @@ class CiffWriter:
     """Inverts the stream. Impacts stand where CIFF has term frequencies, their sum where it has a document's length."""
 
     def __init__(self, vocabulary: Vocabulary, settings: FormatSettings) -> None:
+        check_vocabulary(vocabulary.terms)
         self._terms = vocabulary.terms
         # Posting lists lie in order of their terms' bytes in UTF-8, which is the order of their code points.
         self._order = sorted(range(len(vocabulary)), key=vocabulary.terms.__getitem__)
@@ -84,7 +85,7 @@ class CiffWriter:
         documents, impacts = self._runs.postings(term)
         gaps = np.diff(documents, prepend=0)
         return (
-            bytes_field(1, encode(self._terms[term], []))
+            bytes_field(1, self._terms[term].encode())
             + integer_field(2, len(documents))
             + integer_field(3, int(impacts.sum()))
             + pairs_field(4, gaps, impacts)

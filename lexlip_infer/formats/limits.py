@@ -18,15 +18,28 @@ from lexlip_infer.impacts.terms import SURROGATE
 if TYPE_CHECKING:
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["EXACT_FLOAT32", "Limits", "check_chunk", "document_error", "encode", "refuse_terms"]
+__all__ = ["EXACT_FLOAT32", "Limits", "check_chunk", "check_vocabulary", "document_error", "encode", "refuse_terms"]
 
 EXACT_FLOAT32 = 2**24
 """Largest integer up to which float32 holds all of them."""
 
 
 def document_error(name: str, what: str) -> InputError:
-    """One line that names the document."""
-    return InputError(f"document {name!r}: {what}")
+    """One line that names the document; a long id is cut."""
+    return InputError(f"document {name if len(name) <= 80 else name[:79] + '…'!r}: {what}")
+
+
+def check_vocabulary(terms: Sequence[str]) -> None:
+    """Refuse a term that no file could hold.
+
+    Raises:
+        InputError: a term holds half a surrogate pair, as escapes in JSON can.
+    """
+    for term in terms:
+        if SURROGATE.search(term):
+            raise InputError(
+                f"term {term!r} is not valid Unicode; repair the vocabulary, or the file that it came from"
+            )
 
 
 def check_chunk(ids: Sequence[str], impacts: ImpactMatrix, vocab_size: int) -> None:
@@ -85,8 +98,8 @@ class Limits:
             entry = int(np.argmax(impacts.impacts > self.largest_impact))
             raise document_error(
                 ids[_row_of(impacts, entry)],
-                f"impact {impacts.impacts[entry]:,}; {self.engine} holds whole numbers exactly up to "
-                f"{self.largest_impact:,}: quantise with a smaller scale",
+                f"impact {impacts.impacts[entry]:,}; {self.engine} takes impacts of at most "
+                f"{self.largest_impact:,} unrounded: quantise with a smaller scale",
             )
         if self.longest_id is not None:
             self._check_ids(ids, self.longest_id)
@@ -97,7 +110,7 @@ class Limits:
                 raise document_error(name, f"an empty id; {self.engine} needs one")
             if len(name) * 4 > longest and len(name.encode("utf-8", "surrogatepass")) > longest:
                 raise document_error(
-                    name[:40] + "…", f"its id is longer than the {longest:,} bytes that {self.engine} takes: shorten it"
+                    name, f"its id is longer than the {longest:,} bytes that {self.engine} takes: shorten it"
                 )
 
 

@@ -24,9 +24,9 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: it exists, is being written by another process, or cannot be written.
     """
-    _refuse_existing(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        _refuse_existing(path)
         with partial.open("ab") as file:
             _own(file, partial, path)
             try:

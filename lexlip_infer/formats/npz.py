@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.formats.limits import check_chunk, encode
+from lexlip_infer.formats.limits import check_chunk, check_vocabulary, encode
 from lexlip_infer.formats.spool import Spool
 from lexlip_infer.formats.text import quote
 
@@ -31,6 +31,7 @@ class NpzWriter:
     """Puts the members aside and zips them at the end; memory is 8 bytes a document."""
 
     def __init__(self, vocabulary: Vocabulary, settings: FormatSettings) -> None:
+        check_vocabulary(vocabulary.terms)
         self._vocabulary = vocabulary
         self._ids, self._indices, self._impacts = (Spool(settings.scratch) for _ in range(3))
         self._lengths: list[npt.NDArray[np.int64]] = []

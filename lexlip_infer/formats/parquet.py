@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lexlip_infer.errors import require
-from lexlip_infer.formats.limits import check_chunk, encode
+from lexlip_infer.formats.limits import check_chunk, check_vocabulary, encode
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ROW_GROUP = 32_768
 
 def vocabulary_hash(terms: Sequence[str]) -> str:
     r"""Sha256 of the terms in order of their ids, each ended by ``\n``, in UTF-8."""
-    return hashlib.sha256("".join([f"{term}\n" for term in terms]).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256("".join([f"{term}\n" for term in terms]).encode()).hexdigest()
 
 
 class ParquetWriter:
@@ -41,6 +41,7 @@ class ParquetWriter:
     def __init__(self, vocabulary: Vocabulary, settings: FormatSettings) -> None:
         pyarrow = require("pyarrow", extra="io")
         parquet = require("pyarrow.parquet", extra="io")
+        check_vocabulary(vocabulary.terms)
         self._arrow: Any = pyarrow
         self._terms = pyarrow.array(vocabulary.terms, pyarrow.string()) if settings.tokens else None
         self._vocab_size = len(vocabulary)

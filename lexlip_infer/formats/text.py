@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring as quote
 from typing import TYPE_CHECKING, ClassVar
 
-from lexlip_infer.formats.limits import Limits, check_chunk, encode
+from lexlip_infer.formats.limits import Limits, check_chunk, check_vocabulary, encode
 
 if TYPE_CHECKING:
     from lexlip_infer.formats.contract import FormatSettings
@@ -33,6 +33,7 @@ class TextWriter(ABC):
     closing: ClassVar[str] = ""
 
     def __init__(self, vocabulary: Vocabulary, settings: FormatSettings) -> None:
+        check_vocabulary(vocabulary.terms)
         self.vocabulary = vocabulary
         self.settings = settings
         self._begun = False

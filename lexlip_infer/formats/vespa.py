@@ -40,7 +40,7 @@ class VespaWriter(TextWriter):
         """One operation."""
         identifier = self._prefix + name
         if not name or len(identifier) > _LONGEST_ID:
-            raise document_error(name[:40], f"its id is empty, or longer than {_LONGEST_ID:,} characters: rename it")
+            raise document_error(name, f"its id is empty, or longer than {_LONGEST_ID:,} characters: rename it")
         if _NO_TEXT.search(name):
             raise document_error(name, "its id holds a character that Vespa does not take for text: rename it")
         cells = ",".join([f"{self._keys[term]}{impact}" for term, impact in zip(terms, impacts, strict=True)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -107,3 +109,9 @@ def test_interrupted(tmp_path: Path) -> None:
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"), new_file(tmp_path / "missing" / "file"):
         raise AssertionError
+
+
+def test_formats_load_no_heavy_library() -> None:
+    code = "import sys, lexlip_infer.formats; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numba", "pyarrow", "scipy", "onnxruntime", "torch"} & set(run.stdout.split())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.formats import FormatSettings
+from lexlip_infer.formats import FORMATS, FormatSettings
 from lexlip_infer.vocabulary import Vocabulary
 
 Write = Callable[..., bytes]
@@ -39,7 +39,7 @@ def terms(count: int) -> dict[int, int]:
         ("vespa", {"": {1: 1}}, "its id is empty"),
         ("vespa", {"v" * 65_536: {1: 1}}, "longer than 65,536 characters"),
         ("pgvector", {"a\0b": {1: 1}}, r"document 'a\\x00b': .* PostgreSQL cannot store"),
-        ("seismic", {"a": {1: 2049}}, "document 'a': impact 2,049; Seismic holds whole numbers exactly up to 2,048"),
+        ("seismic", {"a": {1: 2049}}, "document 'a': impact 2,049; Seismic takes impacts of at most 2,048 unrounded"),
         *(
             (name, {"fine": {1: 2**24}, "big": {1: 1, 2: 2**24 + 1}}, "document 'big': impact 16,777,217")
             for name in ("qdrant", "milvus", "opensearch", "elasticsearch", "vespa", "pgvector", "tei")
@@ -80,6 +80,17 @@ def test_terms_that_anserini_would_split(write: Write) -> None:
     for name in ("anserini", "anserini-topics"):
         with pytest.raises(InputError, match="white space"):
             write(name, {}, terms=Vocabulary(("a b",)))
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_terms_that_are_no_unicode(name: str, write: Write) -> None:
+    with pytest.raises(InputError, match="not valid Unicode"):
+        write(name, {}, terms=Vocabulary(("fine", "\ud800")))
+
+
+def test_a_long_repetition(write: Write) -> None:
+    with pytest.raises(InputError, match="document 'q': impact 65,536; a query takes impacts of at most 65,535"):
+        write("anserini-topics", {"q": {2: 65_536}})
 
 
 def test_replaced_dots(write: Write) -> None:
