@@ -2,7 +2,8 @@
 
 A file is a sequence of delimited protobuf messages: a Header, posting lists in order of their terms, and a DocRecord a
 document. So documents have to be turned into posting lists first: they are gathered into runs, each sorted by term and
-put aside on disk, and merged at the end. Memory: one run (the process took 190 MB for 8 million postings), the longest posting list, and V offsets a run.
+put aside on disk, and merged at the end. Memory: one run (the whole process took 190 MB), the longest posting list at
+about 60 bytes a posting, and 8 V bytes of offsets a run.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.errors import InputError
+from lexlip_infer.formats.compression import open_writer
 from lexlip_infer.formats.new_file import new_file
 
 if TYPE_CHECKING:
@@ -51,18 +52,16 @@ def convert(
     Args:
         chunks: begins the stream; called again only to name an id that occurs twice.
         vocabulary: of the impacts.
-        destination: a new file, named with the format's suffix.
+        destination: a new file, named with the format's suffix, and perhaps `.gz` after it.
         output_format: how.
         settings: its choices.
 
     Raises:
         InputError: an id occurs twice, or a document or term breaks a rule of the format; nothing is left behind.
-        OutputError: the file exists or cannot be written.
+        OutputError: the file exists, cannot be written, or is named for another format.
         MissingExtra: the format needs a package that is not installed.
     """
-    if not destination.name.endswith(output_format.suffix):
-        raise OutputError(f"{destination}: {output_format.name} files end in {output_format.suffix}; name it so")
-    writer = output_format.open(vocabulary, settings)
+    writer = open_writer(output_format, vocabulary, settings, destination.name)
     hashes = array("q")
     impacts = size = 0
     with new_file(destination) as file:

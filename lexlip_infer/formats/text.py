@@ -78,6 +78,6 @@ class TextWriter(ABC):
         """See `FormatWriter.finish`."""
         yield (("" if self._begun else self.opening) + self.closing).encode()
 
-    def by_term(self, suffix: str = ":") -> list[str]:
+    def by_term(self) -> list[str]:
         """(V,) each term as a JSON key."""
-        return [quote(term) + suffix for term in self.vocabulary.terms]
+        return [f"{quote(term)}:" for term in self.vocabulary.terms]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -66,6 +67,24 @@ def test_a_refused_document_leaves_nothing(tmp_path: Path, vocabulary: Vocabular
     with pytest.raises(InputError, match="longer than the 512 bytes"):
         convert(stream([["a"], ["x" * 600]], vocabulary), vocabulary, path, FORMATS["opensearch"], FormatSettings())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"npz", "parquet"}))
+def test_gzip(name: str, tmp_path: Path, vocabulary: Vocabulary, write: Callable[..., bytes]) -> None:
+    path = tmp_path / f"out{FORMATS[name].suffix}.gz"
+    for chunks in ([["a", "b"], ["c"]], [["a"], ["b", "c"]]):
+        path.unlink(missing_ok=True)
+        convert(stream(chunks, vocabulary), vocabulary, path, FORMATS[name], FormatSettings())
+        assert gzip.decompress(path.read_bytes()) == write(name, {letter: {1: 1} for letter in "abc"})
+    assert path.read_bytes()[4:8] == bytes(4), "no time of day"
+
+
+def test_zstandard(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    path = tmp_path / "out.jsonl.zst"
+    with pytest.raises(OutputError, match="Zstandard is refused, because Anserini"):
+        convert(stream([], vocabulary), vocabulary, path, FORMATS["anserini"], FormatSettings())
+    with pytest.raises(OutputError, match=r"anserini files end in \.jsonl or \.jsonl\.gz"):
+        convert(stream([], vocabulary), vocabulary, tmp_path / "out.txt", FORMATS["anserini"], FormatSettings())
 
 
 @pytest.mark.parametrize("name", ["out", "out.json", "out.parquet.gz"])
