@@ -30,6 +30,16 @@ _OPTIONS = {
 }
 
 
+def _list_formats(asked: bool) -> None:
+    if not asked:
+        return
+    from lexlip_infer.formats import FORMATS
+
+    for one in FORMATS.values():
+        typer.echo(f"{one.name} ({one.suffix}): {one.purpose}\n    {one.constraints}")
+    raise typer.Exit
+
+
 def convert(
     source: Annotated[
         Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode wrote, or anyone's folder of JSON lines")
@@ -53,6 +63,9 @@ def convert(
     ] = None,
     no_index: Annotated[bool, typer.Option("--no-index", help="the column will not be indexed (pgvector)")] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="add the terms themselves (Parquet)")] = False,
+    formats: Annotated[  # noqa: ARG001  (its callback does the work)
+        bool, typer.Option("--formats", callback=_list_formats, is_eager=True, help="list the formats and stop")
+    ] = False,
 ) -> None:
     """Write the documents of OUT into one FILE of another format; docs/formats.md says how each engine loads it.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 __all__ = ["bytes_field", "delimited", "double_field", "integer_field", "pairs_field", "varint"]
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64] | npt.NDArray[np.int32]
 
 
 def varint(number: int) -> bytes:
@@ -55,6 +55,7 @@ def pairs_field(field: int, first: Integers, second: Integers) -> bytes:
         first: (N,) in [0, 2^31).
         second: (N,) in [1, 2^31).
     """
+    first, second = first.astype(np.int64), second.astype(np.int64)
     first_size, second_size = _sizes(first), _sizes(second)
     # A message is at most 12 bytes long, so that its length is one byte.
     body = np.where(first > 0, 1 + first_size, 0) + 1 + second_size

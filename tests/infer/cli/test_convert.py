@@ -34,6 +34,19 @@ def test_names_of_the_help_text() -> None:
     assert FORMAT_NAMES.split(", ") == list(FORMATS)
 
 
+def test_the_list(lexlip: Lexlip) -> None:
+    outcome = lexlip("convert", "--formats")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    for one in FORMATS.values():
+        assert f"{one.name} ({one.suffix}): {one.purpose}\n    {one.constraints}\n" in outcome.stdout
+
+
+def test_the_document_knows_every_format() -> None:
+    table = Path(__file__).parents[3] / "docs" / "formats.md"
+    rows = [line.split(" | ")[:2] for line in table.read_text().splitlines() if line.startswith("| `")][1:]
+    assert rows == [[f"| `{one.name}`", f"`{one.suffix}`"] for one in FORMATS.values()]
+
+
 def test_an_output(lexlip: Lexlip, encoded: Path, encoder: LexLIPEncoder, tmp_path: Path) -> None:
     path = tmp_path / "out.npz"
     outcome = lexlip("convert", encoded, path, "--to", "npz")

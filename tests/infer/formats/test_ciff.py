@@ -97,6 +97,7 @@ def test_several_runs(write: Callable[..., bytes], documents: Documents, monkeyp
     many = {f"{name} {copy}": vector for copy in range(300) for name, vector in documents.items()}
     whole = write("ciff", many)
     monkeypatch.setattr(ciff, "RUN", 20)
+    monkeypatch.setattr(ciff, "_BLOCK", 7)
     monkeypatch.setattr("lexlip_infer.formats.spool._IN_MEMORY", 100)
     assert write("ciff", many, 7) == whole
 
