@@ -91,7 +91,7 @@ class LexLIPEncoder:
         if self.manifest.tokenizer is None:
             raise BundleError(
                 f"{self.bundle.folder}: the bundle has no tokenizer, so it knows no words; "
-                "export it again with --tokenizer, or use term ids"
+                "export it again with --tokenizer, or use encode_token_ids"
             )
         return self.bundle.read(self.manifest.tokenizer)
 
@@ -223,6 +223,36 @@ class LexLIPEncoder:
             )
         return self._image_tower({"pixel_values": pixels}, self._top_k(top_k, self.manifest.top_k.image))
 
+    def encode_token_ids(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], top_k: int | None = None
+    ) -> SparseBatch:
+        """Encode tokenised texts, as `tokenize` makes them; the only way where the bundle has no tokenizer.
+
+        Args:
+            input_ids: (B, L), term ids.
+            attention_mask: (B, L), 1 on tokens, 0 on padding.
+            top_k: terms to keep of each; the manifest's default when absent, V for all.
+
+        Raises:
+            BundleError: the bundle has no text tower.
+            InputError: the arrays do not fit each other, the vocabulary or the model's length, or `top_k` is below 1.
+        """
+        text, vocab_size = self.manifest.text, self.manifest.vocab_size
+        if text is None:
+            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no text tower; it encodes images alone")
+        arrays = (input_ids, attention_mask)
+        if (
+            input_ids.ndim != 2
+            or input_ids.shape != attention_mask.shape
+            or {a.dtype for a in arrays} != {np.dtype(np.int64)}
+        ):
+            given = " and ".join(f"{array.shape} {array.dtype}" for array in arrays)
+            raise InputError(f"token ids and mask are {given}; expected twice (B, L) int64")
+        if input_ids.shape[1] > text.max_length or not ((input_ids >= 0) & (input_ids < vocab_size)).all():
+            raise InputError(f"expected at most {text.max_length} token ids a text, each in [0, {vocab_size})")
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return self._text_tower(inputs, self._top_k(top_k, self.manifest.top_k.text))
+
     def decode(self, batch: SparseBatch, top_k: int | None = None) -> list[list[tuple[str, float]]]:
         """The heaviest terms of each row with their weights, heaviest first; all of them when `top_k` is absent."""
         return [list(row.items())[:top_k] for row in batch.to_dicts(self.vocabulary.terms)]
@@ -237,7 +267,7 @@ class LexLIPEncoder:
             raise InputError(f"vectors over {a.vocab_size} and over {b.vocab_size} terms; encode both with one model")
         scores: npt.NDArray[np.float32] = (a.to_scipy() @ b.to_scipy().T).toarray().astype(np.float32)
         if self.manifest.similarity == "cosine":
-            scores /= np.maximum(np.outer(_norms(a), _norms(b)), np.finfo(np.float32).tiny)
+            scores /= np.maximum(np.outer(a.norms(), b.norms()), np.finfo(np.float32).tiny)
         return scores
 
     def load(self, modality: Literal["image", "text"]) -> None:
@@ -323,10 +353,3 @@ def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
         if isinstance(item, ImageError):
             raise ImageError(f"images[{position}]: {item}")
         yield item
-
-
-def _norms(batch: SparseBatch) -> npt.NDArray[np.float32]:
-    row = np.repeat(np.arange(len(batch)), np.diff(batch.indptr))
-    squares = np.bincount(row, np.square(batch.values, dtype=np.float64), len(batch))
-    norms: npt.NDArray[np.float64] = np.sqrt(squares)
-    return norms.astype(np.float32)
