@@ -40,7 +40,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from PIL import Image
 from PIL.Image import Resampling
 
-from lexlip_export.openvino_int8 import openvino_int8_files
+from lexlip_export.add_openvino_int8 import add_openvino_int8
 from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, backbone_file
 from lexlip_infer.inputs.images import ImagePreprocessor
 from lexlip_infer.runtime.choice import openvino_file
@@ -129,11 +129,12 @@ def prepare(source: Path | None, folder: Path) -> Bundle:
         subprocess.run(command, check=True)
     bundle = Bundle.open(shutil.copytree(source, folder / "bundle"))
     backbone = bundle.read(backbone_file("image", "f32"))
-    files = {} if "int8" in bundle.precisions("image") else {backbone_file("image", "int8"): dynamic_int8(backbone)}
+    if "int8" not in bundle.precisions("image"):
+        bundle = with_file(bundle, backbone_file("image", "int8"), dynamic_int8(backbone))
     if look_around().openvino and openvino_file("image") not in bundle.manifest.files:
-        files |= openvino_int8_files(backbone, "image", [{"pixel_values": row[None]} for row in pixels(bundle, 16)])
+        bundle = add_openvino_int8(bundle, {"image": [{"pixel_values": row[None]} for row in pixels(bundle, 8)]})
     (folder / Materialised.FILE).write_bytes(materialised_graph(bundle))
-    return with_files(bundle, files)
+    return bundle
 
 
 def dynamic_int8(backbone: bytes) -> bytes:
@@ -145,14 +146,11 @@ def dynamic_int8(backbone: bytes) -> bytes:
         return target.read_bytes()
 
 
-def with_files(bundle: Bundle, files: dict[str, bytes]) -> Bundle:
-    """The bundle with further files, its manifest included."""
-    records = dict(bundle.manifest.files)
-    for name, data in files.items():
-        (bundle.folder / name).parent.mkdir(exist_ok=True)
-        (bundle.folder / name).write_bytes(data)
-        records[name] = FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
-    manifest = bundle.manifest.model_copy(update={"files": records})
+def with_file(bundle: Bundle, name: str, data: bytes) -> Bundle:
+    """The bundle with a further file."""
+    (bundle.folder / name).write_bytes(data)
+    record = FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    manifest = bundle.manifest.model_copy(update={"files": {**bundle.manifest.files, name: record}})
     (bundle.folder / MANIFEST).write_text(manifest.model_dump_json())
     return Bundle.open(bundle.folder)
 
@@ -210,7 +208,7 @@ def figures(took: npt.NDArray[np.float64], base: npt.NDArray[np.float64]) -> dic
 def peak_of(name: str, folder: Path) -> float:
     """Peak memory in MB of a process that loads one engine and encodes PEAK_BATCH images twice."""
     command = [sys.executable, __file__, "--peak-of", name, str(folder)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
 def print_own_peak(name: str, folder: Path) -> None:

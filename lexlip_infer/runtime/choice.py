@@ -133,8 +133,10 @@ def _cpu_int8(
     if options.backend != "onnxruntime" and openvino in files:
         _require_openvino(machine)
         return "openvino", "int8", openvino
-    wanted = openvino if options.backend == "openvino" else onnx
-    raise _unavailable("precision", "int8", f"the bundle has no {wanted}: {_EXPORT} int8, or use another precision")
+    if options.backend == "openvino":
+        cure = "python -m lexlip_export.add_openvino_int8 adds it"
+        raise _unavailable("precision", "int8", f"the bundle has no {openvino}: {cure}, or use another precision")
+    raise _unavailable("precision", "int8", f"the bundle has no {onnx}: {_EXPORT} int8, or use another precision")
 
 
 def _cpu_head(options: RuntimeOptions, machine: Machine) -> tuple[Literal["native", "onnx"], str]:

@@ -111,7 +111,12 @@ def test_every_fallback_is_explained(
         (H100, ALL, {"precision": "fp16", "device": "cpu"}, "a CPU computes it in float32"),
         (CPU, ALL, {"precision": "bf16", "backend": "onnxruntime"}, "no bf16 on a CPU: use backend='openvino'"),
         (CPU, (F32,), {"precision": "int8"}, f"has no {INT8}: export the model again with --precision int8"),
-        (INTEL, (F32, INT8), {"precision": "int8", "backend": "openvino"}, f"has no {OPENVINO}: export"),
+        (
+            INTEL,
+            (F32, INT8),
+            {"precision": "int8", "backend": "openvino"},
+            f"has no {OPENVINO}: python -m lexlip_export.add_openvino_int8",
+        ),
         (INTEL, (F32, OPENVINO), {"precision": "int8", "backend": "onnxruntime"}, f"has no {INT8}: export"),
         (CPU, ALL, {"head": "triton"}, "it runs on NVIDIA GPUs alone: use head='native' or 'onnx'"),
         (PORTABLE, ALL, {"head": "native"}, "the compiled module does not load: reinstall lexlip-infer"),
