@@ -62,7 +62,7 @@ class LexLIPEncoder:
         """
         image = self.manifest.image
         if image is None:
-            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no image tower; it encodes texts alone")
+            raise self._no_tower("image")
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 
     @cached_property
@@ -74,7 +74,7 @@ class LexLIPEncoder:
         """
         text = self.manifest.text
         if text is None:
-            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no text tower; it encodes images alone")
+            raise self._no_tower("text")
         return TextTokenizer(self._tokenizer_json(), text.max_length)
 
     @cached_property
@@ -91,6 +91,12 @@ class LexLIPEncoder:
                 f"{self.manifest.vocab_size}; export the bundle again"
             )
         return vocabulary
+
+    def _no_tower(self, modality: Modality) -> BundleError:
+        other = "text" if modality == "image" else "image"
+        return BundleError(
+            f"{self.bundle.folder}: {self.manifest.name} has no {modality} tower; it encodes {other}s alone"
+        )
 
     def _tokenizer_json(self) -> bytes:
         if self.manifest.tokenizer is None:
@@ -141,9 +147,12 @@ class LexLIPEncoder:
         """What runs a tower here, and why; loads nothing.
 
         Raises:
+            BundleError: the model has no such tower.
             BackendUnavailable: what was asked for cannot run here.
             MissingExtra: it needs a package that is not installed.
         """
+        if not self.bundle.has_tower(modality):
+            raise self._no_tower(modality)
         return choose_path(self.options, look_around(), modality, self.manifest.files)
 
     def _check_options(self) -> None:
