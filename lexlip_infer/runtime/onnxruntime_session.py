@@ -52,6 +52,8 @@ class CpuSession:
         options.intra_op_num_threads = threads
         options.enable_cpu_mem_arena = memory_arena
         options.enable_mem_pattern = memory_arena
+        # Threads that wait for the next run by spinning take the cores from the head, and from decoding.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = open_session(bundle, name, options, [_CPU_PROVIDER])
         self._path = bundle.folder / name
         self._outputs = list(outputs)
