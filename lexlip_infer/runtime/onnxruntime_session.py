@@ -120,7 +120,7 @@ def translate(error: Exception, path: Path, inputs: Mapping[str, Any]) -> LexLIP
     shapes = ", ".join(f"{key} {_described(value)}" for key, value in inputs.items())
     line = str(error).splitlines()[0]
     if is_out_of_memory(error):
-        return DeviceOutOfMemory(f"{path}: out of memory on {shapes}: {line}; free memory, or use device='cpu'")
+        return DeviceOutOfMemory(f"{path}: out of memory on {shapes}: {line}; free some, or use another device")
     return BundleError(f"{path}: failed on {shapes}: {line}")
 
 
