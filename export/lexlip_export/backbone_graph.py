@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -45,20 +47,36 @@ def backbone_graph(model: LexLIP, modality: Literal["image", "text"]) -> onnx.Mo
         BundleError: the exported graph is not of the bundle's format.
     """
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
-    config = model.config
+    image, text = model.config.image, model.config.text
     if modality == "image":
-        size = config.image.image_size
+        assert image is not None
+        size = image.image_size
         module: nn.Module = _ImageBackbone(model)
         inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
         shapes: dict[str, dict[int, object]] = {"pixel_values": {0: batch}}
     else:
+        assert text is not None
         module = _TextBackbone(model)
-        length = torch.export.Dim("length", min=2, max=config.text.max_length)
+        length = torch.export.Dim("length", min=2, max=text.max_length)
         ids = torch.zeros(2, 7, dtype=torch.int64)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         shapes = {name: {0: batch, 1: length} for name in inputs}
-    program = _export(module.eval(), inputs, shapes)
+    with _plain_attention(module):
+        program = _export(module.eval(), inputs, shapes)
     return check(program, f"{modality} backbone")
+
+
+@contextmanager
+def _plain_attention(module: nn.Module) -> Iterator[None]:
+    """Without timm's fused attention, whose output on a CPU has strides that the exporter cannot reshape."""
+    fused: list[Any] = [layer for layer in module.modules() if getattr(layer, "fused_attn", False)]
+    try:
+        for layer in fused:
+            layer.fused_attn = False
+        yield
+    finally:
+        for layer in fused:
+            layer.fused_attn = True
 
 
 def _export(module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, dict[int, object]]) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,9 @@ from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.settings import ExportSettings
+from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest
 from lexlip_infer.errors import BundleError, OutputError
-from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -37,32 +37,41 @@ def export_bundle(
     output: Path,
     settings: ExportSettings | None = None,
     evaluation: dict[str, Any] | None = None,
+    options: ImportOptions | None = None,
 ) -> None:
-    """Turn a checkpoint folder into a bundle folder.
+    """Turn a checkpoint into a bundle folder.
 
     Args:
-        checkpoint: as `lexlip_training.save_checkpoint` writes it.
+        checkpoint: a folder as `lexlip_training.save_checkpoint` writes it, an official LexLIP checkpoint file, or
+            a Hugging Face folder of a BERT masked language model (SPLADE).
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
         evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
+        options: tokenizer and overrides, where the checkpoint is not one of ours.
 
     Raises:
         BundleError: the checkpoint cannot be read, or its graphs are not of the bundle's format.
+        InputError: an option does not go with this kind of checkpoint.
         OutputError: `output` exists and is no bundle.
     """
-    model, tokenizer, training = load_checkpoint(checkpoint)
-    write_bundle(model, tokenizer, training, output, settings or ExportSettings(), evaluation)
+    source, settings = load_source(checkpoint, options or ImportOptions()), settings or ExportSettings()
+    if source.similarity is not None:
+        settings = settings.model_copy(update={"similarity": source.similarity})
+    write_bundle(source.model, source.tokenizer, source.record, output, settings, evaluation)
 
 
 def write_bundle(
     model: LexLIP,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     training: dict[str, Any],
     output: Path,
     settings: ExportSettings,
     evaluation: dict[str, Any] | None = None,
 ) -> None:
-    """Write a model in memory as a bundle; arguments and errors as for `export_bundle`."""
+    """Write a model in memory as a bundle; arguments and errors as for `export_bundle`.
+
+    Without a tokenizer the bundle encodes token ids and no strings.
+    """
     _check_replaceable(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -95,13 +104,15 @@ def _check_replaceable(output: Path) -> None:
         raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
 
 
-def _files(model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> dict[str, bytes]:
+def _files(model: LexLIP, tokenizer: Tokenizer | None, settings: ExportSettings) -> dict[str, bytes]:
     """Contents of every file that the model determines, by path."""
     half = settings.storage == "f16"
-    files, heads = {"tokenizer.json": _plain(tokenizer).to_str(pretty=True).encode()}, {}
+    files: dict[str, bytes] = {}
+    heads: dict[str, npt.NDArray[Any]] = {}
+    if tokenizer is not None:
+        files["tokenizer.json"] = _plain(tokenizer).to_str(pretty=True).encode()
     top_k = {"image": settings.image_top_k, "text": settings.text_top_k}
-    modalities: tuple[Literal["image", "text"], ...] = ("image", "text")
-    for modality in modalities:
+    for modality in model.config.modalities:
         head = getattr(model, f"{modality}_head")
         weight: npt.NDArray[np.float32] = head.weight.detach().float().numpy()
         bias: npt.NDArray[np.float32] = head.decoder_bias().detach().float().numpy()
@@ -128,23 +139,24 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
 
 def _manifest(
     config: ModelConfig,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     training: dict[str, Any],
     settings: ExportSettings,
     files: dict[str, bytes],
 ) -> Manifest:
-    placeholder = tokenizer.token_to_id("[UNK]")
-    if placeholder is None:
+    placeholder = None if tokenizer is None else tokenizer.token_to_id("[UNK]")
+    if tokenizer is not None and placeholder is None:
         raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
-    image = config.image
+    image, text = config.image, config.text
     return Manifest.model_validate(
         {
             "format_version": FORMAT_VERSION,
             "name": config.name,
             "vocab_size": config.vocab_size,
             "hidden_size": config.hidden_size,
-            "image": {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
-            "text": {"max_length": config.text.max_length},
+            "image": image and {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
+            "text": text and {"max_length": text.max_length},
+            "tokenizer": None if tokenizer is None else "tokenizer.json",
             "similarity": settings.similarity,
             "suppressed_ids": config.suppressed_ids,
             "placeholder_id": placeholder,

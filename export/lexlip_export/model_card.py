@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
 __all__ = ["model_card"]
@@ -38,10 +39,10 @@ def model_card(
     """
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    kind = "A LexLIP dual encoder" if len(config.modalities) == 2 else "A sparse encoder"
     description = (
-        f"A LexLIP dual encoder: images and texts become sparse weights over {config.vocab_size:,} word pieces. "
-        f"{parameters / 1e6:.2f} M parameters; image tower `{config.image.backbone}` at {config.image.image_size} px, "
-        f"text tower BERT with {config.text.layers} layers of width {config.hidden_size}. "
+        f"{kind}: {' and '.join(f'{name}s' for name in config.modalities)} become sparse weights over "
+        f"{config.vocab_size:,} word pieces. {parameters / 1e6:.2f} M parameters; {_towers(config)}. "
         "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`."
     )
     sections = [
@@ -54,6 +55,16 @@ def model_card(
         _training(training),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _towers(config: ModelConfig) -> str:
+    image, text = config.image, config.text
+    towers = []
+    if image is not None:
+        towers.append(f"image tower `{image.backbone}` at {image.image_size} px")
+    if text is not None:
+        towers.append(f"text tower BERT with {text.layers} layers of width {config.hidden_size}")
+    return ", ".join(towers)
 
 
 def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
