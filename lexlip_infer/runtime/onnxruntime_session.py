@@ -51,7 +51,7 @@ class CpuSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.enable_cpu_mem_arena = memory_arena
-        options.enable_mem_pattern = memory_arena
+        options.enable_mem_pattern = False  # plans a second arena for every shape, and batches come in many
         # Threads that wait for the next run by spinning take the cores from the head, and from decoding.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = open_session(bundle, name, options, [_CPU_PROVIDER])
