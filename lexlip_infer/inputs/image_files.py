@@ -16,10 +16,18 @@ from PIL import Image, ImageFile
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.heif import is_heif, open_heif
 
-__all__ = ["FORMATS", "open_image", "read_image_file"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "open_image", "read_image_file"]
 
 #: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+#: Of those formats and of HEIF; not .pfm, whose floats have no defined range. A suffix only decides which files of a
+#: folder are taken for images, never how one is decoded.
+IMAGE_SUFFIXES = (
+    ".apng", ".avif", ".avifs", ".bmp", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".j2c", ".j2k", ".jfif",
+    ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp",
+)  # fmt: skip
 
 
 def read_image_file(path: str | Path) -> bytes:

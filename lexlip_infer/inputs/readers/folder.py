@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.folders import IMAGE_SUFFIXES
+from lexlip_infer.inputs.image_files import IMAGE_SUFFIXES
 from lexlip_infer.inputs.items import BadItem, ImageItem
 from lexlip_infer.inputs.readers.fetching import fetched
 from lexlip_infer.inputs.readers.passed_over import PassedOver

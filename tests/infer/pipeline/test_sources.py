@@ -141,11 +141,11 @@ def test_fingerprint_of_images_is_of_their_names_and_sizes(photographs: Path, tm
 def test_other_files_are_counted(photographs: Path, tmp_path: Path) -> None:
     shutil.copytree(photographs, tmp_path / "in")
     assert ImageFolder(tmp_path / "in").passed_over == ""
-    (tmp_path / "in" / "a.heic").touch()
-    assert ImageFolder(tmp_path / "in").passed_over == "1 other file passed over: 1 x .heic"
+    (tmp_path / "in" / "a.svg").touch()
+    assert ImageFolder(tmp_path / "in").passed_over == "1 other file passed over: 1 x .svg"
     for name in ("a.txt", "sub/b.TXT"):
         (tmp_path / "in" / name).touch()
-    assert ImageFolder(tmp_path / "in").passed_over == "3 other files passed over: 2 x .txt, 1 x .heic"
+    assert ImageFolder(tmp_path / "in").passed_over == "3 other files passed over: 2 x .txt, 1 x .svg"
 
 
 def test_fingerprint_of_texts_is_of_ids_and_texts(tmp_path: Path) -> None:
