@@ -24,15 +24,17 @@ from typing import Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lexlip_infer.errors import BundleError
+from lexlip_infer.errors import BundleError, OutputError
 
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST",
     "Bundle",
+    "KeptTerms",
     "Manifest",
     "Modality",
     "Precision",
+    "Quantisation",
     "backbone_file",
     "shipped_bundle",
 ]
@@ -221,6 +223,21 @@ class Bundle:
                 f"{expected.sha256[:12]}… of {expected.size} bytes; copy the bundle again"
             )
         return data
+
+    def set_defaults(self, top_k: KeptTerms, quantisation: Quantisation) -> None:
+        """Write other defaults into the manifest of this folder: the fingerprint changes, the files do not.
+
+        Raises:
+            OutputError: the manifest cannot be written; the old one is still whole.
+        """
+        manifest = self.manifest.model_copy(update={"top_k": top_k, "quantisation": quantisation})
+        partial = self.folder / f".{MANIFEST}.partial"
+        try:
+            partial.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            partial.replace(self.folder / MANIFEST)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{self.folder / MANIFEST}: cannot be written ({error.strerror})") from None
 
 
 class _Version(BaseModel):

@@ -237,7 +237,7 @@ class LexLIPEncoder:
             raise InputError(f"vectors over {a.vocab_size} and over {b.vocab_size} terms; encode both with one model")
         scores: npt.NDArray[np.float32] = (a.to_scipy() @ b.to_scipy().T).toarray().astype(np.float32)
         if self.manifest.similarity == "cosine":
-            scores /= np.maximum(np.outer(_norms(a), _norms(b)), np.finfo(np.float32).tiny)
+            scores /= np.maximum(np.outer(a.norms(), b.norms()), np.finfo(np.float32).tiny)
         return scores
 
     def load(self, modality: Literal["image", "text"]) -> None:
@@ -323,10 +323,3 @@ def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
         if isinstance(item, ImageError):
             raise ImageError(f"images[{position}]: {item}")
         yield item
-
-
-def _norms(batch: SparseBatch) -> npt.NDArray[np.float32]:
-    row = np.repeat(np.arange(len(batch)), np.diff(batch.indptr))
-    squares = np.bincount(row, np.square(batch.values, dtype=np.float64), len(batch))
-    norms: npt.NDArray[np.float64] = np.sqrt(squares)
-    return norms.astype(np.float32)

@@ -164,6 +164,12 @@ class SparseBatch:
         """(B, V)."""
         return len(self), self.vocab_size
 
+    def norms(self) -> Floats:
+        """L2 norm of each row (B,)."""
+        row = np.repeat(np.arange(len(self)), np.diff(self.indptr))
+        squares = np.bincount(row, np.square(self.values, dtype=np.float64), len(self))
+        return np.sqrt(squares).astype(np.float32)
+
     @property
     def nnz(self) -> int:
         """Number of stored weights in all rows."""

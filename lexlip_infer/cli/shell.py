@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -17,9 +18,20 @@ import typer
 from lexlip_infer.errors import LexLIPError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
 
-__all__ = ["FAILURES_LISTED", "HELP_OPTIONS", "Threads", "Version", "application", "console", "run_application"]
+__all__ = [
+    "FAILURES_LISTED",
+    "HELP_OPTIONS",
+    "Threads",
+    "Version",
+    "application",
+    "console",
+    "progress_bar",
+    "run_application",
+]
 
 FAILURES_LISTED = 3
 
@@ -93,6 +105,18 @@ def console() -> Console:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=_NO_WRAPPING)
+
+
+@contextmanager
+def progress_bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Takes the number that are done; draws a bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 #: Columns assumed where there is no terminal.

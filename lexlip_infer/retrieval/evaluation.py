@@ -22,7 +22,15 @@ from lexlip_infer.sparse import SparseBatch
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = ["CaptionedImages", "Direction", "evaluate", "read_captioned_images"]
+__all__ = [
+    "CaptionedImages",
+    "Direction",
+    "evaluate",
+    "full_recall",
+    "impact_recall",
+    "keep_heaviest",
+    "read_captioned_images",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,31 +117,38 @@ def evaluate(
         top_k: terms kept of an image and of a text before quantising.
         scale: of the quantiser.
     """
-    relevant_images = [[image] for image in data.owner]
-    relevant_captions = data.captions_of()
-    scores = encoder.similarity(texts, images)
-    image_impacts, text_impacts = (
-        _impacts(encoder, batch, k, scale) for batch, k in zip((images, texts), top_k, strict=True)
-    )
-    return (
-        Direction(
-            recall(rank_rows(scores), relevant_images),
-            _search(image_impacts, text_impacts, relevant_images, encoder.threads),
-        ),
-        Direction(
-            recall(rank_rows(scores.T), relevant_captions),
-            _search(text_impacts, image_impacts, relevant_captions, encoder.threads),
-        ),
-    )
-
-
-def _impacts(encoder: LexLIPEncoder, batch: SparseBatch, k: int, scale: float) -> ImpactMatrix:
     manifest = encoder.manifest
     settings = QuantisationSettings(scale, manifest.quantisation.cap, manifest.similarity == "cosine")
-    return quantise(_keep(batch, k), settings)
+    image_impacts, text_impacts = (
+        quantise(keep_heaviest(batch, k), settings) for batch, k in zip((images, texts), top_k, strict=True)
+    )
+    full = full_recall(encoder, images, texts, data)
+    kept = impact_recall(image_impacts, text_impacts, data, encoder.threads)
+    return Direction(full[0], kept[0]), Direction(full[1], kept[1])
 
 
-def _keep(batch: SparseBatch, k: int) -> SparseBatch:
+def full_recall(
+    encoder: LexLIPEncoder, images: SparseBatch, texts: SparseBatch, data: CaptionedImages
+) -> tuple[Recall, Recall]:
+    """Recall of un-pruned vectors under the model's similarity: text to image, image to text."""
+    scores = encoder.similarity(texts, images)
+    return (
+        recall(rank_rows(scores), [[image] for image in data.owner]),
+        recall(rank_rows(scores.T), data.captions_of()),
+    )
+
+
+def impact_recall(
+    images: ImpactMatrix, texts: ImpactMatrix, data: CaptionedImages, threads: int
+) -> tuple[Recall, Recall]:
+    """Recall of impacts in an inverted index, by exact search: text to image, image to text."""
+    return (
+        _search(images, texts, [[image] for image in data.owner], threads),
+        _search(texts, images, data.captions_of(), threads),
+    )
+
+
+def keep_heaviest(batch: SparseBatch, k: int) -> SparseBatch:
     """The k heaviest terms of each row, ties to the lower id, as the lexicon head would have kept them."""
     row = np.repeat(np.arange(len(batch)), np.diff(batch.indptr))
     by_weight = np.lexsort((batch.indices, -batch.values, row))

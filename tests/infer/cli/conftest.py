@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.cli import encode, main
+
+TEXTS = ["a black dog", "two children on a beach", "a red jacket", "snowy mountain", "coffee at a table", "a white cat"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +62,19 @@ def encoded(lexlip: Command, bundle_folder: Path, photographs: Path, tmp_path: P
     )  # fmt: skip
     assert outcome.status == 0, outcome.stderr
     return output
+
+
+@pytest.fixture
+def captions_file(tmp_path: Path) -> Path:
+    """Twelve noisy images with one to three captions each, and one row of another split."""
+    generator = np.random.default_rng(3)
+    rows = []
+    for number in range(12):
+        Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        own = [f"{TEXTS[(number + i) % 6]} {TEXTS[number * 5 % 6]}" for i in range(1 + number % 3)]
+        rows.append({"image": f"{number}.png", "captions": own, "split": "dev"})
+    rows[0]["captions"] = ["a line\u2028separator stays inside"]
+    rows.insert(4, {"image": "none.png", "captions": ["unused"], "split": "train"})
+    file = tmp_path / "captions.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return file

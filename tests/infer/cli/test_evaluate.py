@@ -9,29 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
 from lexlip_infer.impacts import QuantisationSettings, reference
 from lexlip_infer.retrieval.evaluation import read_captioned_images
-
-TEXTS = ["a black dog", "two children on a beach", "a red jacket", "snowy mountain", "coffee at a table", "a white cat"]
-
-
-@pytest.fixture
-def captions_file(tmp_path: Path) -> Path:
-    """Twelve noisy images with one to three captions each, and one row of another split."""
-    generator = np.random.default_rng(3)
-    rows = []
-    for number in range(12):
-        Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
-        own = [f"{TEXTS[(number + i) % 6]} {TEXTS[number * 5 % 6]}" for i in range(1 + number % 3)]
-        rows.append({"image": f"{number}.png", "captions": own, "split": "dev"})
-    rows[0]["captions"] = ["a line\u2028separator stays inside"]
-    rows.insert(4, {"image": "none.png", "captions": ["unused"], "split": "train"})
-    file = tmp_path / "captions.jsonl"
-    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return file
 
 
 def impacts_of(batch: SparseBatch, k: int) -> list[dict[int, int]]:
