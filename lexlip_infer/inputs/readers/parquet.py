@@ -172,7 +172,7 @@ def _opened(place: Place) -> Iterator[Any]:
     with place.open() as file:
         try:
             # Buffered, and nothing ahead: a column of images is otherwise read as a whole.
-            opened = parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
+            opened = parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except Exception as error:  # noqa: BLE001  (Arrow's errors, and any network's)
             raise InputError(f"{place}: not a Parquet file, or damaged ({reason(error)})") from None
         yield opened

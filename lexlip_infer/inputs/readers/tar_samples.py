@@ -6,9 +6,14 @@ ends early or is damaged in the middle is an error here; `tarfile` alone would t
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, reason
@@ -20,6 +25,14 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.places import Place
 
 __all__ = ["Sample", "samples"]
+
+
+#: Bytes read at once where nothing but the end is of interest.
+_BLOCK = 2**16
+
+
+#: By the first two bytes.
+_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 
 @dataclass(slots=True)
@@ -64,7 +77,7 @@ def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver
     """
     sample = Sample("")
     try:
-        with place.open() as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive:
+        with _decompressed(place) as file, tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # tarfile remembers every header for ever
                 key, name = _split(member.name)
@@ -76,6 +89,8 @@ def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver
                         yield sample
                     sample = Sample(key)
                 sample.fields[name] = (member.name, _contents(archive, member))
+            while file.read(_BLOCK):  # to the very end, where gzip and xz have their checksum
+                pass
             if sample.fields:
                 yield sample
     except InputError:
@@ -85,6 +100,18 @@ def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver
             yield sample
         what = str(error) if isinstance(error, tarfile.ReadError) else reason(error)
         raise InputError(f"{place}: the archive cannot be read further ({what})") from None
+
+
+@contextmanager
+def _decompressed(place: Place) -> Iterator[BinaryIO]:
+    """By what the bytes are, not by the name. `tarfile` would do it too, but compares no checksum."""
+    with place.open() as raw, io.BufferedReader(cast("io.RawIOBase", raw)) as file:
+        opener = _OPENERS.get(file.peek(2)[:2])
+        if opener is None:
+            yield file
+            return
+        with opener(file) as plain:
+            yield plain
 
 
 def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:

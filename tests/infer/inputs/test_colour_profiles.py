@@ -42,9 +42,8 @@ def profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     tags = {b"desc": name, b"cprt": text, b"wtpt": white, **tags}
     offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
     for tag, data in tags.items():
-        data += bytes(-len(data) % 4)
         table += tag + struct.pack(">II", offset + len(body), len(data))
-        body += data
+        body += data + bytes(-len(data) % 4)
     size = offset + len(body)
     header = struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02100000, b"mntr", space, b"XYZ ")
     header += bytes(12) + b"acsp" + bytes(28) + white[8:] + bytes(48)
@@ -117,7 +116,9 @@ def test_grey(encode: Encode) -> None:
     np.testing.assert_allclose(level, 255 * (1.055 * (128 / 255) ** (1 / 2.4) - 0.055), atol=2)
 
 
-@pytest.mark.parametrize("data", [b"no profile", ADOBE[:200], b"\0" * 200, LINEAR_GREY, SRGB_PROFILE[:300] + bytes(300)])
+@pytest.mark.parametrize(
+    "data", [b"no profile", ADOBE[:200], b"\0" * 200, LINEAR_GREY, SRGB_PROFILE[:300] + bytes(300)]
+)
 def test_unusable_profiles_are_passed_over(data: bytes, muted: Image.Image, encode: Encode) -> None:
     assert load_image(encode(muted, "PNG", icc_profile=data)).tobytes() == muted.tobytes()
 

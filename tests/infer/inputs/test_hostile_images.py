@@ -6,7 +6,6 @@ Each usable picture is drawn in a grey of its own, so that a picture under anoth
 from __future__ import annotations
 
 import io
-import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -55,7 +54,9 @@ def jpeg_with_nested_junk(level: int, encode: Encode) -> bytes:
     loop = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHII", 0x8769, 4, 1, 8) + struct.pack("<I", 8)
     data = encode(drawn(level, "RGB"), "JPEG")
     segments = b""
-    for number, body in enumerate((loop, b"Exif\0\0" + inner, bytes(range(256)) * 9, b"http://ns.adobe.com/xap/1.0/\0<x")):
+    for number, body in enumerate(
+        (loop, b"Exif\0\0" + inner, bytes(range(256)) * 9, b"http://ns.adobe.com/xap/1.0/\0<x")
+    ):
         segments += b"\xff" + bytes([0xE1 + number % 2]) + struct.pack(">H", len(body) + 2) + body
     return data[:2] + segments + data[2:]
 
@@ -167,18 +168,14 @@ def test_each_is_its_own_picture_or_one_line_of_error(collection: tuple[Path, di
 
 
 def test_a_compressed_description_is_not_unpacked(encode: Encode) -> None:
-    try:
-        image = load_image(text_bomb(80, encode))
-    except ImageError as error:
-        assert re.search("too large", str(error))
-    else:
-        assert image.getpixel((0, 0)) == (80, 80, 80)
+    with pytest.raises(ImageError, match="too large"):
+        load_image(text_bomb(80, encode))
 
 
 @pytest.mark.parametrize(("mode", "kind"), MODES)
 def test_every_single_flipped_bit_of_a_header(mode: str, kind: str, encode: Encode) -> None:
     data = encode(drawn(90, mode), kind)
-    for position in range(0, min(len(data), 64)):
+    for position in range(min(len(data), 64)):
         damaged = bytearray(data)
         damaged[position] ^= 1 << position % 8
         outcome = decoded(bytes(damaged), options=ImageOptions(max_megapixels=1))

@@ -127,7 +127,7 @@ class TestTruncated:
     ) -> None:
         data = encode(large, kind, **options)
         part = 100 if kind == "PNG" else len(data) // 2
-        with pytest.raises(ImageError, match="nothing of it can be decoded|damaged image|not an image"):
+        with pytest.raises(ImageError, match=r"nothing of it can be decoded|damaged image|not an image"):
             load_image(data[:part], self.ACCEPT)
 
     def test_a_whole_image_has_no_note(self, large: Image.Image, encode: Encode) -> None:

@@ -145,6 +145,23 @@ class TestDamage:
             assert isinstance(last, BadItem)
             assert [item.id for item in good] == [f"s0/{i}" for i in range(len(good))]
 
+    @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.bz2", ".tar.xz"])
+    def test_a_wrong_checksum_at_the_very_end(self, suffix: str, tmp_path: Path, shard: Shard) -> None:
+        path = shard(tmp_path / f"a{suffix}", members(0))
+        data = bytearray(path.read_bytes())
+        data[-6 if suffix == ".tar.gz" else -20] ^= 1
+        path.write_bytes(bytes(data))
+        try:
+            *_, last = open_images([str(path)])
+        except InputError as error:
+            last = BadItem("", "", str(error))
+        assert isinstance(last, BadItem)
+        assert "cannot be read further" in last.error
+
+    def test_compression_is_told_by_the_bytes(self, tmp_path: Path, shard: Shard, ids: Ids) -> None:
+        shard(tmp_path / "a.tgz", members(0)).rename(tmp_path / "a.tar")
+        assert ids(open_images([str(tmp_path / "a.tar")])) == ["s0/0", "s0/1", "s0/2"]
+
     def test_members_that_are_too_large(self, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tar_samples, "MAX_FILE_BYTES", 2**20)
         path = shard(tmp_path / "a.tar", [("a.jpg", b"x"), ("b.jpg", bytes(2**20 + 1)), ("c.jpg", b"x")])
