@@ -110,7 +110,7 @@ def _table(rows: Iterator[Fields], columns: Columns) -> Iterator[Row]:
         if isinstance(fields, InputError):
             yield number, fields
         elif len(fields) != len(names):
-            yield number, InputError(f"{len(fields)} fields; the header names {len(names)} columns")
+            yield number, InputError(f"{len(fields)} instead of {len(names)} fields")
         else:
             yield number, fields[identifier], fields[text]
 

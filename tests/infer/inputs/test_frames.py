@@ -13,7 +13,8 @@ from PIL import Image
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs import frames
 from lexlip_infer.inputs.frames import Frame, count_frames
-from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.images import ImageOptions, load_image
+from lexlip_infer.inputs.truncation import truncation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,3 +93,17 @@ def test_an_animation_that_breaks_off(encode: Encode) -> None:
         load_image(Frame(cut, count_frames(cut) - 1))
     with pytest.raises(ImageError, match="damaged image"):
         load_image(Frame(cut, 4))
+
+
+def test_a_first_frame_that_breaks_off_may_be_accepted(encode: Encode) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    pictures = [Image.fromarray(picture) for picture in noise]
+    cut = encode(pictures[0], "PNG", save_all=True, append_images=pictures[1:])[:8000]
+    accept = ImageOptions(truncated="accept", background="red")
+    image = load_image(Frame(cut, 0), accept)
+    assert image.tobytes() == load_image(cut, accept).tobytes()
+    note = truncation(image)
+    assert note is not None
+    assert image.getpixel((63, 63)) == (255, 0, 0)
+    with pytest.raises(ImageError):
+        load_image(Frame(cut, 1), accept)

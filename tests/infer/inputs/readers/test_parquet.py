@@ -84,11 +84,11 @@ class TestImages:
     @pytest.mark.parametrize(
         ("columns", "options", "message"),
         [
-            ({"a": ["x"]}, {}, r"no column holds images; there are a; name one with --image-column"),
+            ({"a": ["x"]}, {}, r"no column holds images; there are a$"),
             ({"a": [b"x"], "b": [b"y"]}, {}, r"2 columns hold images \(a, b\); name one with --image-column"),
-            ({"a": [b"x"]}, {"image_column": "c"}, r"no column 'c'; there are a"),
+            ({"a": [b"x"]}, {"image_column": "c"}, r"not one column 'c'; there are a"),
             ({"a": [b"x"], "n": [1]}, {"image_column": "n"}, r"the column 'n' holds no images"),
-            ({"a": [b"x"]}, {"id_column": "key"}, r"no column 'key'; there are a"),
+            ({"a": [b"x"]}, {"id_column": "key"}, r"not one column 'key'; there are a"),
             ({"a": pa.array([], pa.binary())}, {}, r"p\.parquet: no images"),
         ],
     )
@@ -172,3 +172,10 @@ def test_rows_are_not_read_all_at_once(write: Write) -> None:
     for _ in open_images([path]):
         most = max(most, pool.bytes_allocated() - before)
     assert 0 < most < 12_000_000  # of 30 MB
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    table = pa.table([pa.array([b"x"]), pa.array(["i"]), pa.array(["j"])], names=["image", "id", "id"])
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(InputError, match="not one column 'id'; there are image, id, id"):
+        open_images([str(tmp_path / "p.parquet")], id_column="id")

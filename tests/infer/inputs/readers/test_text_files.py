@@ -61,7 +61,7 @@ class TestRows:
         data = "n\tcaption\tkey\n1\tx\tA\n2\ty\n3\tz\tC\n"
         assert read("t.tsv", data, id_column="key", text_column="caption") == [
             ("A", "x"),
-            ("t.tsv:3", "2 fields; the header names 3 columns"),
+            ("t.tsv:3", "2 instead of 3 fields"),
             ("C", "z"),
         ]
 
@@ -91,8 +91,8 @@ class TestCsv:
         data = b'id,text\n1,x\n2\n3,x,y\n4,caf\xe9\n5,"a"b\n6,y\n'
         assert read("t.csv", data) == [
             ("1", "x"),
-            ("t.csv:3", "1 fields; the header names 2 columns"),
-            ("t.csv:4", "3 fields; the header names 2 columns"),
+            ("t.csv:3", "1 instead of 2 fields"),
+            ("t.csv:4", "3 instead of 2 fields"),
             ("t.csv:5", "not UTF-8; convert it"),
             ("t.csv:6", "malformed CSV (',' expected after '\"')"),
             ("6", "y"),
