@@ -58,12 +58,20 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """
     if is_heif(data):
         return open_heif(data)
-    Image.init()
-    for kind in FORMATS:
-        factory, accepts = Image.OPEN[kind]
-        if accepts is None or accepts(data[:16]) is True:
-            try:
-                return factory(io.BytesIO(data), "")
-            except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say that a file is not theirs
-                continue
+    for load_plugins in (Image.preinit, Image.init):  # the common ones first: all of them take a while
+        load_plugins()
+        for kind in FORMATS:
+            image = _opened_as(kind, data)
+            if image is not None:
+                return image
     raise ImageError(f"not an image; read are {', '.join(FORMATS)} and HEIF files")
+
+
+def _opened_as(kind: str, data: bytes) -> ImageFile.ImageFile | None:
+    factory, accepts = Image.OPEN.get(kind, (None, None))
+    if factory is None or accepts is None or accepts(data[:16]) is not True:
+        return None
+    try:
+        return factory(io.BytesIO(data), "")
+    except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say that a file is not theirs
+        return None

@@ -57,7 +57,7 @@ class TestFolders:
             path = root.joinpath(*parts).with_suffix(".x.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        found = [path for path, _ in walk(LocalPlace(root))]
+        found = [found.path for found in walk(LocalPlace(root))]
         assert found == sorted(found)
         assert len(found) == len({path for path in root.rglob("*") if path.is_file()})
 
