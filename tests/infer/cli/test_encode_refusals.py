@@ -51,7 +51,7 @@ def put(bundle: Path, name: str, data: bytes) -> None:
 
 
 def test_missing_folder(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert refused("--images", tmp_path / "none") == f"{tmp_path / 'none'}: no such folder"
+    assert refused("--images", tmp_path / "none") == f"{tmp_path / 'none'}: no such file or folder"
 
 
 def test_empty_folder(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -61,19 +61,42 @@ def test_empty_folder(refused: Callable[..., str], tmp_path: Path) -> None:
     assert refused("--images", tmp_path / "in").endswith("saw 1 x .svg")
 
 
-def test_a_file_for_a_folder(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").touch()
-    assert refused("--images", tmp_path / "a.jpg").endswith("a.jpg: is a file; expected a folder of images")
-
-
-def test_a_folder_for_a_file(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "in.txt").mkdir()
-    assert refused("--texts", tmp_path / "in.txt").endswith("in.txt: cannot be read (Is a directory)")
+def test_what_is_no_collection(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "a.doc").touch()
+    assert "a.doc: images are read from a folder, " in refused("--images", tmp_path / "a.doc")
+    assert "a.doc: texts are read from a folder of captioned images, " in refused("--texts", tmp_path / "a.doc")
 
 
 def test_neither_and_both(refused: Callable[..., str], photographs: Path) -> None:
-    assert refused() == "give either --images DIR or --texts FILE"
-    assert refused("--images", photographs, "--texts", "x.txt") == "give either --images DIR or --texts FILE"
+    assert refused() == "give either --images IN or --texts IN"
+    assert refused("--images", photographs, "--texts", "x.txt") == "give either --images IN or --texts IN"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--compress", "zst"], "--compress zst: Anserini reads plain and gzip files, no Zstandard; use gz"),
+        (["--compress", "xz"], "--compress is 'xz'; expected none or gz"),
+        (["--shard-id", "2", "--shard-num", "2"], "--shard-id is 2 of --shard-num 2; expected 0 to 1, one for each"),
+        (["--text-column", "t"], "--text-column goes with --texts; leave it out"),
+        (["--device", "cpu,cpu"], "the devices are cpu, cpu; expected each of them once"),
+        (["--device", "cpu,"], "device is ''; expected"),
+        (["--frames", "some"], "frames is 'some'; expected first or all"),
+        (["--background", "plaid"], "background is 'plaid'; expected an opaque colour"),
+    ],
+)
+def test_choices(
+    options: list[str], said: str, refused: Callable[..., str], photographs: Path, bundle_folder: Path
+) -> None:
+    assert refused("--images", photographs, "--model", bundle_folder, *options).startswith(said)
+
+
+def test_refused_in_json(lexlip: Any, tmp_path: Path) -> None:
+    outcome = lexlip("encode", "--images", tmp_path / "none", "--output", tmp_path / "out", "--log-json")
+    assert (outcome.status, outcome.stdout) == (2, "")
+    (line,) = outcome.stderr.splitlines()
+    assert json.loads(line)["message"] == f"{tmp_path / 'none'}: no such file or folder"
+    assert json.loads(line)["event"] == "error"
 
 
 @pytest.mark.parametrize("scale", ["nan", "-1", "0", "inf", "1e300"])
@@ -93,6 +116,10 @@ def test_scale(scale: str, refused: Callable[..., str], photographs: Path, bundl
         (["--batch-size", "1" + "0" * 30], "Invalid value for '--batch-size'"),
         (["--items-per-shard", "0"], "Invalid value for '--items-per-shard'"),
         (["--quant-scale", "much"], "Invalid value for '--quant-scale'"),
+        (["--lanes", "0"], "Invalid value for '--lanes'"),
+        (["--decode-workers", "-1"], "Invalid value for '--decode-workers'"),
+        (["--decode-timeout", "0"], "Invalid value for '--decode-timeout'"),
+        (["--shard-num", "0"], "Invalid value for '--shard-num'"),
     ],
 )
 def test_options(options: list[str], said: str, lexlip: Any, photographs: Path, tmp_path: Path) -> None:
@@ -119,19 +146,19 @@ def test_model_with_a_wrong_hash(name: str, refused: Callable[..., str], photogr
     data = bytearray((bundle / name).read_bytes())
     data[len(data) // 2] ^= 1
     (bundle / name).write_bytes(data)
-    line = refused("--images", photographs, "--model", bundle)
+    line = refused("--images", photographs, "--model", bundle, "--head", "onnx")
     assert line.startswith(f"{bundle / name}: damaged or changed")
     assert line.endswith("copy the bundle again")
 
 
 def test_model_without_a_file(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
     (bundle / "onnx" / "image_head.onnx").unlink()
-    assert "image_head.onnx: cannot be read" in refused("--images", photographs, "--model", bundle)
+    assert "image_head.onnx: cannot be read" in refused("--images", photographs, "--model", bundle, "--head", "onnx")
 
 
 def test_model_of_a_newer_format(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
-    change_manifest(bundle, format_version=2, unheard_of=True)
-    assert "bundle format 2; this version reads up to 1: pip" in refused("--images", photographs, "--model", bundle)
+    change_manifest(bundle, format_version=3, unheard_of=True)
+    assert "bundle format 3; this version reads up to 2: pip" in refused("--images", photographs, "--model", bundle)
 
 
 def test_model_with_another_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
@@ -142,7 +169,7 @@ def test_model_with_another_graph(refused: Callable[..., str], photographs: Path
 
 def test_model_with_a_file_that_is_no_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
     put(bundle, "onnx/image_head.onnx", b"no graph")
-    assert "cannot load it" in refused("--images", photographs, "--model", bundle)
+    assert "cannot load it" in refused("--images", photographs, "--model", bundle, "--head", "onnx")
 
 
 def test_model_with_another_vocabulary(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
@@ -151,13 +178,10 @@ def test_model_with_another_vocabulary(refused: Callable[..., str], photographs:
     assert line == f"{bundle}: the tokenizer has 150 terms, the manifest says 151; export the bundle again"
 
 
-def test_an_id_that_no_file_can_hold(refused: Callable[..., str], bundle_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text('{"id": "1", "text": "a"}\n{"id": "\\ud800", "text": "b"}\n')
-    assert "t.jsonl:2: " in refused("--texts", tmp_path / "t.jsonl", "--model", bundle_folder)
-
-
 def test_a_message_is_one_line_of_valid_text(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert refused("--images", tmp_path / "two\nlines \udce9") == f"{tmp_path}/two lines \\udce9: no such folder"
+    assert (
+        refused("--images", tmp_path / "two\nlines \udce9") == f"{tmp_path}/two lines \\udce9: no such file or folder"
+    )
 
 
 def test_output_is_a_file(lexlip: Any, photographs: Path, bundle_folder: Path, tmp_path: Path) -> None:
