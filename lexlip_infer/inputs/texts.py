@@ -1,4 +1,4 @@
-"""Texts: from texts to the token ids a backbone takes, and a caption file in strict reading."""
+"""From texts to the token ids a backbone takes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BundleError, InputError
-from lexlip_infer.inputs.items import BadItem, TextItem
-from lexlip_infer.inputs.readers.checked_ids import CheckedIds
-from lexlip_infer.inputs.readers.files import Files
-from lexlip_infer.inputs.readers.places import LocalPlace
-from lexlip_infer.inputs.readers.text_files import TextFiles
-from lexlip_infer.inputs.readers.text_formats import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-__all__ = ["TEXT_SUFFIXES", "TextItem", "TextTokenizer", "read_texts", "read_tokenizer"]
-
-TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
+__all__ = ["TextTokenizer", "read_tokenizer"]
 
 
 def read_tokenizer(data: bytes) -> Tokenizer:
@@ -73,21 +64,3 @@ def _checked(text: str) -> str:
         raise InputError(f"a text must be a str, not {type(text).__name__}")
     # Undecodable bytes from a file name or terminal: the tokenizer takes valid Unicode only.
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def read_texts(path: Path) -> Iterator[TextItem]:
-    """Texts of a file, one a line, in order, up to the first that is malformed.
-
-    `.jsonl` lines are `{"id": …, "text": …}`; `.tsv` lines are id, tab, text; `.txt` lines are texts, whose
-    id is the line number, from 1. `readers` has more kinds, and goes on after a malformed line.
-
-    Raises:
-        InputError: the file is missing, of another kind, not UTF-8, malformed, or holds an id twice.
-    """
-    if path.suffix.lower() not in TEXT_SUFFIXES:
-        raise InputError(f"{path}: texts are read from {', '.join(TEXT_SUFFIXES)} files")
-    lines = TextFiles(Files(LocalPlace(path)), Columns(), numbered_alone=True)
-    for item in CheckedIds(lines, unique=False):
-        if isinstance(item, BadItem):
-            raise InputError(f"{item.origin}: {item.error}")
-        yield item
