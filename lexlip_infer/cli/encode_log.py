@@ -58,6 +58,10 @@ class JsonLog:
         """See `Observer`."""
         self.log("failure", **asdict(failure))
 
+    def truncated(self, note: Failure) -> None:
+        """See `Observer`."""
+        self.log("truncated", **asdict(note))
+
     def shard(self, record: ShardRecord) -> None:
         """See `Observer`."""
         self.log("shard", **record.model_dump())
@@ -65,8 +69,8 @@ class JsonLog:
     def finished(self, manifest: RunManifest, passed_over: str) -> None:
         """An output folder is complete."""
         timings = None if manifest.timings is None else manifest.timings.model_dump()
-        counts = {"documents": manifest.documents, "failed": manifest.failed, "parts": len(manifest.shards)}
-        self.log("done", **counts, passed_over=passed_over, timings=timings)
+        counts = {"documents": manifest.documents, "failed": manifest.failed, "truncated": manifest.truncated}
+        self.log("done", **counts, parts=len(manifest.shards), passed_over=passed_over, timings=timings)
 
     def streamed(self, failed: int, passed_over: str) -> None:
         """Standard output has everything."""

@@ -87,6 +87,8 @@ class TextReport:
         _say(passed_over)
         if empty := sum(shard.empty for shard in manifest.shards):
             _say(f"{empty:,} had no positive term and got the placeholder term")
+        if manifest.truncated:
+            _say(f"{manifest.truncated:,} break off and were accepted, listed in {self._output / 'truncated.jsonl'}")
         if manifest.failed:
             _say(f"{manifest.failed:,} failed, listed in {self._output / 'failures.jsonl'}")
 
@@ -103,11 +105,15 @@ class TextReport:
 
 
 class FailureLines(Silent):
-    """Failures as they would stand in failures.jsonl."""
+    """Lines as they would stand in failures.jsonl and truncated.jsonl."""
 
     def failure(self, failure: Failure) -> None:
         """See `Observer`."""
         _say(failure_line(failure))
+
+    def truncated(self, note: Failure) -> None:
+        """See `Observer`."""
+        _say(failure_line(note))
 
 
 def _say(line: str) -> None:

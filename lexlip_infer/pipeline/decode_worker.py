@@ -22,6 +22,7 @@ from PIL import Image
 
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.images import ImagePreprocessor
+from lexlip_infer.inputs.truncation import truncation
 from lexlip_infer.pipeline.pixel_ring import RingShape, map_pixels
 
 __all__ = ["Decoded", "Loader", "Place", "WorkerSetup", "decode_into", "serve"]
@@ -53,20 +54,25 @@ class Decoded:
     Attributes:
         error: why its place in the ring holds no pixels; absent if it does.
         core_seconds: what it used of a core.
+        note: what is missing of an image that was accepted although it breaks off.
     """
 
     error: str | None
     core_seconds: float = 0.0
+    note: str | None = None
 
 
 def decode_into(pixels: npt.NDArray[np.float32], source: object, setup: WorkerSetup) -> Decoded:
     """Load a source and write its pixels (3, S, S); an image that cannot be decoded is a result, a bug is raised."""
-    started, error = time.thread_time(), None
+    started = time.thread_time()
+    error = note = None
     try:
-        pixels[...] = setup.preprocess(setup.load(source))
+        image = setup.load(source)
+        note = truncation(image)
+        pixels[...] = setup.preprocess(image)
     except ImageError as image_error:
         error = str(image_error)
-    return Decoded(error, time.thread_time() - started)
+    return Decoded(error, time.thread_time() - started, note)
 
 
 #: Seconds by which the alarm leaves the parent the first word.

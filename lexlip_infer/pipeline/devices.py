@@ -62,7 +62,7 @@ def share_out(encoders: Sequence[LexLIPEncoder], modality: Modality, lanes: int 
     Args:
         encoders: of the same model, one a device, each as if it had all threads.
         modality: whose tower will run.
-        lanes: of each device; when absent, as many as there are threads where the path allows several, else one.
+        lanes: of each device; when absent, as many as there are threads on a CPU where the path allows several, else 1.
 
     Raises:
         InputError: a device stands there twice, the devices would round differently, or the path has one lane only.
@@ -71,11 +71,12 @@ def share_out(encoders: Sequence[LexLIPEncoder], modality: Modality, lanes: int 
     paths = [encoder.path(modality) for encoder in encoders]
     _check(paths)
     threads = encoders[0].threads
+    on_cpu = paths[0].device == "cpu"
     # A session of OpenVINO, and what is recorded on a GPU, serves one caller at a time.
-    several = (paths[0].device, paths[0].backend) == ("cpu", "onnxruntime")
-    count = lanes or (min(threads, _MOST_LANES) if several else 1)
+    several = paths[0].backend == "onnxruntime" and not encoders[0].options.cuda_graph
+    count = lanes or (min(threads, _MOST_LANES) if several and on_cpu else 1)
     if count > 1 and not several:
-        raise InputError(f"{count} lanes on {paths[0].device} with {paths[0].backend}; expected 1 there: omit --lanes")
+        raise InputError(f"{count} lanes with OpenVINO or CUDA graphs, which serve one at a time; leave --lanes out")
     each = max(1, threads // (count * len(encoders)))
     sharing = [LexLIPEncoder(encoder.bundle, replace(encoder.options, threads=each)) for encoder in encoders]
     return Devices(sharing, count, threads, paths[0])

@@ -12,7 +12,7 @@ __all__ = ["EncodedBatch", "Failure", "not_read"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One input that gave no vector, as a line of `failures.jsonl`.
+    """What went wrong with one input, as a line of `failures.jsonl`, or of `truncated.jsonl` if it was accepted.
 
     Attributes:
         id: of the input.
@@ -35,11 +35,13 @@ class EncodedBatch:
         ids: of the rows of `vectors`.
         vectors: absent if no item worked.
         failures: items without a row.
+        truncated: items with a row, of an image that breaks off and was accepted all the same.
     """
 
     ids: list[str] = field(default_factory=list)
     vectors: SparseBatch | None = None
     failures: list[Failure] = field(default_factory=list)
+    truncated: list[Failure] = field(default_factory=list)
 
 
 def not_read(item: BadItem) -> Failure:

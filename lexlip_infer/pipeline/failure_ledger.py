@@ -1,4 +1,4 @@
-"""`failures.jsonl`: appended to before a part is entered in the manifest, which counts the bytes that belong to it."""
+"""`failures.jsonl` and `truncated.jsonl`: appended to before the manifest counts what was appended as a part's."""
 
 from __future__ import annotations
 

@@ -58,26 +58,36 @@ class ImageStage:
     def _encode(
         self, encoder: LexLIPEncoder, slot: int, items: Sequence[ImageItem | BadItem], decoding: _Decoding
     ) -> EncodedBatch:
-        batch, rows = EncodedBatch(), []
-        for row, (item, future) in enumerate(zip(items, decoding, strict=True)):
-            failure = not_read(item) if isinstance(item, BadItem) else self._await(item, future)
-            if failure is None:
-                rows.append(row)
-                batch.ids.append(item.id)
-            else:
-                batch.failures.append(failure)
+        batch, rows = self._decoded(items, decoding)
         if rows:
             with self._timings.working("infer"):
                 batch.vectors = encoder.encode_pixels(self._pixels(slot, rows), self._top_k)
         self._ring.give_back(slot)
         return batch
 
-    def _await(self, item: ImageItem, future: Future[Decoded] | None) -> Failure | None:
+    def _decoded(self, items: Sequence[ImageItem | BadItem], decoding: _Decoding) -> tuple[EncodedBatch, list[int]]:
+        """The batch without its vectors, and which rows of the slot hold pixels."""
+        batch, rows = EncodedBatch(), []
+        for row, (item, future) in enumerate(zip(items, decoding, strict=True)):
+            if isinstance(item, BadItem):
+                batch.failures.append(not_read(item))
+                continue
+            decoded = self._await(future)
+            if decoded.error is not None:
+                batch.failures.append(_failure(item, decoded.error))
+                continue
+            rows.append(row)
+            batch.ids.append(item.id)
+            if decoded.note is not None:
+                batch.truncated.append(_failure(item, decoded.note))
+        return batch, rows
+
+    def _await(self, future: Future[Decoded] | None) -> Decoded:
         assert future is not None, "every item but the bad ones is being decoded"
         with self._timings.waiting("infer"):
             decoded = future.result()
         self._timings.add("decode", core=decoded.core_seconds, elsewhere=self._decoder.elsewhere)
-        return None if decoded.error is None else _failure(item, decoded.error)
+        return decoded
 
     def _pixels(self, slot: int, rows: list[int]) -> npt.NDArray[np.float32]:
         pixels: npt.NDArray[np.float32] = self._ring.pixels[slot]

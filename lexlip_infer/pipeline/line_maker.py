@@ -37,4 +37,4 @@ class LineMaker:
             impacts, empty = fill_empty(quantise(batch.vectors, self._quantisation), self._placeholder_id)
         with timings.working("write"):
             data = self._writer.encode(batch.ids, impacts)
-        return Lines(data, len(batch.ids), empty, len(impacts.indices), batch.failures)
+        return Lines(data, len(batch.ids), empty, len(impacts.indices), batch.failures, batch.truncated)

@@ -108,6 +108,8 @@ class ShardRecord(_Section):
         inputs: items that it was made of.
         inputs_digest: sha256 over id and size of each image, or id and text of each text, in order.
         failures_size: bytes in `failures.jsonl`.
+        truncated: documents of images that break off and were accepted; they are in `truncated.jsonl`.
+        truncated_size: bytes there.
     """
 
     name: str
@@ -120,6 +122,8 @@ class ShardRecord(_Section):
     inputs: int
     inputs_digest: str
     failures_size: int
+    truncated: int = 0
+    truncated_size: int = 0
 
 
 class StageTimings(_Section):
@@ -176,6 +180,11 @@ class RunManifest(_Section):
     def failed(self) -> int:
         """Inputs that gave no line."""
         return sum(shard.failed for shard in self.shards)
+
+    @property
+    def truncated(self) -> int:
+        """Lines of images that break off."""
+        return sum(shard.truncated for shard in self.shards)
 
     @property
     def next_shard_name(self) -> str:

@@ -25,6 +25,10 @@ class Observer(Protocol):
         """An input gave no vector."""
         ...
 
+    def truncated(self, note: Failure) -> None:
+        """An image breaks off and was accepted."""
+        ...
+
     def shard(self, record: ShardRecord) -> None:
         """A part file is finished."""
         ...
@@ -40,6 +44,9 @@ class Silent:
         """See `Observer`."""
 
     def failure(self, failure: Failure) -> None:
+        """See `Observer`."""
+
+    def truncated(self, note: Failure) -> None:
         """See `Observer`."""
 
     def shard(self, record: ShardRecord) -> None:

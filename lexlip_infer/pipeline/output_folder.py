@@ -2,6 +2,7 @@
 
     OUT/vectors/part-00000.jsonl   finished shards, and nothing else: Anserini parses every file it finds there
     OUT/failures.jsonl             inputs that could not be encoded
+    OUT/truncated.jsonl            images that break off and were accepted; absent if there are none
     OUT/manifest.json              the journal; see `manifest.py`
     OUT/.tmp/                      what is being written
 
@@ -19,12 +20,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lexlip_infer.errors import OutputError
+from lexlip_infer.pipeline.encoded_batch import Failure
 from lexlip_infer.pipeline.failure_ledger import append_failures, check_failures
 from lexlip_infer.pipeline.folder_lock import locked
 from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, RunTimings, ShardRecord
 from lexlip_infer.pipeline.parts import PartEnd
 from lexlip_infer.pipeline.shard_writer import Lines, ShardWriter
-from lexlip_infer.pipeline.written_output import FAILURES, MANIFEST, VECTORS, check_shards, read_manifest
+from lexlip_infer.pipeline.written_output import FAILURES, MANIFEST, TRUNCATED, VECTORS, check_shards, read_manifest
 
 __all__ = ["OutputFolder"]
 
@@ -65,7 +67,8 @@ class OutputFolder:
             self.manifest = read_manifest(folder)
             _check_same(folder, self.manifest.settings, settings)
             check_shards(folder, self.manifest)
-            check_failures(folder / FAILURES, self._failures_size(), exact=self.manifest.complete)
+            for name, size in self._ledgers().items():
+                check_failures(folder / name, size, exact=self.manifest.complete)
         else:
             if not _is_new(folder):
                 raise _foreign(folder)
@@ -92,15 +95,16 @@ class OutputFolder:
         self._close()
         writer.path.replace(self.folder / VECTORS / name)
         _sync_folder(self.folder / VECTORS)
-        size = append_failures(self.folder / FAILURES, self._failures_size(), writer.failures)
-        record = writer.record(name, end, size)
+        record = writer.record(
+            name, end, self._append(FAILURES, writer.failures), self._append(TRUNCATED, writer.truncated)
+        )
         changes = {"shards": (*self.manifest.shards, record), "timings": timings}
         self._update(self.manifest.model_copy(update=changes))
         return record
 
     def complete(self) -> None:
         """Mark the run as finished and remove the temporary folder."""
-        append_failures(self.folder / FAILURES, self._failures_size(), [])  # there may be none, and no file yet
+        self._append(FAILURES, [])  # a run without any part has no file yet
         self._update(self.manifest.model_copy(update={"complete": True}))
         shutil.rmtree(self._temporary)
 
@@ -118,8 +122,17 @@ class OutputFolder:
             self._writer.close()
             self._writer = None
 
-    def _failures_size(self) -> int:
-        return sum(shard.failures_size for shard in self.manifest.shards)
+    def _ledgers(self) -> dict[str, int]:
+        """Bytes that belong to finished parts."""
+        shards = self.manifest.shards
+        failures, truncated = sum(s.failures_size for s in shards), sum(s.truncated_size for s in shards)
+        return {FAILURES: failures, TRUNCATED: truncated}
+
+    def _append(self, ledger: str, failures: list[Failure]) -> int:
+        path, size = self.folder / ledger, self._ledgers()[ledger]
+        if ledger == TRUNCATED and not failures and not path.exists():
+            return 0
+        return append_failures(path, size, failures)
 
     def _update(self, manifest: RunManifest) -> None:
         partial = self._temporary / MANIFEST

@@ -16,6 +16,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_infer.errors import BackendUnavailable
+
 __all__ = ["PixelRing", "RingShape", "map_pixels"]
 
 #: Slots, B, 3, S, S.
@@ -30,6 +32,9 @@ class PixelRing:
         batch_size: B.
         size: S.
 
+    Raises:
+        BackendUnavailable: there is no memory for it.
+
     Attributes:
         shape: (slots, B, 3, S, S).
         descriptor: of the memory; `map_pixels` maps it in another process.
@@ -38,9 +43,15 @@ class PixelRing:
 
     def __init__(self, slots: int, batch_size: int, size: int) -> None:
         self.shape: RingShape = (slots, batch_size, 3, size, size)
-        self.descriptor = _anonymous_file()
-        os.ftruncate(self.descriptor, _size(self.shape))
-        self.pixels = map_pixels(self.descriptor, self.shape)
+        try:
+            self.descriptor = _anonymous_file()
+            os.ftruncate(self.descriptor, _size(self.shape))
+            self.pixels = map_pixels(self.descriptor, self.shape)
+        except OSError as error:
+            raise BackendUnavailable(
+                f"no memory for decoded images, {_size(self.shape) / 1e6:,.0f} MB ({error.strerror}); "
+                "use a smaller --batch-size or fewer --lanes"
+            ) from None
         self._free: SimpleQueue[int] = SimpleQueue()
         for slot in range(slots):
             self._free.put(slot)

@@ -167,6 +167,8 @@ class _Run:
     def _report(self, lines: Lines, done: int, failed: int) -> None:
         for failure in lines.failures:
             self._observer.failure(failure)
+        for note in lines.truncated:
+            self._observer.truncated(note)
         self._observer.advanced(done, failed)
 
 

@@ -30,6 +30,7 @@ class Lines:
         empty: how many of them hold the placeholder alone.
         impacts: in all of them.
         failures: inputs that gave no line.
+        truncated: inputs that gave one although they break off.
     """
 
     data: bytes
@@ -37,6 +38,7 @@ class Lines:
     empty: int
     impacts: int
     failures: list[Failure] = field(default_factory=list)
+    truncated: list[Failure] = field(default_factory=list)
 
 
 class ShardWriter:
@@ -50,15 +52,17 @@ class ShardWriter:
     def __init__(self, path: Path, compress: Literal["none", "gz"]) -> None:
         self.path = path
         self.failures: list[Failure] = []
+        self.truncated: list[Failure] = []
         self._hash = hashlib.sha256()
         self._size = self._documents = self._empty = self._impacts = 0
         self._file = path.open("wb")
         self._compressor = zlib.compressobj(wbits=_GZIP) if compress == "gz" else None
 
     def add(self, lines: Lines) -> None:
-        """Append finished lines, and remember failures."""
+        """Append finished lines, and remember what went wrong."""
         self.write(lines.data if self._compressor is None else self._compressor.compress(lines.data))
         self.failures += lines.failures
+        self.truncated += lines.truncated
         self._documents += lines.documents
         self._empty += lines.empty
         self._impacts += lines.impacts
@@ -82,8 +86,8 @@ class ShardWriter:
         with contextlib.suppress(OSError):
             self._file.close()
 
-    def record(self, name: str, end: PartEnd, failures_size: int) -> ShardRecord:
-        """The manifest's entry for this shard."""
+    def record(self, name: str, end: PartEnd, failures_size: int, truncated_size: int) -> ShardRecord:
+        """The manifest's entry for this shard, whose lines in the two ledgers have these sizes."""
         return ShardRecord(
             name=name,
             documents=self._documents,
@@ -95,4 +99,6 @@ class ShardWriter:
             inputs=end.inputs,
             inputs_digest=end.digest,
             failures_size=failures_size,
+            truncated=len(self.truncated),
+            truncated_size=truncated_size,
         )

@@ -11,9 +11,9 @@ import pydantic
 from lexlip_infer.errors import OutputError
 from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunFormat, RunManifest, ShardRecord
 
-__all__ = ["FAILURES", "MANIFEST", "VECTORS", "check_shards", "read_manifest", "read_shard"]
+__all__ = ["FAILURES", "MANIFEST", "TRUNCATED", "VECTORS", "check_shards", "read_manifest", "read_shard"]
 
-MANIFEST, FAILURES, VECTORS = "manifest.json", "failures.jsonl", "vectors"
+MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "truncated.jsonl", "vectors"
 
 
 def read_manifest(folder: Path) -> RunManifest:

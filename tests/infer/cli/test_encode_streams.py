@@ -129,3 +129,32 @@ def test_interrupted(encode: Encode, folder: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.undo()
     outcome = encode(*arguments)
     assert (outcome.status, len(lines(tmp_path / "out").splitlines())) == (3, 2)
+
+
+def test_truncated_images_that_are_accepted(encode: Encode, folder: Path, photographs: Path, tmp_path: Path) -> None:
+    whole = (photographs / "z.bmp").read_bytes()
+    (folder / "d.bmp").write_bytes(whole[: len(whole) // 2])
+    assert encode("--images", folder, "--output", tmp_path / "strict").stderr.splitlines()[-1].startswith("2 failed")
+    output = tmp_path / "out"
+    for _ in range(2):
+        outcome = encode("--images", folder, "--output", output, "--truncated", "accept", "--items-per-shard", 1)
+        assert outcome.stderr.splitlines()[-2:] == [
+            f"1 break off and were accepted, listed in {output / 'truncated.jsonl'}",
+            f"1 failed, listed in {output / 'failures.jsonl'}",
+        ]
+        (note,) = map(json.loads, (output / "truncated.jsonl").read_text().splitlines())
+        assert (note["id"], note["path"]) == ("d.bmp", str(folder / "d.bmp"))
+        assert "of the picture is missing" in note["error"]
+        assert [json.loads(line)["id"] for line in lines(output).splitlines()] == ["a.jpg", "c.jpg", "d.bmp"]
+    log = events(encode("--images", folder, "--output", "-", "--truncated", "accept", "--log-json"))
+    assert [event["id"] for event in log if event["event"] == "truncated"] == ["d.bmp"]
+
+
+def test_a_bar_on_a_terminal(encode: Encode, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    outcome = encode("--images", folder, "--output", tmp_path / "out")
+    assert outcome.status == 3
+    assert "3/3" in outcome.stderr
+    assert "1 failed" in outcome.stderr.split("2 images in 1 part file")[0]

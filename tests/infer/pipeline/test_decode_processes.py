@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import signal
 import subprocess
@@ -122,6 +124,18 @@ def test_workers_that_cannot_start(start: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(BackendUnavailable, match=r"did not start \(No such file or directory\); pass"):
         decode(start(), "a")
+
+
+def test_a_ring_that_finds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, size: int) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    said = (
+        r"no memory for decoded images, 19 MB \(Cannot allocate memory\); use a smaller --batch-size or fewer --lanes"
+    )
+    with pytest.raises(BackendUnavailable, match=said):
+        PixelRing(2, 16, 224)
 
 
 def test_workers_import_nothing_heavy() -> None:
