@@ -47,6 +47,11 @@ class Sample:
     key: str
     fields: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all fields."""
+        return sum(len(data) for _, data in self.fields.values() if data is not None)
+
 
 class _Member(tarfile.TarInfo):
     """A header that is damaged or missing ends the archive for tarfile; here only the end marker does."""
@@ -64,12 +69,14 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(what) from None
 
 
-def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver) -> Iterator[Sample]:
+def samples(place: Place, wanted: Callable[[str], bool], together: bool, passed_over: PassedOver) -> Iterator[Sample]:
     """Samples with at least one wanted field, in the archive's order; of the others' members only names are read.
 
     Args:
         place: .tar, or one compressed with gzip, bzip2 or xz.
         wanted: whether a field is to be read.
+        together: whether fields of one key are needed at once. Otherwise each comes alone, and names with dots in them,
+            which all have one key, do not fill the memory.
         passed_over: gets the other members.
 
     Raises:
@@ -84,11 +91,11 @@ def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver
                 if not (member.isreg() and key and wanted(name)):
                     _pass_over(member, passed_over)
                     continue
-                if key != sample.key or name in sample.fields:
-                    if sample.fields:
-                        yield sample
+                if sample.fields and (key != sample.key or name in sample.fields or not together):
+                    yield sample
                     sample = Sample(key)
-                sample.fields[name] = (member.name, _contents(archive, member))
+                sample.key = key
+                sample.fields[name] = (member.name, _contents(archive, member, MAX_FILE_BYTES - sample.size))
             while file.read(_BLOCK):  # to the very end, where gzip and xz have their checksum
                 pass
             if sample.fields:
@@ -114,8 +121,8 @@ def _decompressed(place: Place) -> Iterator[BinaryIO]:
             yield plain
 
 
-def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    if member.size > MAX_FILE_BYTES:
+def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes | None:
+    if member.size > most:
         return None
     file = archive.extractfile(member)
     assert file is not None, "a regular file has contents"

@@ -169,6 +169,20 @@ class TestDamage:
         assert isinstance(bad, BadItem)
         assert bad.error == f"larger than {places.MAX_FILE_BYTES >> 20} MiB"
 
+    @pytest.mark.parametrize("id_column", [None, "uid"])
+    def test_one_key_for_all_does_not_fill_the_memory(
+        self, id_column: str | None, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tar_samples, "MAX_FILE_BYTES", 2**20)
+        path = shard(tmp_path / "a.tar", [(f"IMG.{i:04}.jpg", bytes(10_000)) for i in range(500)])
+        reader = open_images([str(path)], id_column=id_column)
+        tracemalloc.start()
+        kinds = [type(item).__name__ for item in reader]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert kinds == ["ImageItem"] * (id_column is None) + ["BadItem"] * (499 + (id_column is not None))
+        assert peak < 2_500_000
+
     @pytest.mark.parametrize(
         ("record", "message"),
         [
