@@ -12,23 +12,27 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lexlip_infer.bundle import Bundle, shipped_bundle
+from lexlip_infer.bundle import Bundle, Modality, shipped_bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
 from lexlip_infer.inputs.decoding import Pixels, decode_images
 from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource
 from lexlip_infer.inputs.texts import TextTokenizer, read_tokenizer
-from lexlip_infer.runtime.threads import thread_count
-from lexlip_infer.runtime.tower import Tower
+from lexlip_infer.runtime.choice import PathChoice, choose_path
+from lexlip_infer.runtime.machine import look_around
+from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.tower import Tower, open_tower
 from lexlip_infer.sparse import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = ["LexLIPEncoder"]
+
+_MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 class LexLIPEncoder:
@@ -38,13 +42,14 @@ class LexLIPEncoder:
 
     Args:
         bundle: the model.
-        threads: of the operators and of image decoding; all available when absent.
+        options: where and how it runs.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
-        self.threads = thread_count(threads)
+        self.options = options or RuntimeOptions()
+        self.threads = self.options.thread_count
         if bundle.manifest.tokenizer is not None:
             _ = self.vocabulary  # a tokenizer that does not fit is found now, not after the first batch
 
@@ -57,7 +62,7 @@ class LexLIPEncoder:
         """
         image = self.manifest.image
         if image is None:
-            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no image tower; it encodes texts alone")
+            raise self._no_tower("image")
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 
     @cached_property
@@ -69,7 +74,7 @@ class LexLIPEncoder:
         """
         text = self.manifest.text
         if text is None:
-            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no text tower; it encodes images alone")
+            raise self._no_tower("text")
         return TextTokenizer(self._tokenizer_json(), text.max_length)
 
     @cached_property
@@ -87,11 +92,17 @@ class LexLIPEncoder:
             )
         return vocabulary
 
+    def _no_tower(self, modality: Modality) -> BundleError:
+        other = "text" if modality == "image" else "image"
+        return BundleError(
+            f"{self.bundle.folder}: {self.manifest.name} has no {modality} tower; it encodes {other}s alone"
+        )
+
     def _tokenizer_json(self) -> bytes:
         if self.manifest.tokenizer is None:
             raise BundleError(
                 f"{self.bundle.folder}: the bundle has no tokenizer, so it knows no words; "
-                "export it again with --tokenizer, or use term ids"
+                "export it again with --tokenizer, or use encode_token_ids"
             )
         return self.bundle.read(self.manifest.tokenizer)
 
@@ -102,27 +113,60 @@ class LexLIPEncoder:
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        *,
+        backend: str = "auto",
+        head: str = "auto",
+        memory_arena: bool = True,
+        cuda_graph: bool = False,
     ) -> LexLIPEncoder:
         """Open a model.
 
         Args:
             path_or_hub_id: a bundle folder, the id of one on the Hugging Face hub (`owner/name`), or nothing for the
                 model that ships with the package.
-            device: "auto" or "cpu".
-            precision: "auto" or "f32".
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            precision: "auto" (f32 on a CPU, fp16 on a GPU), "f32", "fp16", "bf16" or "int8".
             threads: of the operators and of image decoding; all available when absent.
+            backend: what runs the backbone: "auto", "onnxruntime" or "openvino".
+            head: what runs the lexicon head: "auto", "native", "onnx" or "triton".
+            memory_arena: let ONNX Runtime keep freed CPU memory for the next batch.
+            cuda_graph: record and replay a CUDA graph for every shape of batch.
 
         Raises:
             BundleError: there is no bundle, or it is damaged or of a newer format.
-            BackendUnavailable: the device or precision asked for is not to be had here.
+            InputError: there is no such option.
+            BackendUnavailable: no tower of the model can run as asked here; the message says why and what to do.
+            MissingExtra: what was asked for needs a package that is not installed.
         """
-        for name, value, known in (("device", device, "cpu"), ("precision", precision, "f32")):
-            if value not in ("auto", known):
-                raise BackendUnavailable(
-                    f"{name} {value!r} was asked for; this version encodes with {name} {known!r}: "
-                    f"pass {name}={known!r} or leave it out"
-                )
-        return cls(Bundle.open(_locate(path_or_hub_id)), threads)
+        options = RuntimeOptions(device, precision, backend, head, threads, memory_arena, cuda_graph)
+        encoder = cls(Bundle.open(_locate(path_or_hub_id)), options)
+        encoder._check_options()
+        return encoder
+
+    def path(self, modality: Modality) -> PathChoice:
+        """What runs a tower here, and why; loads nothing.
+
+        Raises:
+            BundleError: the model has no such tower.
+            BackendUnavailable: what was asked for cannot run here.
+            MissingExtra: it needs a package that is not installed.
+        """
+        if not self.bundle.has_tower(modality):
+            raise self._no_tower(modality)
+        return choose_path(self.options, look_around(), modality, self.manifest.files)
+
+    def _check_options(self) -> None:
+        """A precision may have been stored of one tower only; the other is refused when it is used."""
+        refusals = []
+        for modality in _MODALITIES:
+            if self.bundle.has_tower(modality):
+                try:
+                    self.path(modality)
+                except BackendUnavailable as error:
+                    refusals.append(error)
+                else:
+                    return
+        raise refusals[0]
 
     def encode_images(
         self,
@@ -223,6 +267,36 @@ class LexLIPEncoder:
             )
         return self._image_tower({"pixel_values": pixels}, self._top_k(top_k, self.manifest.top_k.image))
 
+    def encode_token_ids(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], top_k: int | None = None
+    ) -> SparseBatch:
+        """Encode tokenised texts, as `tokenize` makes them; the only way where the bundle has no tokenizer.
+
+        Args:
+            input_ids: (B, L), term ids.
+            attention_mask: (B, L), 1 on tokens, 0 on padding.
+            top_k: terms to keep of each; the manifest's default when absent, V for all.
+
+        Raises:
+            BundleError: the bundle has no text tower.
+            InputError: the arrays do not fit each other, the vocabulary or the model's length, or `top_k` is below 1.
+        """
+        text, vocab_size = self.manifest.text, self.manifest.vocab_size
+        if text is None:
+            raise self._no_tower("text")
+        arrays = (input_ids, attention_mask)
+        if (
+            input_ids.ndim != 2
+            or input_ids.shape != attention_mask.shape
+            or {a.dtype for a in arrays} != {np.dtype(np.int64)}
+        ):
+            given = " and ".join(f"{array.shape} {array.dtype}" for array in arrays)
+            raise InputError(f"token ids and mask are {given}; expected twice (B, L) int64")
+        if input_ids.shape[1] > text.max_length or not ((input_ids >= 0) & (input_ids < vocab_size)).all():
+            raise InputError(f"expected at most {text.max_length} token ids a text, each in [0, {vocab_size})")
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return self._text_tower(inputs, self._top_k(top_k, self.manifest.top_k.text))
+
     def decode(self, batch: SparseBatch, top_k: int | None = None) -> list[list[tuple[str, float]]]:
         """The heaviest terms of each row with their weights, heaviest first; all of them when `top_k` is absent."""
         return [list(row.items())[:top_k] for row in batch.to_dicts(self.vocabulary.terms)]
@@ -240,7 +314,7 @@ class LexLIPEncoder:
             scores /= np.maximum(np.outer(a.norms(), b.norms()), np.finfo(np.float32).tiny)
         return scores
 
-    def load(self, modality: Literal["image", "text"]) -> None:
+    def load(self, modality: Modality) -> None:
         """Load a tower now instead of on first use.
 
         Raises:
@@ -250,11 +324,11 @@ class LexLIPEncoder:
 
     @cached_property
     def _image_tower(self) -> Tower:
-        return Tower(self.bundle, "image", self.threads)
+        return open_tower(self.bundle, "image", self.options)
 
     @cached_property
     def _text_tower(self) -> Tower:
-        return Tower(self.bundle, "text", self.threads)
+        return open_tower(self.bundle, "text", self.options)
 
     def _top_k(self, top_k: int | None, default: int) -> int:
         if top_k is not None and top_k < 1:

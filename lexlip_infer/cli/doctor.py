@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lexlip_infer.errors import LexLIPError
+
+if TYPE_CHECKING:
+    from lexlip_infer.bundle import Bundle
+    from lexlip_infer.encoder import LexLIPEncoder
 
 #: Distributions that this project uses, and the extra that brings them; None marks the base install.
 _DISTRIBUTIONS = {
@@ -15,6 +20,7 @@ _DISTRIBUTIONS = {
     "scipy": None,
     "numba": None,
     "onnxruntime": None,
+    "onnxruntime-gpu": "gpu",
     "tokenizers": None,
     "pillow": None,
     "safetensors": None,
@@ -26,21 +32,26 @@ _DISTRIBUTIONS = {
     "timm": "train",
     "transformers": "train",
     "onnx": "export",
+    "triton": "triton",
+    "openvino": "openvino",
 }
 
-#: Encoded with the shipped model to see whether it works.
+#: Encoded to see whether it works.
 _WORD = "dog"
 
 
-def doctor() -> None:
-    """Print versions, the paths that backbone, head and search will take here, and what is wrong."""
+def doctor(
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
+    ] = None,
+) -> None:
+    """Print versions, the paths that images, texts and search take here and why, the others, and what is wrong."""
     typer.echo(f"lexlip-infer {version('lexlip-infer')}, Python {platform.python_version()}, {platform.platform()}")
     for name, extra in _DISTRIBUTIONS.items():
         _line(name, _installed(name) or _absent(name, extra))
     problems = _missing()
     if not problems:
-        _print_paths()
-        problems = [*_two_runtimes(), *_check_model()]
+        problems = [*_two_runtimes(), *_check_model(model)]
     for problem in problems:
         typer.echo(f"problem: {problem}")
     if problems:
@@ -48,8 +59,8 @@ def doctor() -> None:
     typer.echo("no problems found")
 
 
-def _line(name: str, text: str) -> None:
-    typer.echo(f"  {name:<16} {text}")
+def _line(name: str, text: str, width: int = 16) -> None:
+    typer.echo(f"  {name:<{width}} {text}")
 
 
 def _installed(name: str) -> str | None:
@@ -60,6 +71,8 @@ def _installed(name: str) -> str | None:
 
 
 def _absent(name: str, extra: str | None) -> str:
+    if name == "onnxruntime" and _installed("onnxruntime-gpu"):
+        return "not installed (onnxruntime-gpu is in its place)"
     if extra is None:
         return f"missing: pip install {name}"
     return f"not installed (only for the extra {extra!r}: pip install 'lexlip-infer[{extra}]')"
@@ -73,15 +86,20 @@ def _missing() -> list[str]:
     return [f"{name} is missing: pip install {name}" for name in names]
 
 
-def _print_paths() -> None:
+def _print_paths(bundle: Bundle) -> None:
+    from lexlip_infer.cli.doctor_paths import other_paths, taken_paths
+    from lexlip_infer.runtime.machine import look_around
+    from lexlip_infer.runtime.openvino_session import runs_bf16
     from lexlip_infer.runtime.threads import thread_count
-    from lexlip_kernels import available_backends
 
-    native = "native" in available_backends()
-    typer.echo("paths")
-    _line("backbone", f"ONNX Runtime on the CPU, float32, {thread_count(None)} threads (those available)")
-    _line("lexicon head", "vocabulary-tiled ONNX graph on the CPU, float32")
-    _line("search", f"{'native C++' if native else 'numpy reference'}, {_why(native)}")
+    machine = look_around()
+    typer.echo(f"paths of {bundle.manifest.name}, {thread_count(None)} CPU threads (those available)")
+    for name, text in taken_paths(bundle, machine):
+        _line(name, text)
+    _line("search", f"{'native C++' if machine.native else 'numpy reference'}, {_why(machine.native)}")
+    typer.echo("what else lexlip-encode can be asked for")
+    for name, text in other_paths(bundle, machine, runs_bf16):
+        _line(name, text, width=36)
 
 
 def _why(native: bool) -> str:
@@ -91,27 +109,37 @@ def _why(native: bool) -> str:
 
 
 def _two_runtimes() -> list[str]:
-    if not (_installed("onnxruntime") and _installed("onnxruntime-gpu")):
+    gpu = _installed("onnxruntime-gpu")
+    if not _installed("onnxruntime") or gpu is None:
         return []
-    cure = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    # The same release, whatever it is: a V100 runs no newer one than docs/v100.md pins.
+    cure = f"pip uninstall -y onnxruntime onnxruntime-gpu && pip install --no-deps onnxruntime-gpu=={gpu}"
     return [f"onnxruntime and onnxruntime-gpu are both installed and overwrite each other: {cure}"]
 
 
-def _check_model() -> list[str]:
-    """Whether the shipped model is whole and encodes a word, on the path that every command takes."""
+def _check_model(model: str | None) -> list[str]:
+    """Whether the model is whole and encodes a word, on the path that every command takes."""
     from lexlip_infer.bundle import shipped_bundle
     from lexlip_infer.encoder import LexLIPEncoder
 
     try:
-        encoder = LexLIPEncoder.from_pretrained(shipped_bundle())
+        encoder = LexLIPEncoder.from_pretrained(shipped_bundle() if model is None else model)
+        _print_paths(encoder.bundle)
         for name in encoder.manifest.files:
             encoder.bundle.read(name)
-        (terms,) = encoder.decode(encoder.encode_texts([_WORD], show_progress_bar=False), 3)
+        words = _encoded(encoder)
     except LexLIPError as error:
         return [str(error)]
     except Exception as error:  # noqa: BLE001  (a broken installation may raise anything, and that is to be shown here)
-        return [f"the shipped model cannot be run ({type(error).__name__}: {error}); install lexlip-infer again"]
+        return [f"the model cannot be run ({type(error).__name__}: {error}); install lexlip-infer again"]
     typer.echo("model")
     _line(encoder.manifest.name, f"{len(encoder.manifest.files)} files, hashes match")
-    _line(f"{_WORD!r} becomes", "  ".join(f"{term} {weight:.2f}" for term, weight in terms))
+    _line(f"{_WORD!r} becomes", words)
     return []
+
+
+def _encoded(encoder: LexLIPEncoder) -> str:
+    if not encoder.bundle.has_tower("text") or encoder.manifest.tokenizer is None:
+        return "not tried: the model takes no words"
+    (terms,) = encoder.decode(encoder.encode_texts([_WORD], show_progress_bar=False), 3)
+    return "  ".join(f"{term} {weight:.2f}" for term, weight in terms)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
 from lexlip_infer.cli.shell import FAILURES_LISTED, HELP_OPTIONS, Threads, Version, application, run_application
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
+    from lexlip_infer.bundle import Modality
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
     from lexlip_infer.pipeline.run import Progress
@@ -41,6 +43,14 @@ def encode(
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, max=65536, help="images or texts at a time")] = 16,
     threads: Threads = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    head: Head = "auto",
+    memory_arena: Annotated[
+        bool, typer.Option(help="keep freed CPU memory for the next batch; without, slower and smaller")
+    ] = True,
+    cuda_graph: Annotated[bool, typer.Option(help="record and replay a CUDA graph for every shape of batch")] = False,
     items_per_shard: Annotated[
         int, typer.Option(metavar="N", min=1, help="inputs per part file; a killed run repeats at most one")
     ] = 5000,
@@ -55,8 +65,18 @@ def encode(
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.pipeline.run import encode_collection
 
-    encoder = LexLIPEncoder.from_pretrained(model, threads=threads)
-    modality, path = ("image", images) if images is not None else ("text", texts)
+    encoder = LexLIPEncoder.from_pretrained(
+        model,
+        device,
+        precision,
+        threads,
+        backend=backend,
+        head=head,
+        memory_arena=memory_arena,
+        cuda_graph=cuda_graph,
+    )
+    modality: Modality = "image" if images is not None else "text"
+    path = images if images is not None else texts
     assert path is not None
     settings = _settings(encoder, source, modality, path, model, top_k, quant_scale, items_per_shard)
     try:
@@ -84,7 +104,7 @@ def _source(images: Path | None, texts: Path | None) -> Source:
 def _settings(
     encoder: LexLIPEncoder,
     source: Source,
-    modality: str,
+    modality: Modality,
     path: Path,
     model: str | None,
     top_k: int | None,
@@ -94,7 +114,7 @@ def _settings(
     from lexlip_infer.impacts import QuantisationSettings
     from lexlip_infer.pipeline.manifest import RunSettings
 
-    manifest = encoder.manifest
+    manifest, runtime = encoder.manifest, encoder.path(modality)
     default_k = manifest.top_k.image if modality == "image" else manifest.top_k.text
     normalise = manifest.similarity == "cosine"
     scale = manifest.quantisation.scale if quant_scale is None else quant_scale
@@ -113,6 +133,10 @@ def _settings(
             "cap": quantisation.cap,
             "normalise": quantisation.normalise,
             "items_per_shard": items_per_shard,
+            "device": runtime.device.partition(":")[0],
+            "backend": runtime.backend,
+            "precision": runtime.precision,
+            "head": runtime.head,
         }
     )
 

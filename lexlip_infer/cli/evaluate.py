@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
 from lexlip_infer.cli.shell import Threads, console
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
     threads: Threads = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    head: Head = "auto",
 ) -> None:
     """Print recall at 1, 5 and 10, text to image and image to text.
 
@@ -44,7 +49,7 @@ def evaluate(
     from lexlip_infer.retrieval.evaluation import evaluate as measure
     from lexlip_infer.retrieval.evaluation import read_captioned_images
 
-    encoder = LexLIPEncoder.from_pretrained(model, threads=threads)
+    encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     manifest = encoder.manifest
     data = read_captioned_images(captions, split)
     image_k, text_k = (

@@ -45,6 +45,10 @@ class RunSettings(_Section):
         cap: of the quantiser.
         normalise: L2 over the kept terms before scaling.
         items_per_shard: inputs that make one part file.
+        device: "cpu" or "cuda"; like the next three, what ran, never "auto": each path rounds in its own way.
+        backend: what ran the backbone.
+        precision: of the backbone.
+        head: what ran the lexicon head.
     """
 
     modality: Literal["image", "text"]
@@ -59,6 +63,11 @@ class RunSettings(_Section):
     cap: int = Field(gt=0)
     normalise: bool
     items_per_shard: int = Field(gt=0)
+    # The defaults are what ran before there was a choice; outputs from then can be read and searched.
+    device: Literal["cpu", "cuda"] = "cpu"
+    backend: Literal["onnxruntime", "openvino"] = "onnxruntime"
+    precision: Literal["f32", "fp16", "bf16", "int8"] = "f32"
+    head: Literal["native", "onnx", "triton"] = "onnx"
 
     @property
     def quantisation(self) -> QuantisationSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ import pytest
 from PIL import Image
 
 from lexlip_infer import BackendUnavailable, BundleError, ImageError, InputError, LexLIPEncoder, SparseBatch
+from lexlip_infer import encoder as encoder_module
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.inputs.images import ImageSource, load_image
+from lexlip_infer.runtime.machine import Machine
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +40,48 @@ class TestFromPretrained:
         assert LexLIPEncoder.from_pretrained(str(bundle_folder)).manifest.name == "random"
         assert LexLIPEncoder.from_pretrained(bundle_folder, "cpu", "f32", threads=3).threads == 3
 
-    @pytest.mark.parametrize(("name", "value"), [("device", "cuda"), ("device", "CPU"), ("precision", "fp16")])
-    def test_what_is_not_to_be_had(self, name: str, value: str, bundle_folder: Path) -> None:
-        with pytest.raises(BackendUnavailable, match=f"{name} '{value}' was asked for; .* leave it out"):
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"device": "cuda"}, "device 'cuda' was asked for, but the driver reports no NVIDIA GPU: check nvidia-smi"),
+            ({"precision": "fp16"}, "precision 'fp16' was asked for, but this runs on the CPU (no GPU,"),
+            ({"precision": "int8"}, "the bundle has no onnx/image_backbone_int8.onnx: export the model again"),
+            ({"head": "triton"}, "head 'triton' was asked for, but it runs on NVIDIA GPUs alone"),
+        ],
+    )
+    def test_what_is_not_to_be_had(
+        self, options: dict[str, Any], said: str, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(encoder_module, "look_around", Machine)
+        with pytest.raises(BackendUnavailable, match=re.escape(said)) as raised:
+            LexLIPEncoder.from_pretrained(bundle_folder, **options)
+        assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize(("name", "value"), [("device", "CPU"), ("precision", "f16"), ("backend", "tensorrt")])
+    def test_what_does_not_exist(self, name: str, value: str, bundle_folder: Path) -> None:
+        with pytest.raises(InputError, match=f"{name} is '{value}'; expected .*'auto'"):
             LexLIPEncoder.from_pretrained(bundle_folder, **{name: value})  # type: ignore[arg-type]
+
+    def test_one_tower(self, bundle_folder: Path) -> None:
+        bundle = Bundle.open(bundle_folder)
+        manifest = bundle.manifest.model_copy(update={"image": None})
+        encoder = LexLIPEncoder(Bundle(bundle.folder, manifest, ""))
+        assert encoder.path("text").precision == "f32"
+        with pytest.raises(BundleError, match="random has no image tower; it encodes texts alone"):
+            encoder.path("image")
+
+    def test_a_precision_of_one_tower(
+        self, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The other tower is refused when it is used, not before."""
+        bundle = Bundle.open(shutil.copytree(bundle_folder, tmp_path / "bundle"))
+        files = {**bundle.manifest.files, "onnx/text_backbone_int8.onnx": bundle.manifest.files["README.md"]}
+        manifest = bundle.manifest.model_copy(update={"files": files})
+        monkeypatch.setattr(Bundle, "open", lambda folder: Bundle(bundle.folder, manifest, ""))
+        encoder = LexLIPEncoder.from_pretrained(bundle.folder, precision="int8")
+        assert encoder.path("text").precision == "int8"
+        with pytest.raises(BackendUnavailable, match="image_backbone_int8"):
+            encoder.load("image")
 
     def test_no_threads(self, bundle_folder: Path) -> None:
         with pytest.raises(InputError, match="threads is 0; expected at least 1"):

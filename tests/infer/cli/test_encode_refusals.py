@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from lexlip_infer import encoder
 from lexlip_infer.errors import BundleError
+from lexlip_infer.runtime.machine import Machine
 
 
 @pytest.fixture
@@ -119,19 +121,19 @@ def test_model_with_a_wrong_hash(name: str, refused: Callable[..., str], photogr
     data = bytearray((bundle / name).read_bytes())
     data[len(data) // 2] ^= 1
     (bundle / name).write_bytes(data)
-    line = refused("--images", photographs, "--model", bundle)
+    line = refused("--images", photographs, "--model", bundle, "--head", "onnx")
     assert line.startswith(f"{bundle / name}: damaged or changed")
     assert line.endswith("copy the bundle again")
 
 
 def test_model_without_a_file(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
     (bundle / "onnx" / "image_head.onnx").unlink()
-    assert "image_head.onnx: cannot be read" in refused("--images", photographs, "--model", bundle)
+    assert "image_head.onnx: cannot be read" in refused("--images", photographs, "--model", bundle, "--head", "onnx")
 
 
 def test_model_of_a_newer_format(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
-    change_manifest(bundle, format_version=2, unheard_of=True)
-    assert "bundle format 2; this version reads up to 1: pip" in refused("--images", photographs, "--model", bundle)
+    change_manifest(bundle, format_version=3, unheard_of=True)
+    assert "bundle format 3; this version reads up to 2: pip" in refused("--images", photographs, "--model", bundle)
 
 
 def test_model_with_another_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
@@ -142,7 +144,7 @@ def test_model_with_another_graph(refused: Callable[..., str], photographs: Path
 
 def test_model_with_a_file_that_is_no_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
     put(bundle, "onnx/image_head.onnx", b"no graph")
-    assert "cannot load it" in refused("--images", photographs, "--model", bundle)
+    assert "cannot load it" in refused("--images", photographs, "--model", bundle, "--head", "onnx")
 
 
 def test_model_with_another_vocabulary(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
@@ -177,6 +179,49 @@ def test_output_of_other_settings(lexlip: Any, encoded: Path, photographs: Path,
     assert "top_k was 150, now 5; items_per_shard was 2, now 5000" in outcome.stderr
     assert len(outcome.stderr.splitlines()) == 1
     assert {path: path.read_bytes() for path in encoded.rglob("*") if path.is_file()} == before
+
+
+def test_output_of_another_path(
+    lexlip: Any, bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ran stands in the manifest, and what runs otherwise does not continue it."""
+    command = ("encode", "--images", photographs, "--model", bundle_folder, "--output", tmp_path / "out")
+    assert lexlip(*command, "--head", "onnx").status == 0
+    settings = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["settings"]
+    assert {name: settings[name] for name in ("device", "backend", "precision", "head")} == {
+        "device": "cpu",
+        "backend": "onnxruntime",
+        "precision": "f32",
+        "head": "onnx",
+    }
+    monkeypatch.setattr(encoder, "look_around", Machine)  # where the native head is the default
+    outcome = lexlip(*command)
+    assert outcome.status == 2
+    assert "(head was onnx, now native); name a new folder" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--device", "cuda"], "device 'cuda' was asked for, but the driver reports no NVIDIA GPU"),
+        (["--precision", "fp16"], "precision 'fp16' was asked for, but this runs on the CPU (no GPU, the driver"),
+        (["--precision", "int8"], "the bundle has no onnx/image_backbone_int8.onnx: export the model again"),
+        (["--precision", "half"], "precision is 'half'; expected one of 'auto', 'f32', 'fp16', 'bf16', 'int8'"),
+        (["--backend", "openvino"], "pip install 'lexlip-infer[openvino]'"),
+        (["--head", "triton"], "head 'triton' was asked for, but it runs on NVIDIA GPUs alone"),
+        (["--cuda-graph"], "cuda_graph True was asked for, but this runs on the CPU"),
+    ],
+)
+def test_paths_that_are_not_to_be_had(
+    options: list[str],
+    said: str,
+    refused: Callable[..., str],
+    photographs: Path,
+    bundle_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoder, "look_around", Machine)
+    assert said in refused("--images", photographs, "--model", bundle_folder, *options)
 
 
 def test_debug_lets_the_traceback_through(

@@ -89,6 +89,9 @@ def test_batch_size_may_change_when_continuing(ready_vectors: Source, run: Run, 
         ({"source_fingerprint": "1"}, "(the texts changed since it began: 7 then, 7 now); name"),
         ({"source_fingerprint": "1", "source_count": 1200}, "(the texts changed since it began: 7 then, 1,200 now)"),
         ({"model_fingerprint": "1", "cap": 100}, "; cap was 255, now 100"),
+        ({"precision": "int8"}, "(precision was f32, now int8); name a new folder"),
+        ({"backend": "openvino", "head": "native"}, "backend was onnxruntime, now openvino; head was onnx, now native"),
+        ({"device": "cuda"}, "device was cpu, now cuda"),
     ],
 )
 def test_other_settings(changes: dict[str, object], said: str, ready_vectors: Source, run: Run, finished: Path) -> None:
@@ -97,6 +100,18 @@ def test_other_settings(changes: dict[str, object], said: str, ready_vectors: So
         run(ready_vectors, finished, **changes)
     assert "name a new folder" in str(raised.value)
     assert state(finished) == before
+
+
+def test_a_run_from_before_there_was_a_choice_of_path_is_continued(
+    ready_vectors: Source, run: Run, finished: Path
+) -> None:
+    manifest = json.loads((finished / "manifest.json").read_bytes())
+    for name in ("device", "backend", "precision", "head"):
+        del manifest["settings"][name]
+    (finished / "manifest.json").write_text(json.dumps(manifest))
+    run(ready_vectors, finished)
+    with pytest.raises(OutputError, match="head was onnx, now native"):
+        run(ready_vectors, finished, head="native")
 
 
 def test_a_source_that_moved_is_the_same(ready_vectors: Source, run: Run, finished: Path) -> None:

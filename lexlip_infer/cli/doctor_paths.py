@@ -1,0 +1,59 @@
+"""What `lexlip doctor` says about paths: the one that is taken, and every other with what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from lexlip_infer.bundle import Bundle, Modality
+from lexlip_infer.errors import BackendUnavailable, MissingExtra
+from lexlip_infer.runtime.choice import PathChoice, choose_path
+from lexlip_infer.runtime.machine import Machine
+from lexlip_infer.runtime.options import RuntimeOptions
+
+__all__ = ["other_paths", "taken_paths"]
+
+_MODALITIES: tuple[Modality, ...] = ("image", "text")
+
+#: What can be asked for by name, as `lexlip-encode` takes it.
+_WISHES = {
+    "--precision int8": RuntimeOptions(precision="int8"),
+    "--precision int8 --backend openvino": RuntimeOptions(precision="int8", backend="openvino"),
+    "--precision bf16": RuntimeOptions(precision="bf16"),
+    "--device cuda": RuntimeOptions("cuda"),
+    "--device cuda --precision fp16": RuntimeOptions("cuda", "fp16"),
+    "--device cuda --head triton": RuntimeOptions("cuda", head="triton"),
+}
+
+
+def taken_paths(bundle: Bundle, machine: Machine) -> Iterator[tuple[str, str]]:
+    """Each tower of the bundle, and what runs it when nothing is asked for."""
+    for modality in _MODALITIES:
+        if bundle.has_tower(modality):
+            path = choose_path(RuntimeOptions(), machine, modality, bundle.manifest.files)
+            yield modality, f"{_described(path)}: {path.reason}"
+
+
+def other_paths(bundle: Bundle, machine: Machine, runs_bf16: Callable[[], bool]) -> Iterator[tuple[str, str]]:
+    """Options of `lexlip-encode`, and where each leads: a path, or what is missing and how to get it.
+
+    Args:
+        bundle: of the first tower that it has.
+        machine: this one.
+        runs_bf16: whether OpenVINO has bf16 on this CPU; asked only where it would be used.
+    """
+    modality = next(name for name in _MODALITIES if bundle.has_tower(name))
+    for wish, options in _WISHES.items():
+        try:
+            path = choose_path(options, machine, modality, bundle.manifest.files)
+        except BackendUnavailable as error:
+            yield wish, f"no: {str(error).partition(', but ')[2]}"
+        except MissingExtra as error:
+            yield wish, f"no: {error}"
+        else:
+            lacking = path.precision == "bf16" and not runs_bf16()
+            yield wish, "no: this CPU has no bf16" if lacking else f"yes: {_described(path)}"
+
+
+def _described(path: PathChoice) -> str:
+    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+    return f"{names[path.backend]} {path.precision} on {path.device}, {path.head} head"

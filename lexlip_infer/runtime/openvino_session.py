@@ -1,0 +1,95 @@
+"""A backbone in OpenVINO, on the CPU: bf16, or the int8 model that the export calibrated for it.
+
+OpenVINO takes bf16 wherever the CPU has it unless it is told not to, so the precision is always said.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lexlip_infer.bundle import Bundle
+from lexlip_infer.errors import BackendUnavailable, BundleError
+from lexlip_infer.runtime.openvino_package import import_openvino
+
+__all__ = ["OpenVINOSession", "runs_bf16"]
+
+
+def runs_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this CPU, rather than pretend to.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
+    core = import_openvino().Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVINOSession:
+    """A backbone's graph.
+
+    Args:
+        bundle: where the file is.
+        name: an ONNX graph, or an `.xml` of OpenVINO with its weights beside it in `.bin`.
+        inputs: names the graph must take.
+        precision: `"f32"`, `"bf16"`, or `"int8"` for a graph that is quantised already.
+        threads: for the operators.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+        BackendUnavailable: this CPU has no bf16.
+        BundleError: the file is damaged, cannot be compiled, or has other names.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        name: str,
+        inputs: tuple[str, ...],
+        precision: Literal["f32", "bf16", "int8"],
+        threads: int,
+    ) -> None:
+        core = import_openvino().Core()
+        if precision == "bf16" and not runs_bf16():
+            raise BackendUnavailable("precision 'bf16' was asked for, but this CPU does not have it: use f32 or int8")
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._path = bundle.folder / name
+        try:
+            self._compiled = core.compile_model(_read(core, bundle, name), "CPU", settings)
+        except RuntimeError as error:  # what every failure of OpenVINO is
+            raise BundleError(f"{self._path}: OpenVINO cannot load it: {_first_line(error)}") from None
+        has = {port.any_name for port in self._compiled.inputs}
+        if has != set(inputs):
+            raise BundleError(f"{self._path}: takes {sorted(has)}; expected {sorted(inputs)}")
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Hidden states (B, L, H), valid until the next call.
+
+        Raises:
+            BundleError: the graph fails on these inputs.
+        """
+        try:
+            hidden = self._compiled(dict(inputs), share_inputs=True, share_outputs=True)[0]
+        except RuntimeError as error:
+            raise BundleError(f"{self._path}: failed: {_first_line(error)}") from None
+        return [np.asarray(hidden)]
+
+
+def _read(core: Any, bundle: Bundle, name: str) -> Any:
+    if not name.endswith(".xml"):
+        return core.read_model(io.BytesIO(bundle.read(name)))
+    weights = bundle.read(name.removesuffix(".xml") + ".bin")
+    return core.read_model(bundle.read(name), weights)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
