@@ -11,10 +11,10 @@ export IMAGES OUT
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
-.PHONY: help demo encode images-named test check sanitize bench bench-kernels stubs clean
+.PHONY: help demo encode images-named test check check-v100 sanitize bench bench-kernels stubs clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
 
 demo: .venv/.installed  ## encode sample photographs with the shipped model, print their words, run one search
 	.venv/bin/python examples/demo.py demo-out
@@ -35,6 +35,13 @@ check: .venv-dev/.installed  ## formatting, lints, types, and the stub of the co
 	.venv-dev/bin/clang-format --dry-run -Werror kernels/cpp/* tests/kernels/*.cpp tests/kernels/*/*.cpp
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o build/_native.pyi
 	diff -u kernels/lexlip_kernels/_native.pyi build/_native.pyi
+
+# As on a machine with a V100: the platforms whose wheels it takes, newest first. Needs the network; installs nothing.
+V100_PLATFORMS := $(addprefix --platform manylinux,_2_28_x86_64 _2_27_x86_64 _2_17_x86_64 2014_x86_64)
+
+check-v100: .venv-dev/.installed  ## whether the pins of the V100 extra resolve, by a dry run of pip (docs/v100.md)
+	.venv-dev/bin/pip install --dry-run --target build/v100 --only-binary=:all: --implementation cp \
+	  --python-version 3.11 $(V100_PLATFORMS) -c constraints-v100.txt '.[gpu-v100]'
 
 SANITIZED := $(patsubst kernels/cpp/%.cpp,build/sanitize/%.o,$(filter-out %/bindings.cpp,$(wildcard kernels/cpp/*.cpp)))
 SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fopenmp-simd -Ikernels/cpp

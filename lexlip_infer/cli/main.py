@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexlip_infer.cli import calibrate, check, doctor, encode, evaluate, inspect, search
+from lexlip_infer.cli import calibrate, check, convert, doctor, encode, evaluate, inspect, search
 from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
@@ -18,6 +18,7 @@ app.command("search")(search.search)
 app.command("inspect")(inspect.inspect)
 app.command("calibrate")(calibrate.calibrate)
 app.command("check")(check.check)
+app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 

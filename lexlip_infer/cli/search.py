@@ -52,7 +52,8 @@ def search(
         raise InputError("give either a query in words or --image FILE")
     manifest = read_manifest(collection)
     settings = manifest.settings
-    encoder = LexLIPEncoder.from_pretrained(settings.model if model is None else model, threads=threads)
+    # One query is encoded long before a GPU is ready for it.
+    encoder = LexLIPEncoder.from_pretrained(settings.model if model is None else model, "cpu", threads=threads)
     if encoder.bundle.fingerprint != settings.model_fingerprint:
         raise InputError(
             f"{collection} was encoded with {settings.model_name} ({settings.model_fingerprint[:12]}), this is "

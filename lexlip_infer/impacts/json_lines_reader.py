@@ -25,7 +25,7 @@ LARGEST_IMPACT = 2**31 - 1
 
 
 def read_json_lines(
-    lines: Iterable[bytes], term_to_id: Mapping[str, int], source: str = "JSON lines"
+    lines: Iterable[bytes], term_to_id: Mapping[str, int], source: str = "JSON lines", first_line: int = 1
 ) -> tuple[list[str], ImpactMatrix]:
     """Read the documents of one stream.
 
@@ -33,6 +33,7 @@ def read_json_lines(
         lines: UTF-8 lines, such as a file opened in binary mode.
         term_to_id: the vocabulary; V is its largest id plus one.
         source: how messages name the stream, such as its path.
+        first_line: number of the first line, where the stream is a later part of a file.
 
     Returns:
         (N,) document ids in the order of the lines (a whole number becomes its text, as in Anserini), and
@@ -44,7 +45,7 @@ def read_json_lines(
     """
     ids: list[str] = []
     lengths, indices, impacts = array("q", [0]), array("i"), array("i")
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=first_line):
         try:
             document_id, vector = _parse(line)
             postings = sorted((_term_id(term, term_to_id), _impact(vector, term)) for term in vector)

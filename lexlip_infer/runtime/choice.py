@@ -76,6 +76,8 @@ def choose_path(options: RuntimeOptions, machine: Machine, modality: Modality, f
         MissingExtra: it needs a package that is not installed.
     """
     number, why = _device(options, machine)
+    if number is None and options.cuda_graph:
+        raise _unavailable("cuda_graph", True, f"this runs on the CPU ({why}): leave it out")
     if number is None:
         return _on_cpu(options, machine, modality, files, why)
     return _on_gpu(options, machine, modality, files, number)
@@ -100,6 +102,9 @@ def _device(options: RuntimeOptions, machine: Machine) -> tuple[int | None, str]
 def _on_cpu(
     options: RuntimeOptions, machine: Machine, modality: Modality, files: Collection[str], why: str
 ) -> PathChoice:
+    if options.precision == "fp16":
+        slower = "a CPU computes fp16 in float32 behind conversions, which is slower: use f32, int8 or bf16"
+        raise _unavailable("precision", "fp16", f"this runs on the CPU ({why}); {slower}")
     backend, precision, graph = _cpu_backbone(options, machine, modality, files)
     head, head_reason = _cpu_head(options, machine)
     return PathChoice("cpu", backend, precision, head, graph, f"{why}; {head_reason}")
@@ -110,9 +115,6 @@ def _cpu_backbone(
 ) -> tuple[Literal["onnxruntime", "openvino"], Literal["f32", "bf16", "int8"], str]:
     precision, backend = options.precision, options.backend
     f32 = _stored(modality, "f32", files)
-    if precision == "fp16":
-        refusal = "a CPU computes it in float32 behind conversions, which is slower: use f32, int8 or bf16"
-        raise _unavailable("precision", precision, refusal)
     if precision == "int8":
         return _cpu_int8(options, machine, modality, files)
     if precision == "bf16" and backend == "onnxruntime":
@@ -133,8 +135,10 @@ def _cpu_int8(
     if options.backend != "onnxruntime" and openvino in files:
         _require_openvino(machine)
         return "openvino", "int8", openvino
-    wanted = openvino if options.backend == "openvino" else onnx
-    raise _unavailable("precision", "int8", f"the bundle has no {wanted}: {_EXPORT} int8, or use another precision")
+    if options.backend == "openvino":
+        cure = "python -m lexlip_export.add_openvino_int8 adds it"
+        raise _unavailable("precision", "int8", f"the bundle has no {openvino}: {cure}, or use another precision")
+    raise _unavailable("precision", "int8", f"the bundle has no {onnx}: {_EXPORT} int8, or use another precision")
 
 
 def _cpu_head(options: RuntimeOptions, machine: Machine) -> tuple[Literal["native", "onnx"], str]:
@@ -216,5 +220,5 @@ def _require_openvino(machine: Machine) -> None:
         )
 
 
-def _unavailable(name: str, value: str, refusal: str) -> BackendUnavailable:
+def _unavailable(name: str, value: str | bool, refusal: str) -> BackendUnavailable:
     return BackendUnavailable(f"{name} {value!r} was asked for, but {refusal}")

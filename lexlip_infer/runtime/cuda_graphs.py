@@ -1,7 +1,8 @@
 """CUDA graphs: a batch of a shape that has been seen is one launch instead of several hundred.
 
 A recorded graph reads and writes fixed addresses, so every shape keeps buffers of its own; the outputs of a run are
-overwritten by the next run of that shape. Worth it where batches are small and of few shapes.
+overwritten by the next run of that shape. Worth it where batches are small and of few shapes; further shapes run
+unrecorded.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import onnxruntime
 from lexlip_infer.runtime.cuda_session import CudaSession
 from lexlip_infer.runtime.onnxruntime_session import translate
 
-__all__ = ["CudaGraphs"]
+__all__ = ["MAX_SHAPES", "CudaGraphs"]
 
 #: ONNX Runtime's run option that names a recorded graph; -1 records none.
 _GRAPH_ID = "gpu_graph_id"
+
+#: Shapes that are recorded; ONNX Runtime cannot forget one, and texts come in many lengths.
+MAX_SHAPES = 32
 
 
 class CudaGraphs:
@@ -37,6 +41,8 @@ class CudaGraphs:
         key = tuple((name, value.shape, value.dtype.str) for name, value in inputs.items())
         try:
             if key not in self._recorded:
+                if len(self._recorded) == MAX_SHAPES:
+                    return self._session.run(inputs, _run_options(-1))
                 self._recorded[key] = _Recorded(self._session, inputs, len(self._recorded))
             return self._recorded[key].run(inputs)
         except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base but Exception)

@@ -86,12 +86,17 @@ class CudaSession:
     def run(self, inputs: Mapping[str, Any], options: Any = None) -> list[Any]:
         """The same with run options, and with ONNX Runtime's own errors."""
         binding = self.session.io_binding()
-        for name, value in self.typed(inputs).items():
-            # Not bind_cpu_input, which does not find an input that has a default, as k has.
-            on_some_device = onnxruntime.OrtValue.ortvalue_from_numpy(value) if isinstance(value, np.ndarray) else value
-            binding.bind_ortvalue_input(name, on_some_device)
+        # Held until the run is over: not every version of ONNX Runtime keeps alive what is bound. Not bind_cpu_input,
+        # which does not find an input that has a default, as k has.
+        values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value) if isinstance(value, np.ndarray) else value
+            for name, value in self.typed(inputs).items()
+        }
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
             binding.bind_output(name, *self.device)
+        binding.synchronize_inputs()
         self.session.run_with_iobinding(binding, options)
         outputs: list[Any] = binding.get_outputs()
         return outputs

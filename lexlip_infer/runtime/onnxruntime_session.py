@@ -51,7 +51,9 @@ class CpuSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.enable_cpu_mem_arena = memory_arena
-        options.enable_mem_pattern = memory_arena
+        options.enable_mem_pattern = False  # plans a second arena for every shape, and batches come in many
+        # Threads that wait for the next run by spinning take the cores from the head, and from decoding.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = open_session(bundle, name, options, [_CPU_PROVIDER])
         self._path = bundle.folder / name
         self._outputs = list(outputs)
@@ -118,7 +120,7 @@ def translate(error: Exception, path: Path, inputs: Mapping[str, Any]) -> LexLIP
     shapes = ", ".join(f"{key} {_described(value)}" for key, value in inputs.items())
     line = str(error).splitlines()[0]
     if is_out_of_memory(error):
-        return DeviceOutOfMemory(f"{path}: out of memory on {shapes}: {line}; free memory, or use device='cpu'")
+        return DeviceOutOfMemory(f"{path}: out of memory on {shapes}: {line}; free some, or use another device")
     return BundleError(f"{path}: failed on {shapes}: {line}")
 
 

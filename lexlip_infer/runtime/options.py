@@ -25,9 +25,9 @@ class RuntimeOptions:
         backend: what runs the backbone.
         head: what runs the lexicon head.
         threads: of the CPU's operators and of image decoding; all available when absent.
-        memory_arena: let ONNX Runtime keep freed CPU memory for the next batch; without, a little slower and smaller.
+        memory_arena: let ONNX Runtime keep freed memory of the CPU for the next batch; without, slower and smaller.
         cuda_graph: record a CUDA graph for every shape that occurs, and replay it: less work for the CPU where batches
-            are small and of few shapes. Each shape keeps its memory.
+            are small and of few shapes. Each shape keeps its memory. GPUs only.
 
     Raises:
         InputError: there is no such option.

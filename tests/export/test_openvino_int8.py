@@ -1,56 +1,91 @@
-"""OpenVINO's int8 backbone: calibrated, carried in a bundle, run, and close to float32."""
+"""OpenVINO's int8 backbones: calibrated on images and texts, added to a bundle, run, and close to float32."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lexlip_export.openvino_int8 import openvino_int8_files, synthetic_samples
-from lexlip_infer.bundle import Bundle, FileRecord, Modality
-from lexlip_infer.errors import InputError
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import open_tower
+from lexlip_export.add_openvino_int8 import add_openvino_int8, run
+from lexlip_export.openvino_int8 import openvino_int8_files
+from lexlip_infer import LexLIPEncoder
+from lexlip_infer.bundle import Bundle
+from lexlip_infer.errors import InputError, MissingExtra
 
-if not all(importlib.util.find_spec(module) for module in ("openvino", "nncf")):
-    pytest.skip("openvino and nncf are not installed (extra 'openvino')", allow_module_level=True)
-
-
-@pytest.mark.parametrize("modality", ["image", "text"])
-def test_quantised_and_run(modality: Modality, bundle_folder: Path, tmp_path: Path) -> None:
-    bundle = Bundle.open(shutil.copytree(bundle_folder, tmp_path / "bundle"))
-    samples = synthetic_samples(modality, 64 if modality == "image" else 16, 150, count=8)
-    files = openvino_int8_files(bundle.read(f"onnx/{modality}_backbone.onnx"), modality, samples)
-    assert sorted(files) == [f"openvino/{modality}_backbone_int8.{suffix}" for suffix in ("bin", "xml")]
-    assert b"/tmp" not in files[f"openvino/{modality}_backbone_int8.xml"], "no path of this machine"
-    (bundle.folder / "openvino").mkdir()
-    records = dict(bundle.manifest.files)
-    for name, data in files.items():
-        (bundle.folder / name).write_bytes(data)
-        records[name] = FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
-    bundle = Bundle(bundle.folder, bundle.manifest.model_copy(update={"files": records}), "")
-
-    int8 = open_tower(bundle, modality, RuntimeOptions("cpu", "int8", "openvino", threads=1))
-    f32 = open_tower(bundle, modality, RuntimeOptions("cpu", threads=1))
-    width = 64 if modality == "image" else 2
-    row = {name: np.concatenate([sample[name][:, :width] for sample in samples]) for name in samples[0]}
-    found, expected = int8(row, 150).to_dense(), f32(row, 150).to_dense()
-    assert not np.array_equal(found, expected)
-    cosine = (found * expected).sum() / (np.linalg.norm(found) * np.linalg.norm(expected))
-    assert cosine > 0.97
+needs_nncf = pytest.mark.skipif(
+    not all(importlib.util.find_spec(module) for module in ("openvino", "nncf")),
+    reason="openvino and nncf are not installed (extra 'openvino-export')",
+)
 
 
+@pytest.fixture
+def bundle(bundle_folder: Path, tmp_path: Path) -> Bundle:
+    return Bundle.open(shutil.copytree(bundle_folder, tmp_path / "bundle"))
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
+    monkeypatch.setattr(sys, "argv", ["add_openvino_int8", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    return ended.value.code
+
+
+@needs_nncf
+def test_added_and_run(
+    bundle: Bundle,
+    photographs: Path,
+    captions: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(captions))
+    assert command(monkeypatch, bundle.folder, "--images", photographs, "--texts", texts) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith(f"{bundle.folder}: added openvino/image_backbone_int8.bin, openvino/image_")
+    assert len(captured.out.splitlines()) == 1
+    assert str(tmp_path) not in (bundle.folder / "openvino" / "image_backbone_int8.xml").read_text()
+    assert not list(bundle.folder.rglob("*.partial"))
+
+    f32, int8 = (
+        LexLIPEncoder.from_pretrained(bundle.folder, "cpu", precision, 1, backend="openvino")
+        for precision in ("f32", "int8")
+    )
+    images = sorted(path for path in photographs.rglob("*") if path.is_file())
+    for expected, found in (
+        (f32.encode_images(images, top_k=150), int8.encode_images(images, top_k=150)),
+        (f32.encode_texts(captions, top_k=150), int8.encode_texts(captions, top_k=150)),
+    ):
+        assert not np.array_equal(found.to_dense(), expected.to_dense()), "the quantised graph is the one that ran"
+        scores = f32.similarity(found, expected).diagonal()
+        assert scores.min() > 0.95
+
+
+@needs_nncf
 def test_no_samples() -> None:
     with pytest.raises(InputError, match="no calibration inputs; expected at least one"):
         openvino_int8_files(b"", "image", [])
 
 
-def test_samples_are_of_the_sizes_asked_for() -> None:
-    texts = synthetic_samples("text", 9, 30, count=50)
-    lengths = {sample["input_ids"].shape[1] for sample in texts}
-    assert (min(lengths), max(lengths)) == (2, 9)
-    assert max(sample["input_ids"].max() for sample in texts) < 30
+def test_nothing_to_calibrate_on(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, bundle.folder) == 2
+    assert capsys.readouterr().err.endswith("nothing to calibrate on; give --images DIR, --texts FILE or both\n")
+
+
+def test_without_nncf_nothing_is_written(bundle: Bundle, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed (extra 'openvino')")
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    before = (bundle.folder / "lexlip.json").read_bytes()
+    with pytest.raises(MissingExtra, match=r"pip install 'lexlip-infer\[openvino-export\]'"):
+        add_openvino_int8(bundle, {"image": [{"pixel_values": np.zeros((1, 3, 64, 64), np.float32)}]})
+    assert (bundle.folder / "lexlip.json").read_bytes() == before
+    assert not (bundle.folder / "openvino").exists()

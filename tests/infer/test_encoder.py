@@ -44,7 +44,7 @@ class TestFromPretrained:
         ("options", "said"),
         [
             ({"device": "cuda"}, "device 'cuda' was asked for, but the driver reports no NVIDIA GPU: check nvidia-smi"),
-            ({"precision": "fp16"}, "precision 'fp16' was asked for, but a CPU computes it in float32"),
+            ({"precision": "fp16"}, "precision 'fp16' was asked for, but this runs on the CPU (no GPU,"),
             ({"precision": "int8"}, "the bundle has no onnx/image_backbone_int8.onnx: export the model again"),
             ({"head": "triton"}, "head 'triton' was asked for, but it runs on NVIDIA GPUs alone"),
         ],
@@ -61,6 +61,14 @@ class TestFromPretrained:
     def test_what_does_not_exist(self, name: str, value: str, bundle_folder: Path) -> None:
         with pytest.raises(InputError, match=f"{name} is '{value}'; expected .*'auto'"):
             LexLIPEncoder.from_pretrained(bundle_folder, **{name: value})  # type: ignore[arg-type]
+
+    def test_one_tower(self, bundle_folder: Path) -> None:
+        bundle = Bundle.open(bundle_folder)
+        manifest = bundle.manifest.model_copy(update={"image": None})
+        encoder = LexLIPEncoder(Bundle(bundle.folder, manifest, ""))
+        assert encoder.path("text").precision == "f32"
+        with pytest.raises(BundleError, match="random has no image tower; it encodes texts alone"):
+            encoder.path("image")
 
     def test_a_precision_of_one_tower(
         self, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

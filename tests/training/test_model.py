@@ -147,6 +147,29 @@ def test_base_preset_has_the_shapes_of_the_paper() -> None:
     assert {norm.eps for norm in norms} == {1e-12}
 
 
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_one_tower_is_enough(modality: str) -> None:
+    other = "text" if modality == "image" else "image"
+    both = config("test_vit", img_size=SIZE)
+    model = LexLIP(ModelConfig.model_validate(both.model_dump() | {other: None}))
+    assert model.config.modalities == (modality,)
+    assert {name.split(".")[0] for name in model.state_dict()} == {f"{modality}_tower", f"{modality}_head"}
+    ids = torch.tensor([[5, 6, 7]])
+    weights = model.image_weights(torch.rand(1, 3, SIZE, SIZE)) if modality == "image" else None
+    weights = model.text_weights(ids, torch.ones_like(ids)) if weights is None else weights
+    assert weights.shape == (1, 61)
+
+
+def test_a_model_has_at_least_one_tower() -> None:
+    settings = config("test_vit", img_size=SIZE).model_dump()
+    for update, message in [
+        ({"image": None, "text": None}, "expected at least one of them"),
+        ({"text": None, "tie_decoders": True}, "no word embeddings to decode with"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ModelConfig.model_validate(settings | update)
+
+
 def test_bad_configurations_are_refused() -> None:
     with pytest.raises(InputError, match="no preset is called 'lexlip-huge'"):
         preset("lexlip-huge")

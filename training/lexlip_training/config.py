@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lexlip_kernels.errors import InputError
 
@@ -72,12 +72,14 @@ class TextTowerConfig(_Settings):
 
 
 class ModelConfig(_Settings):
-    """A dual encoder into one vocabulary.
+    """An encoder into one vocabulary, of images, of texts, or of both.
 
     Attributes:
         name: the preset's name, carried into manifest and model card.
         vocab_size: V, terms of the tokenizer.
         hidden_size: H, width of text tower and lexicon heads.
+        image: the image tower; None makes an encoder of texts alone.
+        text: the text tower; None makes an encoder of images alone.
         tie_decoders: both decoders are the text tower's word embeddings, instead of a matrix each.
         suppressed_ids: terms that never get a weight (special tokens, function words).
         layer_norm_eps: of the text tower, the heads and the final image norm.
@@ -86,11 +88,25 @@ class ModelConfig(_Settings):
     name: str
     vocab_size: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
-    image: ImageTowerConfig
-    text: TextTowerConfig
+    image: ImageTowerConfig | None
+    text: TextTowerConfig | None
     tie_decoders: bool = False
     suppressed_ids: tuple[int, ...] = ()
     layer_norm_eps: float = 1e-12
+
+    @model_validator(mode="after")
+    def _has_a_tower(self) -> ModelConfig:
+        if self.image is None and self.text is None:
+            raise ValueError("neither an image nor a text tower; expected at least one of them")
+        if self.tie_decoders and self.text is None:
+            raise ValueError("tie_decoders without a text tower; there are no word embeddings to decode with")
+        return self
+
+    @property
+    def modalities(self) -> tuple[Literal["image", "text"], ...]:
+        """The towers that the model has."""
+        towers: tuple[Literal["image", "text"], ...] = ("image", "text")
+        return tuple(tower for tower in towers if getattr(self, tower) is not None)
 
 
 def _lexlip_base() -> ModelConfig:

@@ -48,6 +48,7 @@ def evaluate(
 
 def _image_weights(model: LexLIP, images: list[CaptionedImage], batch_size: int) -> Tensor:
     config = model.config.image
+    assert config is not None
     preprocess = ImagePreprocessor(config.image_size, config.resize, config.mean, config.std)
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
     return torch.cat(

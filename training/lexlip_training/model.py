@@ -1,4 +1,4 @@
-"""LexLIP: two towers, two lexicon heads, one vocabulary.
+"""LexLIP: two towers, two lexicon heads, one vocabulary; or one of the towers with its head alone.
 
 The heads start alike in shape but share nothing, unless both decoders are tied to the word embeddings
 (`ModelConfig.tie_decoders`). Hidden states are what the exported backbones emit; weights are what the engine computes
@@ -26,7 +26,7 @@ __all__ = ["LexLIP"]
 
 
 class LexLIP(nn.Module):
-    """The dual encoder.
+    """The dual encoder. A tower that the configuration leaves out has no attributes here.
 
     Args:
         config: shapes and options; weights are random until a checkpoint is loaded.
@@ -35,15 +35,21 @@ class LexLIP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        eps = config.layer_norm_eps
-        self.image_tower = ImageTower(config.image, config.hidden_size, eps)
-        self.text_tower = TextTower(config.text, config.vocab_size, config.hidden_size, eps)
+        if config.image is not None:
+            self.image_tower = ImageTower(config.image, config.hidden_size, config.layer_norm_eps)
+        if config.text is not None:
+            self.text_tower = TextTower(config.text, config.vocab_size, config.hidden_size, config.layer_norm_eps)
+        if config.image is not None:
+            self.image_head = self._head()
+        if config.text is not None:
+            self.text_head = self._head()
+            if config.text.term_bonus:
+                self.term_bonus = nn.Parameter(torch.ones(config.vocab_size))
+
+    def _head(self) -> LexiconHead:
+        config = self.config
         tied = self.text_tower.word_embeddings if config.tie_decoders else None
-        self.image_head, self.text_head = (
-            LexiconHead(config.hidden_size, config.vocab_size, eps, config.suppressed_ids, tied) for _ in range(2)
-        )
-        if config.text.term_bonus:
-            self.term_bonus = nn.Parameter(torch.ones(config.vocab_size))
+        return LexiconHead(config.hidden_size, config.vocab_size, config.layer_norm_eps, config.suppressed_ids, tied)
 
     def image_hidden(self, pixels: Tensor) -> Tensor:
         """Hidden states (B, L, H) of normalised pixels (B, 3, S, S)."""
@@ -52,9 +58,10 @@ class LexLIP(nn.Module):
     def text_hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Hidden states (B, L, H) of token ids (B, L), term bonus included."""
         hidden = self.text_head.transform(self.text_tower(input_ids, attention_mask))
-        if not self.config.text.term_bonus:
+        if not hasattr(self, "term_bonus"):
             return hidden
-        rows = nn.functional.embedding(input_ids, self.text_head.weight)
+        # In float32 in a half model too: squares of large rows overflow, those of small ones vanish.
+        rows = nn.functional.embedding(input_ids, self.text_head.weight).float()
         bonus = self.term_bonus.masked_fill(self.text_head.suppressed, 0.0)
         scale = bonus[input_ids] / rows.square().sum(-1).clamp_min(1e-6)
         return hidden + scale.unsqueeze(-1) * rows

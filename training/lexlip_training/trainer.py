@@ -51,6 +51,9 @@ class Trainer:
         settings: objective and schedule.
         output: folder for `best/` (a checkpoint), `last.pt` (to resume from) and `log.jsonl`.
         provenance: JSON-serialisable record that goes into the checkpoint.
+
+    Raises:
+        InputError: the model lacks a tower, or there are fewer images than a batch.
     """
 
     def __init__(
@@ -72,6 +75,10 @@ class Trainer:
         )
         self.provenance = provenance
         config = model.config
+        if config.image is None or config.text is None:
+            raise InputError(
+                f"{config.name} has no {'image' if config.image is None else 'text'} tower; training pairs both"
+            )
         pairs = TrainingPairs(
             train, tokenizer, config.image, config.text.max_length, word_dropout=settings.word_dropout
         )

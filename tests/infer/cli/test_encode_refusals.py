@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from lexlip_infer import encoder
 from lexlip_infer.errors import BundleError
+from lexlip_infer.runtime.machine import Machine
 
 
 @pytest.fixture
@@ -201,6 +203,49 @@ def test_output_of_other_settings(lexlip: Any, encoded: Path, photographs: Path,
     assert "top_k was 150, now 5; items_per_shard was 2, now 5000" in outcome.stderr
     assert len(outcome.stderr.splitlines()) == 1
     assert {path: path.read_bytes() for path in encoded.rglob("*") if path.is_file()} == before
+
+
+def test_output_of_another_path(
+    lexlip: Any, bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ran stands in the manifest, and what runs otherwise does not continue it."""
+    command = ("encode", "--images", photographs, "--model", bundle_folder, "--output", tmp_path / "out")
+    assert lexlip(*command, "--head", "onnx").status == 0
+    settings = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["settings"]
+    assert {name: settings[name] for name in ("device", "backend", "precision", "head")} == {
+        "device": "cpu",
+        "backend": "onnxruntime",
+        "precision": "f32",
+        "head": "onnx",
+    }
+    monkeypatch.setattr(encoder, "look_around", Machine)  # where the native head is the default
+    outcome = lexlip(*command)
+    assert outcome.status == 2
+    assert "(head was onnx, now native); name a new folder" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--device", "cuda"], "device 'cuda' was asked for, but the driver reports no NVIDIA GPU"),
+        (["--precision", "fp16"], "precision 'fp16' was asked for, but this runs on the CPU (no GPU, the driver"),
+        (["--precision", "int8"], "the bundle has no onnx/image_backbone_int8.onnx: export the model again"),
+        (["--precision", "half"], "precision is 'half'; expected one of 'auto', 'f32', 'fp16', 'bf16', 'int8'"),
+        (["--backend", "openvino"], "pip install 'lexlip-infer[openvino]'"),
+        (["--head", "triton"], "head 'triton' was asked for, but it runs on NVIDIA GPUs alone"),
+        (["--cuda-graph"], "cuda_graph True was asked for, but this runs on the CPU"),
+    ],
+)
+def test_paths_that_are_not_to_be_had(
+    options: list[str],
+    said: str,
+    refused: Callable[..., str],
+    photographs: Path,
+    bundle_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoder, "look_around", Machine)
+    assert said in refused("--images", photographs, "--model", bundle_folder, *options)
 
 
 def test_debug_lets_the_traceback_through(

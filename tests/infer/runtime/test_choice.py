@@ -31,7 +31,7 @@ OLD_GPU = Machine(cuda_provider=True, gpus=((7, 0),), oldest_gpu=(7, 5), triton=
 MACHINES = (OLD_GPU, CPU, PORTABLE, INTEL, H100, V100, MIXED, NO_TRITON, CPU_TORCH, CPU_WHEEL)
 
 
-def choose(machine: Machine, files: tuple[str, ...] = ALL, **options: str) -> PathChoice:
+def choose(machine: Machine, files: tuple[str, ...] = ALL, **options: str | bool) -> PathChoice:
     return choose_path(RuntimeOptions(**options), machine, "image", files)  # type: ignore[arg-type]
 
 
@@ -108,10 +108,18 @@ def test_every_fallback_is_explained(
         (H100, ALL, {"device": "cuda:1"}, "device 'cuda:1' was asked for, but the driver reports 1 NVIDIA GPU, num"),
         (OLD_GPU, ALL, {"device": "cuda"}, "no code for a GPU of compute capability 7.0: install the extra 'gpu-v100'"),
         (CPU, ALL, {"precision": "fp16"}, "which is slower: use f32, int8 or bf16"),
-        (H100, ALL, {"precision": "fp16", "device": "cpu"}, "a CPU computes it in float32"),
+        (H100, ALL, {"precision": "fp16", "device": "cpu"}, "(the CPU was asked for); a CPU computes fp16 in"),
+        (CPU_WHEEL, ALL, {"precision": "fp16"}, "this runs on the CPU (no GPU, the installed ONNX Runtime runs on"),
+        (CPU, ALL, {"cuda_graph": True}, "cuda_graph True was asked for, but this runs on the CPU (no GPU, the driver"),
+        (H100, ALL, {"cuda_graph": True, "head": "native"}, "(head native runs on the CPU): leave it out"),
         (CPU, ALL, {"precision": "bf16", "backend": "onnxruntime"}, "no bf16 on a CPU: use backend='openvino'"),
         (CPU, (F32,), {"precision": "int8"}, f"has no {INT8}: export the model again with --precision int8"),
-        (INTEL, (F32, INT8), {"precision": "int8", "backend": "openvino"}, f"has no {OPENVINO}: export"),
+        (
+            INTEL,
+            (F32, INT8),
+            {"precision": "int8", "backend": "openvino"},
+            f"has no {OPENVINO}: python -m lexlip_export.add_openvino_int8",
+        ),
         (INTEL, (F32, OPENVINO), {"precision": "int8", "backend": "onnxruntime"}, f"has no {INT8}: export"),
         (CPU, ALL, {"head": "triton"}, "it runs on NVIDIA GPUs alone: use head='native' or 'onnx'"),
         (PORTABLE, ALL, {"head": "native"}, "the compiled module does not load: reinstall lexlip-infer"),

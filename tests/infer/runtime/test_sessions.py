@@ -18,6 +18,7 @@ import pytest
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
+from lexlip_infer.runtime import cuda_graphs
 from lexlip_infer.runtime.choice import choose_path
 from lexlip_infer.runtime.cuda_graphs import CudaGraphs
 from lexlip_infer.runtime.cuda_heads import CudaOnnxHead, TritonHead, TritonTopK
@@ -37,6 +38,16 @@ def on_the_host(bundle: Bundle, modality: Modality, part: str) -> CudaSession:
     """The session of GPUs, with its outputs in the memory of the CPU."""
     names = {"backbone": (INPUTS[modality], ("hidden",)), "head": CudaOnnxHead.graph(modality, half=False)[1:]}
     return CudaSession(bundle, f"onnx/{modality}_{part}.onnx", *names[part], CPU, HOST)
+
+
+@pytest.mark.parametrize("memory_arena", [True, False])
+def test_options_reach_onnx_runtime(memory_arena: bool, bundle: Bundle) -> None:
+    backbone = CpuSession(bundle, "onnx/text_backbone.onnx", INPUTS["text"], ("hidden",), 3, memory_arena)
+    options = backbone._session.get_session_options()
+    assert options.intra_op_num_threads == 3
+    assert options.enable_cpu_mem_arena is memory_arena
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+    assert backbone._session.get_providers() == ["CPUExecutionProvider"]
 
 
 @pytest.fixture
@@ -187,6 +198,16 @@ class TestGpuSession:
             addresses.add((len(pixels[rows]), hidden.data_ptr()))
             np.testing.assert_allclose(hidden.numpy(), session({"pixel_values": pixels[rows]})[0].numpy(), atol=1e-6)
         assert len(addresses) == 2
+
+    def test_not_every_shape_is_recorded(self, bundle: Bundle, inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cuda_graphs, "MAX_SHAPES", 2)
+        session = on_the_host(bundle, "image", "backbone")
+        replay, pixels = CudaGraphs(session), inputs["image"]["pixel_values"]
+        first = replay({"pixel_values": pixels[:1]})[0].data_ptr()
+        for rows in (2, 3, 4, 3, 1):
+            (hidden,) = replay({"pixel_values": pixels[:rows]})
+            np.testing.assert_allclose(hidden.numpy(), session({"pixel_values": pixels[:rows]})[0].numpy(), atol=1e-6)
+        assert hidden.data_ptr() == first
 
     def test_the_provider_is_told_everything_as_text(self) -> None:
         name, options = cuda_provider(1, cuda_graph=True)

@@ -1,0 +1,108 @@
+"""`python -m lexlip_export.add_openvino_int8 BUNDLE --images DIR --texts FILE`: int8 for OpenVINO in a finished bundle.
+
+Apart from the export, because it needs photographs and texts like those that will be encoded, which the one who exports
+may not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexlip_export.openvino_int8 import Sample, openvino_int8_files
+from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, Modality, backbone_file
+from lexlip_infer.cli.shell import application, run_application
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.inputs.folders import list_images
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.texts import read_texts
+
+__all__ = ["add_openvino_int8", "image_samples", "run", "text_samples"]
+
+
+def add_openvino_int8(bundle: Bundle, samples: Mapping[Modality, Iterable[Sample]]) -> Bundle:
+    """Write int8 backbones into a bundle, beside what it holds; the manifest comes last and whole.
+
+    Args:
+        bundle: of your own; its fingerprint changes.
+        samples: calibration inputs of each tower that is to be quantised.
+
+    Raises:
+        MissingExtra: OpenVINO or NNCF is not installed.
+        InputError: a tower gets no sample.
+        OutputError: the bundle cannot be written; its manifest still names the old files alone.
+    """
+    files: dict[str, bytes] = {}
+    for modality, inputs in samples.items():
+        files |= openvino_int8_files(bundle.read(backbone_file(modality, "f32")), modality, inputs)
+    records = {
+        name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()
+    }
+    manifest = bundle.manifest.model_copy(update={"files": {**bundle.manifest.files, **records}})
+    files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
+    for name, data in files.items():
+        _replace(bundle.folder / name, data)
+    return Bundle.open(bundle.folder)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def image_samples(encoder: LexLIPEncoder, folder: Path, count: int) -> Iterator[Sample]:
+    """The first images of a folder, preprocessed."""
+    for item in list_images(folder)[:count]:
+        yield {"pixel_values": encoder.preprocess(load_image(item.path))[None]}
+
+
+def text_samples(encoder: LexLIPEncoder, path: Path, count: int) -> Iterator[Sample]:
+    """The first texts of a file, tokenised."""
+    for item in itertools.islice(read_texts(path), count):
+        ids, mask = encoder.tokenize([item.text])
+        yield {"input_ids": ids, "attention_mask": mask}
+
+
+app = application("Add int8 backbones for OpenVINO to a bundle.")
+
+
+@app.command()
+def _command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="bundle folder of your own, which is added to")],
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="images to calibrate the image tower on")] = None,
+    texts: Annotated[Path | None, typer.Option(metavar="FILE", help="texts to calibrate the text tower on")] = None,
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="of each, at most")] = 100,
+) -> None:
+    """Quantise the towers that calibration inputs are given for: images and texts like those that will be encoded."""
+    if images is None and texts is None:
+        raise InputError("nothing to calibrate on; give --images DIR, --texts FILE or both")
+    encoder = LexLIPEncoder.from_pretrained(bundle, device="cpu")
+    samples: dict[Modality, Iterable[Sample]] = {}
+    if images is not None:
+        samples["image"] = image_samples(encoder, images, count)
+    if texts is not None:
+        samples["text"] = text_samples(encoder, texts, count)
+    added = add_openvino_int8(encoder.bundle, samples)
+    new = [name for name in added.manifest.files if name not in encoder.manifest.files]
+    typer.echo(f"{bundle}: added {', '.join(sorted(new)) or 'nothing new, replaced what was there'}")
+
+
+def run() -> None:
+    """Entry of `python -m`."""
+    run_application(app, "lexlip_export.add_openvino_int8")
+
+
+if __name__ == "__main__":
+    run()

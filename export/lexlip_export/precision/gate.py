@@ -1,0 +1,134 @@
+"""The parity gate: a precision enters a bundle only after it was compared with float32 and kept its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lexlip_export.gate_settings import GateSettings
+from lexlip_export.precision.candidates import Candidate
+from lexlip_export.precision.comparison import Comparison, kept_terms
+from lexlip_export.precision.encoding import encode
+from lexlip_export.precision.inputs import GateInputs
+from lexlip_export.precision.report import ParityReport, PrecisionReport, RetrievalFigures
+from lexlip_export.precision.retrieval import retrieval_figures
+from lexlip_export.settings import ExportSettings
+from lexlip_infer.bundle import Modality
+from lexlip_infer.errors import BundleError
+from lexlip_infer.impacts import QuantisationSettings
+from lexlip_infer.sparse import SparseBatch
+from lexlip_training.model import LexLIP
+
+__all__ = ["judge", "run_gate"]
+
+Vectors = dict[Modality, SparseBatch]
+
+
+def run_gate(
+    model: LexLIP,
+    modalities: Sequence[Modality],
+    candidates: Sequence[Candidate],
+    inputs: GateInputs,
+    settings: ExportSettings,
+    gate: GateSettings,
+) -> ParityReport:
+    """Measure every candidate against the model and judge it.
+
+    Args:
+        model: in float32 and evaluation mode.
+        modalities: towers that it has.
+        candidates: precisions under test.
+        inputs: what to encode.
+        settings: kept terms, similarity and quantiser.
+        gate: the limits.
+
+    Raises:
+        BundleError: a candidate is over a limit, or overflows; the message says which, where and by how much.
+        InputError: the inputs cannot be read.
+    """
+    comparisons: list[dict[Modality, Comparison]] = [{} for _ in candidates]
+    vectors: Vectors = {}
+    for modality in modalities:
+        top_k = min(getattr(settings, f"{modality}_top_k"), model.config.vocab_size)
+        for towers in comparisons:
+            towers[modality] = Comparison(top_k)
+        compared = [(candidate, towers[modality]) for candidate, towers in zip(candidates, comparisons, strict=True)]
+        vectors[modality] = _compare(model, modality, inputs, compared)
+    reports = []
+    for candidate, towers in zip(candidates, comparisons, strict=True):
+        others = {modality: tower.vectors() for modality, tower in towers.items()}
+        report = PrecisionReport(
+            precision=candidate.precision,
+            arithmetic=candidate.arithmetic,
+            inputs=inputs.description,
+            towers={modality: tower.figures() for modality, tower in towers.items()},
+            retrieval=_retrieval(vectors, others, inputs, settings) or "not measured",
+            largest_activation=candidate.largest,
+            thresholds=getattr(gate, candidate.precision),
+        )
+        judge(report)
+        reports.append(report)
+    return ParityReport(precisions=tuple(reports))
+
+
+def _compare(
+    model: LexLIP, modality: Modality, inputs: GateInputs, compared: Sequence[tuple[Candidate, Comparison]]
+) -> SparseBatch:
+    """Encode one tower's inputs with the model and every candidate; returns the model's kept terms."""
+    kept = []
+    for batch in inputs.batches(modality):
+        reference = encode(model, modality, batch)
+        kept.append(kept_terms(reference, compared[0][1].top_k))
+        for candidate, comparison in compared:
+            comparison.add(reference, kept[-1], candidate.encode(modality, batch), batch.get("attention_mask"))
+    return SparseBatch.concatenate(kept)
+
+
+def _retrieval(
+    vectors: Vectors, others: Vectors, inputs: GateInputs, settings: ExportSettings
+) -> RetrievalFigures | None:
+    """Nothing without captions, or where a tower is missing."""
+    if inputs.data is None or len(vectors) < 2:
+        return None
+    quantiser = QuantisationSettings(settings.scale, settings.cap, settings.similarity == "cosine")
+    return retrieval_figures(vectors, others, inputs.data, quantiser)
+
+
+def judge(report: PrecisionReport) -> None:
+    """Refuse a precision that is over one of its limits.
+
+    Raises:
+        BundleError: it is; the message names every figure that is over.
+    """
+    over = [
+        f"{what} {value:.4g}, the limit is {limit:g} ({name})"
+        for name, what, value, limit, kept in _figures(report)
+        if not kept
+    ]
+    if over:
+        raise BundleError(
+            f"precision {report.precision} refused on {report.inputs}: {'; '.join(over)}; "
+            f"export without --precision {report.precision}, or loosen GateSettings.{report.precision} knowingly"
+        )
+
+
+def _figures(report: PrecisionReport) -> Iterator[tuple[str, str, float, float, bool]]:
+    """Name of the limit, what was measured, its value, the limit, and whether it is kept (never by NaN)."""
+    limits = report.thresholds
+    for modality, tower in report.towers.items():
+        for name, what, value in (
+            ("hidden_mean", "hidden states' relative mean error is", tower.hidden.relative_mean),
+            ("weight_max", "largest error of a weight is", tower.weights.max),
+            ("weight_mean", "mean error of weights is", tower.weights.mean),
+        ):
+            limit = getattr(limits, name)
+            yield name, f"{modality} {what}", value, limit, value <= limit
+        what = f"{modality} overlap of the top {tower.top_k} is"
+        yield "overlap", what, tower.overlap, limits.overlap, tower.overlap >= limits.overlap
+    if report.retrieval == "not measured":
+        return
+    for way in ("text_to_image", "image_to_text"):
+        direction = getattr(report.retrieval, way)
+        what = way.replace("_", " ")
+        loss, agreement = direction.loss, direction.agreement
+        yield "recall_loss", f"{what} loses recall by", loss, limits.recall_loss, loss <= limits.recall_loss
+        yield "agreement", f"{what} agreement is", agreement, limits.agreement, agreement >= limits.agreement

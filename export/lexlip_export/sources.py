@@ -1,0 +1,122 @@
+"""What `lexlip-export` takes, told apart by its looks: our folder, an official checkpoint, a Hugging Face folder.
+
+All of them are local. Nothing here downloads anything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tokenizers import Tokenizer
+
+from lexlip_export.official.checkpoint import PositionMode, load_official
+from lexlip_export.text_folder import load_text_folder, similarity_of
+from lexlip_export.tokenizer_files import read_tokenizer_file
+from lexlip_kernels.errors import BundleError, InputError
+from lexlip_training.checkpoint import load_checkpoint
+from lexlip_training.model import LexLIP
+
+__all__ = ["ImportOptions", "Source", "load_source"]
+
+_Kind = Literal["ours", "official", "huggingface"]
+
+#: How files of torch.save start: as a ZIP archive, before torch 1.6 as a pickle.
+_TORCH_FILES = (b"PK\x03\x04", b"\x80\x02")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the command line adds to a checkpoint that does not say everything.
+
+    Attributes:
+        tokenizer: a tokenizer.json, a vocab.txt, or a folder with one of them.
+        image_size: pixels, of an official checkpoint.
+        position_mode: how its position tables are brought to that size.
+        text_heads: attention heads of its text tower.
+    """
+
+    tokenizer: Path | None = None
+    image_size: int | None = None
+    position_mode: PositionMode | None = None
+    text_heads: int | None = None
+
+
+class Source(NamedTuple):
+    """A checkpoint that has been read.
+
+    Attributes:
+        model: in evaluation mode.
+        tokenizer: of its text tower; None where there is none.
+        record: JSON-serialisable, of where the weights come from.
+        similarity: what they were trained for; None where the checkpoint leaves that to the settings.
+    """
+
+    model: LexLIP
+    tokenizer: Tokenizer | None
+    record: dict[str, Any]
+    similarity: Literal["cosine", "dot"] | None
+
+
+def load_source(checkpoint: Path, options: ImportOptions) -> Source:
+    """Read a checkpoint of any of the three kinds.
+
+    Raises:
+        BundleError: the checkpoint is of none of the kinds, cannot be read, or does not fit the tokenizer.
+        InputError: an option does not go with this kind.
+    """
+    source = _load(checkpoint, options)
+    if source.tokenizer is not None:
+        terms, vocab_size = source.tokenizer.get_vocab_size(with_added_tokens=True), source.model.config.vocab_size
+        if terms != vocab_size:
+            raise BundleError(
+                f"{checkpoint}: the tokenizer has {terms} terms, the model {vocab_size}; give the model's own tokenizer"
+            )
+    return source
+
+
+def _load(checkpoint: Path, options: ImportOptions) -> Source:
+    kind = _kind(checkpoint)
+    if kind == "ours":
+        _refuse(options, (), checkpoint)
+        return Source(*load_checkpoint(checkpoint), similarity=None)
+    if kind == "huggingface":
+        _refuse(options, ("tokenizer",), checkpoint)
+        model, tokenizer_folder, record = load_text_folder(checkpoint)
+        tokenizer = read_tokenizer_file(options.tokenizer or tokenizer_folder)
+        return Source(model, tokenizer, record, similarity_of(checkpoint))
+    words = None if options.tokenizer is None else read_tokenizer_file(options.tokenizer)
+    model, record = load_official(checkpoint, options.image_size, options.position_mode, options.text_heads)
+    return Source(model, words, record, "cosine")
+
+
+def _kind(checkpoint: Path) -> _Kind:
+    if checkpoint.is_file():
+        with checkpoint.open("rb") as file:
+            start = file.read(4)
+        if start.startswith(_TORCH_FILES):
+            return "official"
+    if (checkpoint / "modules.json").is_file():
+        return "huggingface"
+    try:
+        config = json.loads((checkpoint / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        config = None
+    if isinstance(config, dict) and "model_type" in config:
+        return "huggingface"
+    if isinstance(config, dict) and {"vocab_size", "image", "text"} <= config.keys():
+        return "ours"
+    raise BundleError(
+        f"{checkpoint}: not a checkpoint; expected an official LexLIP checkpoint file, a folder that lexlip-train "
+        "wrote (config.json, model.safetensors), or a Hugging Face folder of a BERT masked language model"
+    )
+
+
+def _refuse(options: ImportOptions, allowed: tuple[str, ...], checkpoint: Path) -> None:
+    """An option that would be without effect is a misunderstanding."""
+    for field in fields(options):
+        if field.name not in allowed and getattr(options, field.name) is not None:
+            option = field.name.replace("_", "-")
+            raise InputError(f"--{option} is for official checkpoint files; {checkpoint} says it itself: leave it out")
