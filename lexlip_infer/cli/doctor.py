@@ -109,9 +109,11 @@ def _why(native: bool) -> str:
 
 
 def _two_runtimes() -> list[str]:
-    if not (_installed("onnxruntime") and _installed("onnxruntime-gpu")):
+    gpu = _installed("onnxruntime-gpu")
+    if not _installed("onnxruntime") or gpu is None:
         return []
-    cure = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    # The same release, whatever it is: a V100 runs no newer one than docs/v100.md pins.
+    cure = f"pip uninstall -y onnxruntime onnxruntime-gpu && pip install --no-deps onnxruntime-gpu=={gpu}"
     return [f"onnxruntime and onnxruntime-gpu are both installed and overwrite each other: {cure}"]
 
 

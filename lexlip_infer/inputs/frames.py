@@ -36,6 +36,10 @@ class Frame:
     source: Path | bytes
     number: int
 
+    def __str__(self) -> str:
+        name = "the given bytes" if isinstance(self.source, bytes) else self.source
+        return f"{name} (frame {self.number})"
+
     def read(self) -> bytes:
         """The animation's file.
 

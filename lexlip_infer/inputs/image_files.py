@@ -16,10 +16,18 @@ from PIL import Image, ImageFile
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.heif import is_heif, open_heif
 
-__all__ = ["FORMATS", "open_image", "read_image_file"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "open_image", "read_image_file"]
 
 #: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+#: Of those formats and of HEIF; not .pfm, whose floats have no defined range. A suffix only decides which files of a
+#: folder are taken for images, never how one is decoded.
+IMAGE_SUFFIXES = (
+    ".apng", ".avif", ".avifs", ".bmp", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".j2c", ".j2k", ".jfif",
+    ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp",
+)  # fmt: skip
 
 
 def read_image_file(path: str | Path) -> bytes:
@@ -50,12 +58,20 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """
     if is_heif(data):
         return open_heif(data)
-    Image.init()
-    for kind in FORMATS:
-        factory, accepts = Image.OPEN[kind]
-        if accepts is None or accepts(data[:16]) is True:
-            try:
-                return factory(io.BytesIO(data), "")
-            except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say that a file is not theirs
-                continue
+    for load_plugins in (Image.preinit, Image.init):  # the common ones first: all of them take a while
+        load_plugins()
+        for kind in FORMATS:
+            image = _opened_as(kind, data)
+            if image is not None:
+                return image
     raise ImageError(f"not an image; read are {', '.join(FORMATS)} and HEIF files")
+
+
+def _opened_as(kind: str, data: bytes) -> ImageFile.ImageFile | None:
+    factory, accepts = Image.OPEN.get(kind, (None, None))
+    if factory is None or accepts is None or accepts(data[:16]) is not True:
+        return None
+    try:
+        return factory(io.BytesIO(data), "")
+    except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say that a file is not theirs
+        return None

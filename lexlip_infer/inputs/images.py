@@ -60,11 +60,15 @@ def load_image(source: ImageSource, options: ImageOptions = DEFAULT_OPTIONS) -> 
     if isinstance(source, Image.Image):
         return _decode("the given image", lambda: source, options, None)
     if isinstance(source, Frame):
-        name = _name(source.source)
-        reopen = partial(open_frame, source) if source.number == 0 else None
-        return _decode(f"{name} (frame {source.number})", partial(open_frame, source), options, reopen)
-    opener = partial(open_image, _data(source))
-    return _decode(_name(source), opener, options, opener)
+        # A later frame is drawn over others, so that what is missing of it cannot be told.
+        anew = partial(_first_frame, source) if source.number == 0 else None
+        return _decode(str(source), partial(open_frame, source), options, anew)
+    reader = partial(open_image, _data(source))
+    return _decode(_name(source), reader, options, reader)
+
+
+def _first_frame(frame: Frame) -> ImageFile.ImageFile:
+    return open_image(frame.read())
 
 
 def _name(source: str | Path | bytes) -> str:

@@ -48,7 +48,7 @@ class CaptionFolder(Source[TextItem]):
     def __iter__(self) -> Iterator[TextItem | BadItem]:
         """Sorted by id."""
         self.passed = PassedOver()
-        images = ((self._prefix + path, entry.place) for path, entry in walk(self.root) if is_image_name(path))
+        images = ((self._prefix + found.path, found.place) for found in walk(self.root) if is_image_name(found.path))
         remote = isinstance(self.root, RemotePlace)
         for item in fetched(images, _caption) if remote else map(_caption, images):
             if item is None:

@@ -34,9 +34,9 @@ class Files:
         if self.pattern is None:
             yield self.prefix + self.place.name, self.place
             return
-        for path, entry in walk(self.place, self.pattern):
-            if entry.is_file:
-                yield self.prefix + path, entry.place
+        for found in walk(self.place, self.pattern):
+            if found.kind == "file":
+                yield self.prefix + found.path, found.place
 
     def __str__(self) -> str:
         return "/".join([str(self.place).rstrip("/"), *(self.pattern or ())])

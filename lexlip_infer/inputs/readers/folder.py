@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.folders import IMAGE_SUFFIXES
+from lexlip_infer.inputs.image_files import IMAGE_SUFFIXES
 from lexlip_infer.inputs.items import BadItem, ImageItem
 from lexlip_infer.inputs.readers.fetching import fetched
 from lexlip_infer.inputs.readers.passed_over import PassedOver
@@ -47,7 +47,7 @@ class FolderReader(Source[ImageItem]):
 
     @cached_property
     def _count(self) -> int:
-        return sum(entry.is_file and is_image_name(path) for path, entry in walk(self.root, self._pattern))
+        return sum(found.kind == "file" and is_image_name(found.path) for found in walk(self.root, self._pattern))
 
     def check(self) -> None:
         """Raise an InputError if there is no image."""
@@ -64,13 +64,13 @@ class FolderReader(Source[ImageItem]):
 
     def _images(self) -> Iterator[tuple[str, Place]]:
         self.passed = PassedOver()
-        for path, entry in walk(self.root, self._pattern):
-            if not is_image_name(path):
-                self.passed.add(path)
-            elif not entry.is_file:
+        for found in walk(self.root, self._pattern):
+            if not is_image_name(found.path):
+                self.passed.add(found.path)
+            elif found.kind != "file":
                 self.passed.kinds["no regular file"] += 1
             else:
-                yield self._prefix + path, entry.place
+                yield self._prefix + found.path, found.place
 
 
 def image_item(identifier: str, place: Place) -> ImageItem | BadItem:

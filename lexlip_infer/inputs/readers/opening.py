@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.folders import IMAGE_SUFFIXES
+from lexlip_infer.inputs.image_files import IMAGE_SUFFIXES
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, ImageOptions
 from lexlip_infer.inputs.items import ImageItem, Reader, TextItem
 from lexlip_infer.inputs.readers.all_frames import AllFrames

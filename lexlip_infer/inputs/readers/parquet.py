@@ -88,21 +88,20 @@ class _Rows(Source[Item]):
             while (batch := _next(place, batches)) is not None:
                 for row in range(len(batch)):
                     default, origin = f"{name}:{number}", f"{place}:{number}"
+                    number += 1
                     try:
-                        key = (
-                            default if identifier is None else identifier_of(_cell(batch, identifier, row), identifier)
-                        )
-                        yield key, origin, _cell(batch, content, row)
+                        key = identifier_of(_cell(batch, identifier, row), identifier) if identifier else default
+                        found = key, origin, _cell(batch, content, row)
                     except InputError as error:
                         yield BadItem(default, origin, str(error))
-                    number += 1
+                    else:
+                        yield found
 
     def _columns(self, place: Place, schema: Any) -> tuple[str | None, str]:
-        names = [name for name in (self._id_column, self._content_column) if name is not None]
-        for name in names:
-            if name not in schema.names:
-                raise InputError(f"{place}: no column {name!r}; there are {', '.join(schema.names)}")
-        identifier = self._id_column or ("id" if "id" in schema.names else None)
+        for name in (self._id_column, self._content_column):
+            if name is not None and schema.names.count(name) != 1:
+                raise InputError(f"{place}: not one column {name!r}; there are {', '.join(schema.names)}")
+        identifier = self._id_column or ("id" if schema.names.count("id") == 1 else None)
         if self._content_column is not None and not self._fits(schema.field(self._content_column).type):
             raise InputError(f"{place}: the column {self._content_column!r} holds no {self._what}s")
         return identifier, self._content_column or self._guess(place, schema, identifier)
@@ -111,9 +110,12 @@ class _Rows(Source[Item]):
         fitting = [field.name for field in schema if field.name != identifier and self._fits(field.type)]
         if len(fitting) == 1:
             return str(fitting[0])
-        found = f"{len(fitting)} columns hold {self._what}s ({', '.join(fitting)})" if fitting else "no column holds "
-        found += "" if fitting else f"{self._what}s; there are {', '.join(schema.names)}"
-        raise InputError(f"{place}: {found}; name one with --{self._what}-column")
+        if fitting:
+            raise InputError(
+                f"{place}: {len(fitting)} columns hold {self._what}s ({', '.join(fitting)}); "
+                f"name one with --{self._what}-column"
+            )
+        raise InputError(f"{place}: no column holds {self._what}s; there are {', '.join(schema.names)}")
 
     def _fits(self, kind: Any) -> bool:
         raise NotImplementedError
@@ -172,7 +174,7 @@ def _opened(place: Place) -> Iterator[Any]:
     with place.open() as file:
         try:
             # Buffered, and nothing ahead: a column of images is otherwise read as a whole.
-            opened = parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
+            opened = parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
         except Exception as error:  # noqa: BLE001  (Arrow's errors, and any network's)
             raise InputError(f"{place}: not a Parquet file, or damaged ({reason(error)})") from None
         yield opened

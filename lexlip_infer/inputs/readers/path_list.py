@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from lexlip_infer.errors import InputError, LexLIPError
 from lexlip_infer.inputs.items import BadItem, ImageItem
+from lexlip_infer.inputs.lines import numbered_lines
 from lexlip_infer.inputs.readers.fetching import fetched
 from lexlip_infer.inputs.readers.folder import image_item
-from lexlip_infer.inputs.readers.lines import numbered_lines
 from lexlip_infer.inputs.readers.places import is_url, place_of
 from lexlip_infer.inputs.readers.source import Source
 

@@ -10,14 +10,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from lexlip_infer.errors import InputError, MissingExtra, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MAX_FILE_BYTES", "Entry", "LocalPlace", "Place", "RemotePlace", "is_url", "place_of", "reason"]
+__all__ = ["MAX_FILE_BYTES", "Kind", "LocalPlace", "Place", "RemotePlace", "is_url", "place_of", "reason"]
 
 #: Of a file that is read here as a whole (out of an archive, or through the network): more is no photograph.
 MAX_FILE_BYTES = 2**29
@@ -25,13 +25,8 @@ MAX_FILE_BYTES = 2**29
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a folder holds: another folder, a regular file (or a link to one), or neither."""
-
-    place: LocalPlace | RemotePlace
-    is_folder: bool
-    is_file: bool
+#: What a name in a folder stands for: a folder, a regular file (or a link to one), or something else.
+Kind = Literal["folder", "file", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,11 @@ class LocalPlace:
         except OSError as error:  # too long a name, or a parent that may not be entered
             raise InputError(f"{self}: cannot be read ({error.strerror})") from None
 
-    def entries(self) -> Iterator[Entry]:
+    def child(self, name: str) -> LocalPlace:
+        """What has this name in a folder."""
+        return LocalPlace(self.path / name)
+
+    def entries(self) -> Iterator[tuple[str, Kind]]:
         """What lies in a folder, in no order; links to folders are not followed, nor listed.
 
         Raises:
@@ -81,10 +80,10 @@ class LocalPlace:
         try:
             with os.scandir(self.path) as entries:
                 for entry in entries:
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                    if is_folder or not _follow(entry, "is_dir"):
-                        # Path(folder, name), not entry.path: the root's own spelling is kept.
-                        yield Entry(LocalPlace(self.path / entry.name), is_folder, _follow(entry, "is_file"))
+                    if entry.is_dir(follow_symlinks=False):
+                        yield entry.name, "folder"
+                    elif not _follow(entry, "is_dir"):
+                        yield entry.name, "file" if _follow(entry, "is_file") else "other"
         except OSError as error:
             raise InputError(f"{error.filename or self}: cannot be read ({error.strerror})") from None
 
@@ -123,12 +122,10 @@ class RemotePlace:
     Attributes:
         filesystem: of fsspec.
         path: without the protocol.
-        remote_size: bytes, where a listing told; -1 otherwise.
     """
 
     filesystem: Any
     path: str
-    remote_size: int = -1
 
     def __str__(self) -> str:
         # A password in a URL has no business in a message or in failures.jsonl.
@@ -158,7 +155,11 @@ class RemotePlace:
         """Whether anything is there."""
         return bool(self._ask("exists"))
 
-    def entries(self) -> Iterator[Entry]:
+    def child(self, name: str) -> RemotePlace:
+        """What has this name in a folder."""
+        return RemotePlace(self.filesystem, f"{self.path.rstrip('/')}/{name}")
+
+    def entries(self) -> Iterator[tuple[str, Kind]]:
         """What lies in a folder, in no order.
 
         Raises:
@@ -167,14 +168,8 @@ class RemotePlace:
         for info in self._ask("ls", detail=True):
             path = str(info["name"])
             if path.strip("/") != self.path.strip("/"):  # some stores list a marker of the folder itself
-                is_folder = info["type"] == "directory"
-                size = info.get("size")
-                place = RemotePlace(self.filesystem, path, -1 if size is None else int(size))
-                yield Entry(place, is_folder, info["type"] == "file")
-
-    def size(self) -> int:
-        """Bytes, as listed."""
-        return self.remote_size
+                kind: Kind = "folder" if info["type"] == "directory" else "file" if info["type"] == "file" else "other"
+                yield RemotePlace(self.filesystem, path).name, kind
 
     def open(self) -> BinaryIO:
         """For reading.

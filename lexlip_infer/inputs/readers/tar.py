@@ -53,7 +53,7 @@ class _Shards(Source[Item]):
         self.passed = PassedOver()
         for name, place in self._files:
             try:
-                for sample in samples(place, self._wanted, self.passed):
+                for sample in samples(place, self._wanted, self._id_column is not None, self.passed):
                     yield place, sample
             except InputError as error:
                 yield BadItem(name, str(place), str(error).removeprefix(f"{place}: "))

@@ -6,9 +6,14 @@ ends early or is damaged in the middle is an error here; `tarfile` alone would t
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, reason
@@ -22,6 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["Sample", "samples"]
 
 
+#: Bytes read at once where nothing but the end is of interest.
+_BLOCK = 2**16
+
+
+#: By the first two bytes.
+_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+
+
 @dataclass(slots=True)
 class Sample:
     """What an archive holds under one key.
@@ -33,6 +46,11 @@ class Sample:
 
     key: str
     fields: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all fields."""
+        return sum(len(data) for _, data in self.fields.values() if data is not None)
 
 
 class _Member(tarfile.TarInfo):
@@ -51,12 +69,14 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(what) from None
 
 
-def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver) -> Iterator[Sample]:
+def samples(place: Place, wanted: Callable[[str], bool], together: bool, passed_over: PassedOver) -> Iterator[Sample]:
     """Samples with at least one wanted field, in the archive's order; of the others' members only names are read.
 
     Args:
         place: .tar, or one compressed with gzip, bzip2 or xz.
         wanted: whether a field is to be read.
+        together: whether fields of one key are needed at once. Otherwise each comes alone, and names with dots in them,
+            which all have one key, do not fill the memory.
         passed_over: gets the other members.
 
     Raises:
@@ -64,18 +84,20 @@ def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver
     """
     sample = Sample("")
     try:
-        with place.open() as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive:
+        with _decompressed(place) as file, tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # tarfile remembers every header for ever
                 key, name = _split(member.name)
                 if not (member.isreg() and key and wanted(name)):
                     _pass_over(member, passed_over)
                     continue
-                if key != sample.key or name in sample.fields:
-                    if sample.fields:
-                        yield sample
+                if sample.fields and (key != sample.key or name in sample.fields or not together):
+                    yield sample
                     sample = Sample(key)
-                sample.fields[name] = (member.name, _contents(archive, member))
+                sample.key = key
+                sample.fields[name] = (member.name, _contents(archive, member, MAX_FILE_BYTES - sample.size))
+            while file.read(_BLOCK):  # to the very end, where gzip and xz have their checksum
+                pass
             if sample.fields:
                 yield sample
     except InputError:
@@ -87,8 +109,20 @@ def samples(place: Place, wanted: Callable[[str], bool], passed_over: PassedOver
         raise InputError(f"{place}: the archive cannot be read further ({what})") from None
 
 
-def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    if member.size > MAX_FILE_BYTES:
+@contextmanager
+def _decompressed(place: Place) -> Iterator[BinaryIO]:
+    """By what the bytes are, not by the name. `tarfile` would do it too, but compares no checksum."""
+    with place.open() as raw, io.BufferedReader(cast("io.RawIOBase", raw)) as file:
+        opener = _OPENERS.get(file.peek(2)[:2])
+        if opener is None:
+            yield file
+            return
+        with opener(file) as plain:
+            yield plain
+
+
+def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes | None:
+    if member.size > most:
         return None
     file = archive.extractfile(member)
     assert file is not None, "a regular file has contents"

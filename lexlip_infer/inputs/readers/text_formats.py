@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.lines import decode_line, numbered_lines
 from lexlip_infer.inputs.readers.cells import is_unicode
-from lexlip_infer.inputs.readers.lines import decode_line, numbered_lines
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
@@ -110,7 +110,7 @@ def _table(rows: Iterator[Fields], columns: Columns) -> Iterator[Row]:
         if isinstance(fields, InputError):
             yield number, fields
         elif len(fields) != len(names):
-            yield number, InputError(f"{len(fields)} fields; the header names {len(names)} columns")
+            yield number, InputError(f"{len(fields)} instead of {len(names)} fields")
         else:
             yield number, fields[identifier], fields[text]
 
@@ -124,7 +124,7 @@ def _position(names: Sequence[str], name: str) -> int:
 def _rows(file: BinaryIO, parse: Callable[[str], tuple[str | None, str]]) -> Iterator[Row]:
     for number, line in numbered_lines(file):
         try:
-            yield number, *parse(decode_line(number, line))
+            yield number, *parse(decode_line(line))
         except InputError as error:
             yield number, error
 
@@ -132,6 +132,6 @@ def _rows(file: BinaryIO, parse: Callable[[str], tuple[str | None, str]]) -> Ite
 def _tab_fields(file: BinaryIO) -> Iterator[Fields]:
     for number, line in numbered_lines(file):
         try:
-            yield number, decode_line(number, line).split("\t")
+            yield number, decode_line(line).split("\t")
         except InputError as error:
             yield number, error

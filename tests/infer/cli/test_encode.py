@@ -144,12 +144,12 @@ def test_other_files_are_reported_once(
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     (folder / "a.jpg").write_bytes((photographs / "a.jpg").read_bytes())
-    for name in ("a.txt", "b.txt", "c.heic"):
+    for name in ("a.txt", "b.txt", "c.svg"):
         (folder / name).touch()
     os.mkfifo(folder / "b.jpg")
     outcome = lexlip("encode", "--images", folder, "--output", output, "--model", bundle_folder)
     assert outcome.status == 0
-    assert outcome.stderr.splitlines()[1:] == ["4 other files passed over: 2 x .txt, 1 x .heic, 1 x no regular file"]
+    assert outcome.stderr.splitlines()[1:] == ["4 other files passed over: 2 x .txt, 1 x .svg, 1 x no regular file"]
 
 
 def test_a_folder_that_moved_continues(

@@ -59,8 +59,8 @@ def test_missing_folder(refused: Callable[..., str], tmp_path: Path) -> None:
 def test_empty_folder(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert "looked for .apng" in refused("--images", tmp_path / "in")
-    (tmp_path / "in" / "a.heic").touch()
-    assert refused("--images", tmp_path / "in").endswith("saw 1 x .heic")
+    (tmp_path / "in" / "a.svg").touch()
+    assert refused("--images", tmp_path / "in").endswith("saw 1 x .svg")
 
 
 def test_what_is_no_collection(refused: Callable[..., str], tmp_path: Path) -> None:
