@@ -79,6 +79,15 @@ def encode(
     shard_num: Annotated[
         int, typer.Option(metavar="N", min=1, help="runs that share the input: each makes every N-th part file")
     ] = 1,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="local, or ray for many machines (extra ray)")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="of a Ray cluster, or auto  [default: one on this machine]"),
+    ] = None,
+    ray_actors: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="copies of the model, --threads each  [default: all that fit]"),
+    ] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="report on stderr in JSON, one object a line")] = False,
     version: Version = False,  # noqa: ARG001  (its callback does the work)
 ) -> None:
@@ -87,16 +96,19 @@ def encode(
     Inputs that cannot be encoded are listed in OUT/failures.jsonl and the rest is written; the exit status is then 3.
     A run that was killed continues when the same command is given again.
     """
+    from lexlip_infer.cli.encode_engine import ray_options, worker_plan
     from lexlip_infer.cli.encode_report import STREAM, reporting
     from lexlip_infer.cli.encode_settings import Choices, pipeline_options, run_settings
     from lexlip_infer.inputs.image_options import ImageOptions
     from lexlip_infer.pipeline.devices import open_devices
+    from lexlip_infer.pipeline.ray_engine import encode_on_ray
     from lexlip_infer.pipeline.run import encode_collection, encode_stream
     from lexlip_infer.runtime.options import RuntimeOptions
 
     with second_interrupt_ends(), reporting(log_json, output, "images" if images else "texts") as report:
         # Words are checked by whoever knows them, not by the type of an option.
         decoding = ImageOptions(background, frames, truncated, max_megapixels)  # type: ignore[arg-type]
+        on_ray = ray_options(engine, address, ray_actors, images or texts or [], output, device)
         choices = Choices(top_k, quant_scale, items_per_shard, compress, shard_id, shard_num, decoding)
         reader = _reader(images, texts, (id_column, image_column, text_column), decoding)
         modality: Modality = "image" if images else "text"
@@ -104,15 +116,21 @@ def encode(
         devices = open_devices(model, device, runtime, modality, lanes)
         settings = run_settings(devices, modality, images or texts or [], model, choices)
         options = pipeline_options(devices, batch_size, decode_workers, decode_timeout, decoding)
-        if output == STREAM:
-            with report.watching() as observer:
+        with report.watching() as observer:
+            if output == STREAM:
                 failed = encode_stream(devices.encoders, reader, sys.stdout.buffer, settings, options, observer)
-            report.streamed(failed, reader.passed_over)
-        else:
-            with report.watching() as observer:
+                passed_over = reader.passed_over
+            elif on_ray is not None:
+                plan = worker_plan(devices, runtime, settings, options)
+                manifest, passed_over = encode_on_ray(reader, output, plan, on_ray, observer)
+            else:
                 manifest = encode_collection(devices.encoders, reader, output, settings, options, observer)
+                passed_over = reader.passed_over
+        if output == STREAM:
+            report.streamed(failed, passed_over)
+        else:
             failed = manifest.failed
-            report.finished(manifest, reader.passed_over)
+            report.finished(manifest, passed_over)
     if failed:
         raise typer.Exit(FAILURES_LISTED)
 

@@ -15,51 +15,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import Reader
+from lexlip_infer.pipeline.committing import Committing, Output
 from lexlip_infer.pipeline.encoded_batch import EncodedBatch
 from lexlip_infer.pipeline.in_order import in_order
 from lexlip_infer.pipeline.line_maker import LineMaker
 from lexlip_infer.pipeline.line_stream import LineStream
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, RunTimings, ShardRecord
+from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
 from lexlip_infer.pipeline.observer import Observer
 from lexlip_infer.pipeline.output_folder import OutputFolder
 from lexlip_infer.pipeline.parts import AnyItem, PartEnd, Unit, cut, share
-from lexlip_infer.pipeline.shard_writer import Lines
-from lexlip_infer.pipeline.stages import PipelineOptions, Stage, batches_ahead, open_stage, unit_size
+from lexlip_infer.pipeline.stages import PipelineOptions, Stage, batches_ahead, open_stage, start, unit_size
 from lexlip_infer.pipeline.timings import Timings
 
 __all__ = ["encode_collection", "encode_stream"]
-
-
-class Output(Protocol):
-    """Where lines go."""
-
-    manifest: RunManifest
-
-    def add(self, lines: Lines) -> None:
-        """Take the next lines."""
-        ...
-
-    def end_part(self, end: PartEnd, timings: RunTimings) -> ShardRecord | None:
-        """What was added since the last call is a part."""
-        ...
-
-    def complete(self) -> None:
-        """All parts are written."""
-        ...
-
-    def changed(self, where: str) -> Exception:
-        """The error for a collection that is not the one it was begun with."""
-        ...
 
 
 def encode_collection(
@@ -135,50 +112,22 @@ class _Run:
 
     def into(self, output: Output) -> int:
         """Encode what the output does not hold yet; the number of failures in all of it."""
-        before, timings = output.manifest.timings, Timings()
-        done, failed = sum(shard.inputs for shard in output.manifest.shards), output.manifest.failed
-        self._observer.started(done, failed, self._total)
+        timings = Timings()
+        committing = Committing(output, self._observer, self._total, timings)
         with closing(open_stage(self._encoders, self._settings, self._options, timings, self._few)) as stage:
             for step, batch in self._encoded(output, stage, timings):
-                with timings.working("write"):
-                    if isinstance(step, PartEnd):
-                        self._end_part(output, step, timings.record(before))
-                        continue
-                lines = self._make_lines(batch, timings)
-                with timings.working("write"):
-                    output.add(lines)
-                done, failed = done + len(step.items), failed + len(lines.failures)
-                self._report(lines, done, failed)
-        if not output.manifest.complete:
-            output.complete()
-        return failed
+                if isinstance(step, PartEnd):
+                    committing.end_part(step)
+                else:
+                    committing.add(self._make_lines(batch, timings), len(step.items))
+        committing.complete()
+        return committing.failed
 
     def _encoded(self, output: Output, stage: Stage, timings: Timings) -> Iterator[tuple[Unit | PartEnd, EncodedBatch]]:
         size = unit_size(self._settings, self._options)
         steps = timings.following("read", cut(self._items, output.manifest, size, output.changed))
         ahead = batches_ahead(self._encoders, self._options)
-        return in_order(steps, partial(_start, stage), ahead, partial(timings.waiting, "write"))
-
-    def _end_part(self, output: Output, end: PartEnd, timings: RunTimings) -> None:
-        record = output.end_part(end, timings)
-        if record is not None:
-            self._observer.shard(record)
-
-    def _report(self, lines: Lines, done: int, failed: int) -> None:
-        for failure in lines.failures:
-            self._observer.failure(failure)
-        for note in lines.truncated:
-            self._observer.truncated(note)
-        self._observer.advanced(done, failed)
-
-
-def _start(stage: Stage, step: Unit | PartEnd) -> Future[EncodedBatch]:
-    """The end of a part takes its turn among the batches, with nothing to do."""
-    if isinstance(step, Unit):
-        return stage.submit(step.items)
-    nothing: Future[EncodedBatch] = Future()
-    nothing.set_result(EncodedBatch())
-    return nothing
+        return in_order(steps, partial(start, stage), ahead, partial(timings.waiting, "write"))
 
 
 def _look_ahead(items: Iterator[AnyItem], count: int) -> tuple[Iterator[AnyItem], bool]:

@@ -15,11 +15,12 @@ from lexlip_infer.pipeline.encoded_batch import EncodedBatch
 from lexlip_infer.pipeline.image_stage import ImageStage
 from lexlip_infer.pipeline.lanes import Lanes
 from lexlip_infer.pipeline.manifest import RunSettings
+from lexlip_infer.pipeline.parts import PartEnd, Unit
 from lexlip_infer.pipeline.pixel_ring import PixelRing
 from lexlip_infer.pipeline.text_stage import BATCHES_SORTED_TOGETHER, TextStage
 from lexlip_infer.pipeline.timings import Timings
 
-__all__ = ["PipelineOptions", "Stage", "batches_ahead", "open_stage", "unit_size"]
+__all__ = ["PipelineOptions", "Stage", "batches_ahead", "open_stage", "start", "unit_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +87,12 @@ def open_stage(
         return ImageStage(ring, DecodeThreads(ring, setup, threads), lanes, settings.top_k, timings)
     workers = DecodeProcesses(ring, setup, options.decode_workers)
     return ImageStage(ring, workers, lanes, settings.top_k, timings)
+
+
+def start(stage: Stage, step: Unit | PartEnd) -> Future[EncodedBatch]:
+    """Submit a unit; the end of a part takes its turn among the batches, with nothing to do."""
+    if isinstance(step, Unit):
+        return stage.submit(step.items)
+    nothing: Future[EncodedBatch] = Future()
+    nothing.set_result(EncodedBatch())
+    return nothing

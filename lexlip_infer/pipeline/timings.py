@@ -74,7 +74,7 @@ class Timings:
         with self._lock:
             core, waiting = dict(self._core), dict(self._waiting)
             ours = sum(core.values()) - self._elsewhere
-        core["other"] = max(0.0, time.process_time() - self._used_before - ours)
+        core["other"] += max(0.0, time.process_time() - self._used_before - ours)
         wall = time.perf_counter() - self._started
         if before is not None:
             wall += before.wall_seconds

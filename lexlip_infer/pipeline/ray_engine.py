@@ -1,0 +1,184 @@
+"""A run on many machines, over Ray Data; it writes what `encode_collection` writes, byte for byte.
+
+    read          one task, on this machine     chunks of parts that are not finished
+    encode        actors, on all machines       the ordinary pipeline, from sources to JSON lines
+    write         this process                  in the order of the input, through `OutputFolder`
+
+Ray Data starts the actors, hands out chunks, restores their order, gives the chunks of an actor that died to another,
+and stops reading when results pile up. Only this process writes, so what holds for a run on one machine holds here: a
+kill loses the part that is not finished, and the same command, on any engine, continues it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lexlip_infer.errors import BackendUnavailable, InputError, OutputError
+from lexlip_infer.inputs.items import Reader
+from lexlip_infer.pipeline.chunks import Changed, EncodedChunk, Ended, Message, Stopped
+from lexlip_infer.pipeline.committing import Committing
+from lexlip_infer.pipeline.manifest import RunManifest
+from lexlip_infer.pipeline.observer import Observer
+from lexlip_infer.pipeline.output_folder import OutputFolder
+from lexlip_infer.pipeline.parts import share
+from lexlip_infer.pipeline.ray_cluster import connected, room
+from lexlip_infer.pipeline.ray_workers import EncodeChunks, WorkerPlan, message_of, read_chunks
+from lexlip_infer.pipeline.timings import Timings
+
+__all__ = ["RayOptions", "encode_on_ray"]
+
+#: Bytes of results, for each actor, that may wait for being written before reading stops.
+_WAITING_BYTES = 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class RayOptions:
+    """Where to run.
+
+    Attributes:
+        address: see `connected`.
+        actors: how many; when absent, as many as the cluster has room for.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+
+
+def encode_on_ray(
+    reader: Reader[Any], output: Path, plan: WorkerPlan, options: RayOptions, observer: Observer
+) -> tuple[RunManifest, str]:
+    """Encode everything a reader delivers into an output folder, as `encode_collection` does.
+
+    Args:
+        reader: what to encode; it is read in a process of its own on this machine, so it cannot be stdin. Image files
+            that it names by path are read by the actors: they have to lie on a file system that all nodes share.
+        output: see `OutputFolder`.
+        plan: for each actor.
+        options: where.
+        observer: told how it goes.
+
+    Returns:
+        The finished run's manifest, and what the reader passed over.
+
+    Raises:
+        BackendUnavailable: the cluster cannot be reached, has no room, or fails; an actor cannot run the path.
+        BundleError: the model is damaged, or not the same everywhere.
+        InputError, MissingExtra, OutputError: as `encode_collection`; the extra is `ray`.
+    """
+    if next(iter(reader), None) is None:
+        raise InputError("the input holds nothing to encode")
+    threads = plan.runtime.thread_count
+    with connected(options.address, threads * (options.actors or 1)) as ray:
+        actors = _actors(ray, plan, options.actors)
+        with OutputFolder.open(output, plan.settings) as folder, _failures_in_one_line(ray, output):
+            committing = Committing(folder, observer, share(reader.count, plan.settings), timings := Timings())
+            # Closed before the connection is: Ray Data has threads that would open another.
+            with closing(_encoded(ray, reader, folder.manifest, plan, actors)) as messages:
+                passed_over = _commit(messages, folder, committing, timings)
+    return folder.manifest, passed_over
+
+
+def _actors(ray: Any, plan: WorkerPlan, wanted: int | None) -> int:
+    threads, gpus = plan.runtime.thread_count, _gpus(plan)
+    most = room(ray.nodes(), threads, gpus)
+    if most < (wanted or 1):
+        needs = f"{threads} threads{' and a GPU' if gpus else ''}"
+        raise BackendUnavailable(
+            f"{wanted or 1} actors of {needs} each were asked for, and the cluster has room for {most}; "
+            "pass --ray-actors and --threads, or start more nodes"
+        )
+    return wanted or most
+
+
+def _gpus(plan: WorkerPlan) -> int:
+    return 0 if plan.settings.device == "cpu" else 1
+
+
+def _commit(messages: Iterator[Message], folder: OutputFolder, committing: Committing, timings: Timings) -> str:
+    """Write everything; what the reader passed over."""
+    for message in messages:
+        if isinstance(message, EncodedChunk):
+            _commit_chunk(message, committing, timings)
+        elif isinstance(message, Ended):
+            committing.complete()
+            return message.passed_over
+        elif isinstance(message, Changed):
+            raise folder.changed(message.where)
+        elif isinstance(message, Stopped):
+            raise message.error
+    raise AssertionError("reading ends with a word of its own")
+
+
+def _commit_chunk(chunk: EncodedChunk, committing: Committing, timings: Timings) -> None:
+    for name, used in chunk.used.items():
+        timings.add(name, used.core_seconds, used.waiting_seconds, elsewhere=True)
+    for step in chunk.steps:
+        if isinstance(step, tuple):
+            committing.add(*step)
+        else:
+            committing.end_part(step)
+
+
+def _encoded(
+    ray: Any, reader: Reader[Any], manifest: RunManifest, plan: WorkerPlan, actors: int
+) -> Generator[Message, None, None]:
+    """Messages in the order in which they were read."""
+    with _context(ray, actors):
+        chunks = ray.data.from_items([None], override_num_blocks=1).map_batches(
+            read_chunks,
+            batch_size=None,
+            batch_format="pyarrow",
+            fn_kwargs={"reader": reader, "manifest": manifest, "options": plan.options, "folder": str(Path.cwd())},
+            # Every node has a resource of its name; reading waits for disks more than it computes.
+            num_cpus=0,
+            resources={f"node:{ray.util.get_node_ip_address()}": 0.001},
+        )
+        encoded = chunks.map_batches(
+            EncodeChunks,
+            batch_size=None,
+            batch_format="pyarrow",
+            fn_constructor_kwargs={"plan": plan},
+            compute=ray.data.ActorPoolStrategy(size=actors),
+            num_cpus=plan.runtime.thread_count,
+            num_gpus=_gpus(plan),
+        )
+    for table in encoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield message_of(table)
+
+
+@contextmanager
+def _context(ray: Any, actors: int) -> Iterator[None]:
+    """Settings of Ray Data for the data sets that are made in the block."""
+    context = ray.data.DataContext.get_current()
+    before = context.execution_options, context.target_max_block_size, context.enable_progress_bars
+    context.execution_options = copy.copy(before[0])
+    context.execution_options.preserve_order = True
+    limits = ray.data.ExecutionResources.for_limits(object_store_memory=_WAITING_BYTES * (actors + 1))
+    context.execution_options.resource_limits = limits
+    context.target_max_block_size = 1  # every row is a block, sent as soon as it is there
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        context.execution_options, context.target_max_block_size, context.enable_progress_bars = before
+
+
+@contextmanager
+def _failures_in_one_line(ray: Any, output: Path) -> Iterator[None]:
+    """A cluster that ends; what code of ours raises keeps its traceback."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BackendUnavailable(
+            f"the Ray cluster failed ({reason}); the same command continues {output} where it stopped"
+        ) from None

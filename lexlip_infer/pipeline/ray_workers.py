@@ -1,0 +1,148 @@
+"""What runs inside Ray's processes: one that reads the collection, and actors that each hold the model and encode.
+
+Both are ordinary pieces of the pipeline between two tables of one row: Ray's blocks are Arrow tables, and a row holds a
+pickled message. When an actor dies, Ray gives its chunks to another; when the reader dies, it reads again from the
+start, the same in the same order, and what was delivered is not delivered twice. Ray is not imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.errors import BundleError, LexLIPError, require
+from lexlip_infer.inputs.items import Reader
+from lexlip_infer.pipeline.chunks import Changed, Chunk, EncodedChunk, Ended, Message, Stopped, chunks
+from lexlip_infer.pipeline.devices import share_out
+from lexlip_infer.pipeline.in_order import in_order
+from lexlip_infer.pipeline.line_maker import LineMaker
+from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, StageTimings
+from lexlip_infer.pipeline.parts import PartEnd, Unit, cut
+from lexlip_infer.pipeline.shard_writer import Lines
+from lexlip_infer.pipeline.stages import PipelineOptions, batches_ahead, open_stage, start, unit_size
+from lexlip_infer.pipeline.timings import STAGES, Timings
+from lexlip_infer.runtime.options import RuntimeOptions
+
+__all__ = ["EncodeChunks", "WorkerPlan", "message_of", "read_chunks"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What an actor has to know.
+
+    Attributes:
+        runtime: the path that was chosen, nothing "auto" but threads, which are for this actor.
+        settings: of the run.
+        options: of the pipeline inside the actor.
+    """
+
+    runtime: RuntimeOptions
+    settings: RunSettings
+    options: PipelineOptions
+
+
+def read_chunks(
+    _: object, reader: Reader[Any], manifest: RunManifest, options: PipelineOptions, folder: str
+) -> Iterator[Any]:
+    """Tables of the chunks that are not finished yet, and of the word with which reading ends.
+
+    Args:
+        reader: of the collection.
+        manifest: of the output so far.
+        options: which say how large a unit is.
+        folder: that relative paths start from; the process belongs to this run.
+    """
+    os.chdir(folder)
+    try:
+        for chunk in chunks(cut(iter(reader), manifest, unit_size(manifest.settings, options), _Changed)):
+            yield _table(chunk)
+    except _Changed as changed:
+        yield _table(Changed(str(changed)))
+    except LexLIPError as error:
+        yield _table(Stopped(error))
+    else:
+        yield _table(Ended(reader.passed_over))
+
+
+class _Changed(Exception):  # noqa: N818  (not an error here: the driver makes one of it)
+    pass
+
+
+class EncodeChunks:
+    """An actor: a chunk in, its lines out; the model is opened with the first one.
+
+    Args:
+        plan: of the run.
+    """
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        self._plan = plan
+        self._encoding: _Encoding | None = None
+
+    def __call__(self, table: Any) -> Any:
+        """Table to table; messages that are no chunk pass through."""
+        message = message_of(table)
+        return _table(self._encode(message)) if isinstance(message, Chunk) else table
+
+    def _encode(self, chunk: Chunk) -> Message:
+        try:
+            self._encoding = self._encoding or _Encoding(self._plan)
+            return self._encoding(chunk)
+        except LexLIPError as error:
+            return Stopped(type(error)(f"on {platform.node()}: {error}"))
+
+
+class _Encoding:
+    """The middle of the pipeline, kept open between chunks; it ends with its process."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        settings, options = plan.settings, plan.options
+        encoder = LexLIPEncoder.from_pretrained(settings.model, **asdict(plan.runtime))
+        if encoder.bundle.fingerprint != settings.model_fingerprint:
+            raise BundleError(
+                f"{encoder.bundle.folder} is another model (fingerprint {encoder.bundle.fingerprint[:12]}, where the "
+                f"run was started {settings.model_fingerprint[:12]}); put the same bundle there on every node"
+            )
+        encoders = share_out([encoder], settings.modality, options.lanes).encoders
+        self._make_lines = LineMaker(encoders[0], settings.quantisation)
+        encoders[0].load(settings.modality)
+        self._ahead = batches_ahead(encoders, options)
+        self._timings = Timings()
+        self._stage = open_stage(encoders, settings, options, self._timings, few=False)
+        self._counted = dict.fromkeys(STAGES, (0.0, 0.0))
+
+    def __call__(self, chunk: Chunk) -> EncodedChunk:
+        self._timings.add("read", core=chunk.core_seconds, elsewhere=True)
+        steps: list[tuple[Lines, int] | PartEnd] = []
+        waiting = partial(self._timings.waiting, "write")
+        for step, batch in in_order(chunk.steps, partial(start, self._stage), self._ahead, waiting):
+            lines = (self._make_lines(batch, self._timings), len(step.items)) if isinstance(step, Unit) else step
+            steps.append(lines)
+        return EncodedChunk(steps, self._used())
+
+    def _used(self) -> dict[str, StageTimings]:
+        """Since the last call."""
+        before, stages = self._counted, self._timings.record().stages
+        self._counted = {name: (stage.core_seconds, stage.waiting_seconds) for name, stage in stages.items()}
+        return {
+            name: StageTimings(core_seconds=core - before[name][0], share=0, waiting_seconds=waiting - before[name][1])
+            for name, (core, waiting) in self._counted.items()
+        }
+
+
+def _table(message: Message) -> Any:
+    pyarrow = require("pyarrow", extra="ray")
+    return pyarrow.table({"message": pyarrow.array([pickle.dumps(message)], pyarrow.large_binary())})
+
+
+def message_of(table: Any) -> Message:
+    """The message in a table of one row."""
+    (data,) = table["message"].to_pylist()
+    message: Message = pickle.loads(data)  # noqa: S301  (ours, from a process of this run)
+    return message
