@@ -16,7 +16,7 @@ from lexlip_infer.errors import BackendUnavailable, InputError, require
 
 __all__ = ["connected", "room"]
 
-#: No reports to Ray's makers, no log of its C++ parts on stderr, and no cluster that nobody asked for.
+#: No reports to the makers of Ray, no log of its C++ parts on stderr, and no cluster that nobody asked for.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ENABLE_AUTO_CONNECT": "0"}
 #: Seconds.
 _ANSWER_WITHIN = 5.0
@@ -96,6 +96,6 @@ def _probe(address: str) -> None:
 
 def _unreachable(address: str, reason: str) -> BackendUnavailable:
     return BackendUnavailable(
-        f"no Ray cluster can be used at {address} ({reason.strip().splitlines()[0]}); "
-        "start one with: ray start --head, and on other nodes: ray start --address=HOST:PORT"
+        f"no Ray cluster can be used at {address} ({reason.strip().splitlines()[0]}); expected one of the same "
+        "versions of Ray and Python, started with: ray start --head; if it asks for a token, set RAY_AUTH_MODE=token"
     )
