@@ -13,8 +13,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.inputs.folders import list_images
 from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.items import ImageItem
+from lexlip_infer.inputs.readers import open_images
 
 WIDTH, HEIGHT, MARGIN, LINE, WORDS = 300, 225, 16, 30, 10
 BAR_WIDTH = WIDTH - 46  # leaves room for the weight
@@ -23,13 +24,13 @@ INK, BAR, PAPER = "#1d2733", "#cfe3f5", "white"
 
 def main(folder: Path, output: Path) -> None:
     """One column a photograph: the picture above, its heaviest words below."""
-    items = list_images(folder)
+    items = [item for item in open_images([str(folder)]) if isinstance(item, ImageItem)]
     encoder = LexLIPEncoder.from_pretrained()
-    words = encoder.decode(encoder.encode_images([item.path for item in items]), top_k=WORDS)
+    words = encoder.decode(encoder.encode_images([item.source for item in items]), top_k=WORDS)
     sheet = Image.new("RGB", (len(items) * (WIDTH + MARGIN) + MARGIN, HEIGHT + WORDS * LINE + 3 * MARGIN), PAPER)
     for column, (item, terms) in enumerate(zip(items, words, strict=True)):
         left = MARGIN + column * (WIDTH + MARGIN)
-        sheet.paste(cover(load_image(item.path)), (left, MARGIN))
+        sheet.paste(cover(load_image(item.source)), (left, MARGIN))
         draw_words(ImageDraw.Draw(sheet), left, HEIGHT + 2 * MARGIN, terms)
     sheet.save(output, optimize=True, quality=88)
     print(output)

@@ -19,9 +19,9 @@ from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, Modality, backbone
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.inputs.folders import list_images
 from lexlip_infer.inputs.images import load_image
-from lexlip_infer.inputs.texts import read_texts
+from lexlip_infer.inputs.items import ImageItem, TextItem
+from lexlip_infer.inputs.readers import open_images, open_texts
 
 __all__ = ["add_openvino_int8", "image_samples", "run", "text_samples"]
 
@@ -64,13 +64,15 @@ def _replace(path: Path, data: bytes) -> None:
 
 def image_samples(encoder: LexLIPEncoder, folder: Path, count: int) -> Iterator[Sample]:
     """The first images of a folder, preprocessed."""
-    for item in list_images(folder)[:count]:
-        yield {"pixel_values": encoder.preprocess(load_image(item.path))[None]}
+    images = (item for item in open_images([str(folder)]) if isinstance(item, ImageItem))
+    for item in itertools.islice(images, count):
+        yield {"pixel_values": encoder.preprocess(load_image(item.source))[None]}
 
 
 def text_samples(encoder: LexLIPEncoder, path: Path, count: int) -> Iterator[Sample]:
     """The first texts of a file, tokenised."""
-    for item in itertools.islice(read_texts(path), count):
+    texts = (item for item in open_texts([str(path)]) if isinstance(item, TextItem))
+    for item in itertools.islice(texts, count):
         ids, mask = encoder.tokenize([item.text])
         yield {"input_ids": ids, "attention_mask": mask}
 

@@ -88,11 +88,8 @@ def _encode(encoder: LexLIPEncoder, query: str | Path) -> SparseBatch:
 
 
 def _progress(manifest: RunManifest) -> str:
-    done, settings = manifest.documents + manifest.failed, manifest.settings
-    return (
-        f"{done:,} of {settings.source_count:,} {settings.modality}s are encoded; "
-        "run the same lexlip-encode command to finish"
-    )
+    done = manifest.documents + manifest.failed
+    return f"{done:,} {manifest.settings.modality}s are encoded so far; run the same lexlip-encode command to finish"
 
 
 def _print(results: list[Hit], encoder: LexLIPEncoder, batch: SparseBatch) -> None:

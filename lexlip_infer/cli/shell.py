@@ -29,7 +29,7 @@ __all__ = [
     "Version",
     "application",
     "console",
-    "progress_bar",
+    "one_line",
     "run_application",
 ]
 
@@ -76,7 +76,7 @@ def run_application(app: typer.Typer, name: str) -> NoReturn:
     except LexLIPError as error:
         if os.environ.get("LEXLIP_DEBUG"):
             raise
-        print(f"{name}: {_one_line(error)}", file=sys.stderr)
+        print(f"{name}: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.filename is not None or os.environ.get("LEXLIP_DEBUG"):
@@ -123,6 +123,7 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
 _NO_WRAPPING = 1000
 
 
-def _one_line(error: LexLIPError) -> str:
+def one_line(error: LexLIPError) -> str:
+    """What it says, as one line of valid text."""
     text = " ".join(str(error).split())
     return text.encode("utf-8", "backslashreplace").decode()

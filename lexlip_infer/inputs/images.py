@@ -1,38 +1,36 @@
-"""One image: from file, bytes or array to RGB, and from RGB to the pixels a backbone takes.
+"""One image: from file, bytes or array to RGB, the one door for every picture that is encoded.
 
-Orientation follows EXIF, transparency is composited on white, 16-bit greys are scaled instead of clipped. Floats and
-32-bit greys have no defined range, so that any picture made of them would be a guess: they are refused.
-An image that cannot be decoded whole is an error: a half-grey picture would be indexed as what it is not.
-No global Pillow state is changed.
+Orientation follows EXIF, transparency is composited on a background, 16-bit greys are scaled instead of clipped, ICC
+profiles are applied. Floats and 32-bit greys have no defined range: they are refused. An image that cannot be decoded
+whole is an error unless the caller accepts it, and then it is marked: see `truncation`. No global Pillow state is
+changed.
 """
 
 from __future__ import annotations
 
-import io
-import stat
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile
 
-from lexlip_infer.errors import ImageError
+from lexlip_infer.errors import ImageError, MissingExtra
+from lexlip_infer.inputs.flattening import flatten
+from lexlip_infer.inputs.frames import Frame, open_frame
+from lexlip_infer.inputs.image_files import open_image, read_image_file
+from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, MAX_MEGAPIXELS, ImageOptions
 from lexlip_infer.inputs.pillow_warnings import silenced
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
+from lexlip_infer.inputs.truncation import NOTE, decoded_part
 
-__all__ = ["MAX_MEGAPIXELS", "ImagePreprocessor", "ImageSource", "load_image"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-ImageSource = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
+__all__ = ["MAX_MEGAPIXELS", "ImageOptions", "ImagePreprocessor", "ImageSource", "load_image"]
 
-#: Larger images are refused before they are decoded: a small file may declare one that fills the memory.
-MAX_MEGAPIXELS = 178
-
-#: Aspect ratio up to which a centre crop is cut from the whole resized image, exactly as torchvision does.
-_LONGEST = 8
-
-#: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+ImageSource = str | Path | bytes | Frame | Image.Image | npt.NDArray[np.uint8]
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,58 +43,71 @@ _UPRIGHT = {
 }
 
 
-def load_image(source: ImageSource) -> Image.Image:
-    """Decode an image to RGB, upright, on white.
+def load_image(source: ImageSource, options: ImageOptions = DEFAULT_OPTIONS) -> Image.Image:
+    """Decode an image to RGB, upright, on a background.
 
     Args:
-        source: a path, the bytes of an image file, a Pillow image, or an array (height, width, 3) of 0-255.
+        source: a path, the bytes of an image file, a frame of one, a Pillow image, or an array (height, width, 3) of
+            0-255. Of an animation that is given whole, the first frame is taken, whatever `options.frames` says.
+        options: see `ImageOptions`.
 
     Raises:
         ImageError: the file is missing, empty, truncated, not a regular file, not an image, of numbers without a
-            defined range, or larger than `MAX_MEGAPIXELS`.
+            defined range, of a format whose extra is not installed, or larger than `options.max_megapixels`.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _decode("the given image", source)
-    if isinstance(source, bytes):
-        return _decode("the given bytes", source)
-    return _decode(str(source), _read(source))
+        return _decode("the given image", lambda: source, options, None)
+    if isinstance(source, Frame):
+        # A later frame is drawn over others, so that what is missing of it cannot be told.
+        anew = partial(_first_frame, source) if source.number == 0 else None
+        return _decode(str(source), partial(open_frame, source), options, anew)
+    reader = partial(open_image, _data(source))
+    return _decode(_name(source), reader, options, reader)
 
 
-def _read(path: str | Path) -> bytes:
-    if not isinstance(path, str | Path):
-        raise ImageError(f"an image is a path, bytes, a Pillow image or an array, not {type(path).__name__}")
-    try:
-        mode = Path(path).stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe or a device may never end
-            raise ImageError(f"{path}: not a regular file; save the image to one")
-        return Path(path).read_bytes()
-    except ImageError:
-        raise
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:  # a NUL in the name
-        raise ImageError(f"{path!r}: not a file name ({error})") from None
+def _first_frame(frame: Frame) -> ImageFile.ImageFile:
+    return open_image(frame.read())
 
 
-def _decode(name: str, source: bytes | Image.Image) -> Image.Image:
-    if not source:
-        raise ImageError(f"{name}: the file is empty (0 bytes)")
+def _name(source: str | Path | bytes) -> str:
+    return "the given bytes" if isinstance(source, bytes) else str(source)
+
+
+def _data(source: str | Path | bytes) -> bytes:
+    if not isinstance(source, str | Path | bytes):
+        raise ImageError(f"an image is a path, bytes, a Pillow image or an array, not {type(source).__name__}")
+    data = source if isinstance(source, bytes) else read_image_file(source)
+    if not data:
+        raise ImageError(f"{_name(source)}: the file is empty (0 bytes)")
+    return data
+
+
+def _decode(
+    name: str,
+    opener: Callable[[], Image.Image],
+    options: ImageOptions,
+    reopen: Callable[[], ImageFile.ImageFile] | None,
+) -> Image.Image:
     try:
         with silenced():
-            if isinstance(source, Image.Image):
-                return _to_rgb(source)
-            with Image.open(io.BytesIO(source), formats=_FORMATS) as image:
-                return _to_rgb(image)
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image; read are {', '.join(_FORMATS)} files") from None
+            return _to_rgb(opener(), options, reopen)
     except ImageError as error:
+        raise ImageError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+    except MissingExtra as error:
         raise ImageError(f"{name}: {error}") from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"{name}: more than {MAX_MEGAPIXELS} megapixels") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: {_bomb(error, options)}") from None
     except Exception as error:  # noqa: BLE001  (codecs raise anything on damaged files: struct.error, SyntaxError, ...)
         raise ImageError(f"{name}: damaged image ({type(error).__name__}: {error})") from None
+
+
+def _bomb(error: Exception, options: ImageOptions) -> str:
+    """Some plugins of Pillow's look at its global limit themselves, which may be below ours."""
+    if 2 * (Image.MAX_IMAGE_PIXELS or 0) >= options.max_megapixels * 1e6:
+        return f"more than {options.max_megapixels:g} megapixels"
+    return f"more than Pillow's own limit, PIL.Image.MAX_IMAGE_PIXELS, allows for this format ({error})"
 
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
@@ -105,77 +116,35 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, options: ImageOptions, reopen: Callable[[], ImageFile.ImageFile] | None) -> Image.Image:
+    _check_size(image, options)
+    missing = None
+    try:
+        image.load()
+    except Exception as error:
+        if options.truncated == "fail" or reopen is None:
+            raise
+        image, missing = decoded_part(reopen, error)
+    _check_size(image, options)  # some files are larger than their header says
+    rgb = flatten(image, options.background_rgb)
+    rgb.info.clear()
+    if missing is not None:
+        rgb.paste(options.background_rgb, mask=Image.fromarray(missing))
+        rgb.info[NOTE] = (
+            f"{missing.mean():.0%} of the picture is missing and shows the background ({options.background})"
+        )
+    return _upright(rgb, image)
+
+
+def _check_size(image: Image.Image, options: ImageOptions) -> None:
     width, height = image.size
-    if width * height > MAX_MEGAPIXELS * 1e6:
-        raise ImageError(f"{width} x {height} pixels, more than {MAX_MEGAPIXELS} megapixels")
-    image.load()
-    image = _upright(image)
-    if image.mode.startswith(("I", "F")):
-        return _scale_16_bit(image)
-    if image.mode == "La":
-        image = image.convert("LA")  # the only way out of this mode
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    if width * height > options.max_megapixels * 1e6:
+        raise ImageError(f"{width} x {height} pixels, more than {options.max_megapixels:g} megapixels")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001  (damaged EXIF is a matter of chance in Pillow, and says nothing of the pixels)
-        return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-
-
-def _scale_16_bit(image: Image.Image) -> Image.Image:
-    """Pillow's own conversion clips at 255, which turns every 16-bit photograph white."""
-    grey = np.asarray(image)
-    if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
-        raise ImageError("floats or 32-bit greys, which have no defined range; save it with 8 or 16 bits a channel")
-    return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePreprocessor:
-    """RGB images to backbone input.
-
-    Attributes:
-        size: S, pixels.
-        resize: "squash" ignores the aspect ratio; "center_crop" resizes the short side to S, then crops.
-        mean: per channel, subtracted from pixels in [0, 1].
-        std: per channel, divides afterwards.
-    """
-
-    size: int
-    resize: Literal["squash", "center_crop"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __call__(self, image: Image.Image) -> npt.NDArray[np.float32]:
-        """Pixels (3, S, S): bicubic, antialiased resize, then (pixel / 255 - mean) / std."""
-        resized = self._squash(image) if self.resize == "squash" else self._center_crop(image)
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        pixels = np.asarray(resized, np.float32) / np.float32(255)
-        normalised: npt.NDArray[np.float32] = (pixels - mean) / std
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
-
-    def _squash(self, image: Image.Image) -> Image.Image:
-        return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-
-    def _center_crop(self, image: Image.Image) -> Image.Image:
-        width, height = image.size
-        short = min(width, height)
-        # The long side is rounded down and the offset rounded, as torchvision does in the official pipeline.
-        full_width, full_height = self.size * width // short, self.size * height // short
-        left, top = round((full_width - self.size) / 2), round((full_height - self.size) / 2)
-        if max(full_width, full_height) <= _LONGEST * self.size:
-            resized = image.resize((full_width, full_height), Image.Resampling.BICUBIC)
-            return resized.crop((left, top, left + self.size, top + self.size))
-        # Only the part that is kept is computed: a 1 x 5000 strip would grow to a gigabyte before its crop. Pillow
-        # rounds the box's filter a little differently, by up to 2 of 255 levels.
-        x, y = width / full_width, height / full_height
-        box = (left * x, top * y, min(width, (left + self.size) * x), min(height, (top + self.size) * y))
-        return image.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
+        return rgb
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb

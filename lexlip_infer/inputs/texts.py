@@ -1,9 +1,7 @@
-"""Texts: from caption files to (id, text), and from texts to the token ids a backbone takes."""
+"""From texts to the token ids a backbone takes."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,15 +9,11 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BundleError, InputError
-from lexlip_infer.inputs.lines import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-__all__ = ["TEXT_SUFFIXES", "TextTokenizer", "read_texts", "read_tokenizer"]
-
-TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
+__all__ = ["TextTokenizer", "read_tokenizer"]
 
 
 def read_tokenizer(data: bytes) -> Tokenizer:
@@ -70,64 +64,3 @@ def _checked(text: str) -> str:
         raise InputError(f"a text must be a str, not {type(text).__name__}")
     # Undecodable bytes from a file name or terminal: the tokenizer takes valid Unicode only.
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class TextItem:
-    """One text and its id."""
-
-    id: str
-    text: str
-
-
-def read_texts(path: Path) -> Iterator[TextItem]:
-    """Texts of a file, one a line, in order.
-
-    `.jsonl` lines are `{"id": …, "text": …}`; `.tsv` lines are id, tab, text; `.txt` lines are texts, whose
-    id is the line number, from 1. What ends a line, and which are passed over: see `read_lines`.
-
-    Raises:
-        InputError: the file is missing, of another kind, not UTF-8, malformed, or holds an id twice.
-    """
-    parse = {".jsonl": _parse_json, ".tsv": _parse_tsv, ".txt": _parse_plain}.get(path.suffix.lower())
-    if parse is None:
-        raise InputError(f"{path}: texts are read from {', '.join(TEXT_SUFFIXES)} files")
-    seen: set[str] = set()
-    for number, line in read_lines(path):
-        item = parse(path, number, line)
-        if item.id in seen:
-            raise InputError(f"{path}:{number}: the id {item.id!r} stands here a second time")
-        seen.add(item.id)
-        yield item
-
-
-def _parse_json(path: Path, number: int, line: str) -> TextItem:
-    try:
-        row = json.loads(line)
-        identifier, text = row["id"], row["text"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f'{path}:{number}: expected a line {{"id": …, "text": …}}') from None
-    if isinstance(identifier, bool) or not isinstance(identifier, str | int) or not isinstance(text, str):
-        raise InputError(f'{path}:{number}: "id" must be a string or a number, "text" a string')
-    if not _is_unicode(identifier):
-        raise InputError(f'{path}:{number}: "id" holds half a surrogate pair, which no output file can hold')
-    return TextItem(str(identifier), text)
-
-
-def _is_unicode(identifier: str | int) -> bool:
-    try:
-        str(identifier).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _parse_tsv(path: Path, number: int, line: str) -> TextItem:
-    identifier, tab, text = line.partition("\t")
-    if not tab:
-        raise InputError(f"{path}:{number}: expected id, tab, text; there is no tab")
-    return TextItem(identifier, text)
-
-
-def _parse_plain(path: Path, number: int, line: str) -> TextItem:  # noqa: ARG001  (one signature for all three)
-    return TextItem(str(number), line)

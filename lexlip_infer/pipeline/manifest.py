@@ -10,10 +10,19 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.impacts import QuantisationSettings
+from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
 
-__all__ = ["RUN_FORMAT_VERSION", "RunFormat", "RunManifest", "RunSettings", "ShardRecord"]
+__all__ = [
+    "RUN_FORMAT_VERSION",
+    "RunFormat",
+    "RunManifest",
+    "RunSettings",
+    "RunTimings",
+    "ShardRecord",
+    "StageTimings",
+]
 
-RUN_FORMAT_VERSION = 1
+RUN_FORMAT_VERSION = 2
 
 
 class _Section(BaseModel):
@@ -29,14 +38,12 @@ class RunFormat(BaseModel):
 class RunSettings(_Section):
     """Everything that decides the bytes of the output.
 
-    Two runs into one folder must agree on all of it but `source` and `model`, whose fingerprints tell whether what
-    has moved is the same.
+    Two runs into one folder must agree on all of it but `source` and `model`, which may have moved: whether they are
+    the same is told by the digests of finished parts, and by the model's fingerprint.
 
     Attributes:
         modality: what is encoded.
-        source: the folder or file that was given, absolute; it may have moved since.
-        source_fingerprint: sha256 of the images' ids and sizes, or of the texts and their ids.
-        source_count: number of images or texts.
+        source: what was given, paths absolute.
         model: path or hub id that was given, or nothing for the shipped model.
         model_name: from the bundle.
         model_fingerprint: sha256 of the bundle's manifest.
@@ -49,12 +56,17 @@ class RunSettings(_Section):
         backend: what ran the backbone.
         precision: of the backbone.
         head: what ran the lexicon head.
+        compress: of part files.
+        shard_id: which of the runs that share the collection this is, from 0.
+        shard_num: how many runs share it.
+        background: of transparent images; like the next three, see `ImageOptions`.
+        frames: of animations.
+        truncated: what becomes of images that break off.
+        max_megapixels: of an image.
     """
 
     modality: Literal["image", "text"]
     source: str
-    source_fingerprint: str
-    source_count: int = Field(ge=0)
     model: str | None
     model_name: str
     model_fingerprint: str
@@ -68,6 +80,13 @@ class RunSettings(_Section):
     backend: Literal["onnxruntime", "openvino"] = "onnxruntime"
     precision: Literal["f32", "fp16", "bf16", "int8"] = "f32"
     head: Literal["native", "onnx", "triton"] = "onnx"
+    compress: Literal["none", "gz"] = "none"
+    shard_id: int = Field(ge=0, default=0)
+    shard_num: int = Field(gt=0, default=1)
+    background: str = "white"
+    frames: Literal["first", "all"] = "first"
+    truncated: Literal["fail", "accept"] = "fail"
+    max_megapixels: float = Field(gt=0, default=MAX_MEGAPIXELS)
 
     @property
     def quantisation(self) -> QuantisationSettings:
@@ -86,6 +105,11 @@ class ShardRecord(_Section):
         impacts: stored impacts.
         size: bytes.
         sha256: of the file.
+        inputs: items that it was made of.
+        inputs_digest: sha256 over id and size of each image, or id and text of each text, in order.
+        failures_size: bytes in `failures.jsonl`.
+        truncated: documents of images that break off and were accepted; they are in `truncated.jsonl`.
+        truncated_size: bytes there.
     """
 
     name: str
@@ -95,6 +119,37 @@ class ShardRecord(_Section):
     impacts: int
     size: int
     sha256: str
+    inputs: int
+    inputs_digest: str
+    failures_size: int
+    truncated: int = 0
+    truncated_size: int = 0
+
+
+class StageTimings(_Section):
+    """One stage of the pipeline.
+
+    Attributes:
+        core_seconds: processor time.
+        share: of all stages' core-seconds.
+        waiting_seconds: by the clock, for the stage before it.
+    """
+
+    core_seconds: float
+    share: float
+    waiting_seconds: float
+
+
+class RunTimings(_Section):
+    """Where the time went, up to the last finished part, in all runs into this folder together.
+
+    Attributes:
+        wall_seconds: by the clock, from when the model was loaded.
+        stages: read, decode, infer, quantise, write and other, in the order of the data.
+    """
+
+    wall_seconds: float
+    stages: dict[str, StageTimings]
 
 
 class RunManifest(_Section):
@@ -106,6 +161,7 @@ class RunManifest(_Section):
         settings: see `RunSettings`.
         shards: finished part files, in order.
         complete: whether the last one is among them.
+        timings: the only part that differs between two runs of the same command.
     """
 
     format_version: int = RUN_FORMAT_VERSION
@@ -113,6 +169,7 @@ class RunManifest(_Section):
     settings: RunSettings
     shards: tuple[ShardRecord, ...] = ()
     complete: bool = False
+    timings: RunTimings | None = None
 
     @property
     def documents(self) -> int:
@@ -123,3 +180,15 @@ class RunManifest(_Section):
     def failed(self) -> int:
         """Inputs that gave no line."""
         return sum(shard.failed for shard in self.shards)
+
+    @property
+    def truncated(self) -> int:
+        """Lines of images that break off."""
+        return sum(shard.truncated for shard in self.shards)
+
+    @property
+    def next_shard_name(self) -> str:
+        """Of the next part file to be written; its number is the part's in the whole collection."""
+        settings = self.settings
+        number = len(self.shards) * settings.shard_num + settings.shard_id
+        return f"part-{number:05d}.jsonl" + (".gz" if settings.compress == "gz" else "")

@@ -2,41 +2,33 @@
 
     OUT/vectors/part-00000.jsonl   finished shards, and nothing else: Anserini parses every file it finds there
     OUT/failures.jsonl             inputs that could not be encoded
+    OUT/truncated.jsonl            images that break off and were accepted; absent if there are none
     OUT/manifest.json              the journal; see `manifest.py`
     OUT/.tmp/                      what is being written
 
-Order of a commit: the shard is written, synced and renamed; then the failures are rewritten whole; then the manifest.
-A shard without its manifest entry is written again, and so are its failures.
+Order of a commit: the shard is written, synced and renamed; then its failures are appended; then the manifest is
+replaced. A shard without its manifest entry is written again, and so are its failures.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from lexlip_infer.errors import OutputError
+from lexlip_infer.pipeline.encoded_batch import Failure
+from lexlip_infer.pipeline.failure_ledger import append_failures, check_failures
 from lexlip_infer.pipeline.folder_lock import locked
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, ShardRecord
-from lexlip_infer.pipeline.written_output import FAILURES, MANIFEST, VECTORS, check_shards, read_manifest, shard_name
+from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, RunTimings, ShardRecord
+from lexlip_infer.pipeline.parts import PartEnd
+from lexlip_infer.pipeline.shard_writer import Lines, ShardWriter
+from lexlip_infer.pipeline.written_output import FAILURES, MANIFEST, TRUNCATED, VECTORS, check_shards, read_manifest
 
-__all__ = ["Failure", "OutputFolder", "ShardWriter"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One input that gave no vector, as a line of `failures.jsonl`."""
-
-    id: str
-    path: str
-    stage: str
-    error: str
+__all__ = ["OutputFolder"]
 
 
 class OutputFolder:
@@ -60,127 +52,97 @@ class OutputFolder:
                 raise _foreign(folder)
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder):
-                yield cls(folder, settings)
+                output = cls(folder, settings)
+                try:
+                    yield output
+                finally:
+                    output._close()
 
     def __init__(self, folder: Path, settings: RunSettings) -> None:
         self.folder = folder
+        self._settings = settings
         self._temporary = folder / ".tmp"
+        self._writer: ShardWriter | None = None
         if (folder / MANIFEST).exists():
             self.manifest = read_manifest(folder)
             _check_same(folder, self.manifest.settings, settings)
             check_shards(folder, self.manifest)
+            for name, size in self._ledgers().items():
+                check_failures(folder / name, size, exact=self.manifest.complete)
         else:
             if not _is_new(folder):
                 raise _foreign(folder)
             self.manifest = RunManifest(version=version("lexlip-infer"), settings=settings)
-        self._failures = self._known_failures()
         if self.manifest.complete:
             shutil.rmtree(self._temporary, ignore_errors=True)  # a kill may have come just before its removal
             return
         self._temporary.mkdir(exist_ok=True)
-        self._replace(MANIFEST, self.manifest.model_dump_json(indent=2).encode() + b"\n")
+        self._update(self.manifest)
         (folder / VECTORS).mkdir(exist_ok=True)
 
-    def finished(self, shard: int) -> bool:
-        """Whether this shard is written already."""
-        return shard < len(self.manifest.shards)
+    def add(self, lines: Lines) -> None:
+        """Write to the shard that is not finished, the next one if there is none."""
+        if self._writer is None:
+            path = self._temporary / self.manifest.next_shard_name
+            self._writer = ShardWriter(path, self.manifest.settings.compress)
+        self._writer.add(lines)
 
-    @contextlib.contextmanager
-    def shard(self) -> Iterator[ShardWriter]:
-        """Write the next shard; it is committed when the block ends without an exception, or not at all."""
-        name = shard_name(self.manifest)
-        writer = ShardWriter(self._temporary / name)
-        try:
-            yield writer
-            writer.sync()
-        finally:
-            writer.close()
-        (self._temporary / name).replace(self.folder / VECTORS / name)
+    def end_part(self, end: PartEnd, timings: RunTimings) -> ShardRecord:
+        """Commit the shard."""
+        assert self._writer is not None, "a part has at least one item"
+        writer, name = self._writer, self.manifest.next_shard_name
+        writer.sync()
+        self._close()
+        writer.path.replace(self.folder / VECTORS / name)
         _sync_folder(self.folder / VECTORS)
-        self._failures += writer.failures
-        self._write_failures()
-        shards = (*self.manifest.shards, writer.record(name))
-        self._update(self.manifest.model_copy(update={"shards": shards}))
+        record = writer.record(
+            name, end, self._append(FAILURES, writer.failures), self._append(TRUNCATED, writer.truncated)
+        )
+        changes = {"shards": (*self.manifest.shards, record), "timings": timings}
+        self._update(self.manifest.model_copy(update=changes))
+        return record
 
     def complete(self) -> None:
         """Mark the run as finished and remove the temporary folder."""
-        self._write_failures()
+        self._append(FAILURES, [])  # a run without any part has no file yet
         self._update(self.manifest.model_copy(update={"complete": True}))
         shutil.rmtree(self._temporary)
 
+    def changed(self, where: str) -> OutputError:
+        """The error for a collection that is not the one this folder was begun with."""
+        before, now = self.manifest.settings, self._settings
+        what = "images (names or sizes)" if now.modality == "image" else "texts"
+        change = f"the {what} changed since it began, {where}"
+        if before.source != now.source:
+            change = f"source was {before.source}, now {now.source}"
+        return _other_run(self.folder, change)
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _ledgers(self) -> dict[str, int]:
+        """Bytes that belong to finished parts."""
+        shards = self.manifest.shards
+        failures, truncated = sum(s.failures_size for s in shards), sum(s.truncated_size for s in shards)
+        return {FAILURES: failures, TRUNCATED: truncated}
+
+    def _append(self, ledger: str, failures: list[Failure]) -> int:
+        path, size = self.folder / ledger, self._ledgers()[ledger]
+        if ledger == TRUNCATED and not failures and not path.exists():
+            return 0
+        return append_failures(path, size, failures)
+
     def _update(self, manifest: RunManifest) -> None:
-        self._replace(MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
-        self.manifest = manifest
-
-    def _write_failures(self) -> None:
-        # ASCII with escapes: an id may hold bytes that are no text, and must not be lost for it.
-        lines = [json.dumps(asdict(failure)) + "\n" for failure in self._failures]
-        self._replace(FAILURES, "".join(lines).encode())
-
-    def _replace(self, name: str, data: bytes) -> None:
-        partial = self._temporary / name
+        partial = self._temporary / MANIFEST
         with partial.open("wb") as file:
-            file.write(data)
+            file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(self.folder / name)
+        partial.replace(self.folder / MANIFEST)
         _sync_folder(self.folder)
-
-    def _known_failures(self) -> list[Failure]:
-        """Failures of the finished shards; lines beyond those belong to a shard that will be written again."""
-        count = self.manifest.failed
-        if count == 0:
-            return []
-        try:
-            lines = (self.folder / FAILURES).read_text().splitlines()[:count]
-            failures = [Failure(**json.loads(line)) for line in lines]
-        except (OSError, ValueError, TypeError) as error:
-            raise OutputError(f"{self.folder / FAILURES}: cannot be read back ({error})") from None
-        if len(failures) < count:
-            raise OutputError(f"{self.folder / FAILURES}: {len(failures)} lines; the manifest counts {count}")
-        return failures
-
-
-class ShardWriter:
-    """One part file being written."""
-
-    def __init__(self, path: Path) -> None:
-        self.failures: list[Failure] = []
-        self._file = path.open("wb")
-        self._hash = hashlib.sha256()
-        self._size = self._documents = self._empty = self._impacts = 0
-
-    def write(self, lines: bytes, documents: int, empty: int, impacts: int) -> None:
-        """Append finished JSON lines, with what they hold."""
-        self._file.write(lines)
-        self._hash.update(lines)
-        self._size += len(lines)
-        self._documents += documents
-        self._empty += empty
-        self._impacts += impacts
-
-    def sync(self) -> None:
-        """Bring everything to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file, committed or not."""
-        # A full disk fails the flush of close() as well; the first error is the one to report.
-        with contextlib.suppress(OSError):
-            self._file.close()
-
-    def record(self, name: str) -> ShardRecord:
-        """The manifest's entry for this shard."""
-        return ShardRecord(
-            name=name,
-            documents=self._documents,
-            failed=len(self.failures),
-            empty=self._empty,
-            impacts=self._impacts,
-            size=self._size,
-            sha256=self._hash.hexdigest(),
-        )
+        self.manifest = manifest
 
 
 def _is_new(folder: Path) -> bool:
@@ -193,24 +155,19 @@ def _foreign(folder: Path) -> OutputError:
     return OutputError(f"{folder}: exists and is not an output of lexlip-encode; name a new folder")
 
 
-#: Settings that need not be equal: what has moved is told by its fingerprint, and fingerprints are no use to a reader.
-_NOT_COMPARED = {"model", "source", "source_fingerprint", "source_count"}
+def _other_run(folder: Path, changes: str) -> OutputError:
+    return OutputError(f"{folder}: holds the output of another run ({changes}); name a new folder")
+
+
+#: Settings that need not be equal: what has moved may be the same, as fingerprint and digests tell.
+_NOT_COMPARED = {"model", "source"}
 
 
 def _check_same(folder: Path, before: RunSettings, now: RunSettings) -> None:
     theirs, ours = before.model_dump(exclude=_NOT_COMPARED), now.model_dump(exclude=_NOT_COMPARED)
     changes = [f"{name} was {theirs[name]}, now {ours[name]}" for name in ours if ours[name] != theirs[name]]
-    if before.source_fingerprint != now.source_fingerprint:
-        changes.insert(0, _source_change(before, now))
     if changes:
-        raise OutputError(f"{folder}: holds the output of another run ({'; '.join(changes)}); name a new folder")
-
-
-def _source_change(before: RunSettings, now: RunSettings) -> str:
-    if before.source != now.source:
-        return f"source was {before.source}, now {now.source}"
-    what = "images (names or sizes)" if now.modality == "image" else "texts"
-    return f"the {what} changed since it began: {before.source_count:,} then, {now.source_count:,} now"
+        raise _other_run(folder, "; ".join(changes))
 
 
 @contextlib.contextmanager

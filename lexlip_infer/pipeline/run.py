@@ -1,97 +1,193 @@
-"""One encoding run: source -> vectors -> impacts -> JSON lines -> shards."""
+"""One encoding run: reader -> decode workers -> inference lanes -> impacts -> JSON lines -> shards.
+
+    read              this thread        items, a batch at a time
+    decode            worker processes   from files to pixels in the ring
+    infer             lanes, threads     a batch each
+    quantise, write   this thread        in the order of the input
+
+At most `2 * lanes + 2` batches are anywhere between reading and writing. Each holds one slot of the ring, `batch_size`
+x 3 x S x S floats, and the sources of its items (a file's bytes, where a reader delivers bytes); each worker holds one
+image, each lane the activations of one batch. Nothing else grows, however large the collection, but for a line of the
+manifest a shard. The slowest stage keeps this window full behind it and empty before it, and so alone sets the speed.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, BinaryIO, Protocol
 
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.impacts import JsonLinesWriter, fill_empty, quantise
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
-from lexlip_infer.pipeline.output_folder import OutputFolder, ShardWriter
-from lexlip_infer.pipeline.sources import EncodedBatch, Source
+from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.items import Reader
+from lexlip_infer.pipeline.encoded_batch import EncodedBatch
+from lexlip_infer.pipeline.in_order import in_order
+from lexlip_infer.pipeline.line_maker import LineMaker
+from lexlip_infer.pipeline.line_stream import LineStream
+from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, RunTimings, ShardRecord
+from lexlip_infer.pipeline.observer import Observer
+from lexlip_infer.pipeline.output_folder import OutputFolder
+from lexlip_infer.pipeline.parts import AnyItem, PartEnd, Unit, cut, share
+from lexlip_infer.pipeline.shard_writer import Lines
+from lexlip_infer.pipeline.stages import PipelineOptions, Stage, batches_ahead, open_stage, unit_size
+from lexlip_infer.pipeline.timings import Timings
 
-__all__ = ["Progress", "encode_collection"]
+__all__ = ["encode_collection", "encode_stream"]
 
 
-class Progress(Protocol):
-    """Told after every batch."""
+class Output(Protocol):
+    """Where lines go."""
 
-    def __call__(self, done: int, failed: int) -> None:
-        """`done` items are behind us since the start, earlier runs included; `failed` of them have no vector."""
+    manifest: RunManifest
+
+    def add(self, lines: Lines) -> None:
+        """Take the next lines."""
+        ...
+
+    def end_part(self, end: PartEnd, timings: RunTimings) -> ShardRecord | None:
+        """What was added since the last call is a part."""
+        ...
+
+    def complete(self) -> None:
+        """All parts are written."""
+        ...
+
+    def changed(self, where: str) -> Exception:
+        """The error for a collection that is not the one it was begun with."""
         ...
 
 
 def encode_collection(
-    encoder: LexLIPEncoder,
-    source: Source,
+    encoders: Sequence[LexLIPEncoder],
+    reader: Reader[Any],
     output: Path,
     settings: RunSettings,
-    batch_size: int,
-    progress: Progress,
+    options: PipelineOptions,
+    observer: Observer,
 ) -> RunManifest:
-    """Encode everything a source holds into an output folder, continuing an interrupted run of the same settings.
+    """Encode everything a reader delivers into an output folder, continuing an interrupted run of the same settings.
 
     Args:
-        encoder: the model.
-        source: what to encode.
+        encoders: one a device, of the same model.
+        reader: what to encode.
         output: see `OutputFolder`.
-        settings: what decides the bytes; fingerprint and count must be the source's.
-        batch_size: items at a time.
-        progress: told after every batch.
+        settings: what decides the bytes.
+        options: what decides the speed.
+        observer: told how it goes.
 
     Returns:
         The finished run's manifest.
 
     Raises:
         BundleError: the model is damaged; nothing is written.
+        InputError: the input cannot be read, or holds nothing at all.
         OutputError: the folder holds another run's output, is being written by another run, or cannot be written.
+        BackendUnavailable: decode workers cannot be started.
     """
-    writer = JsonLinesWriter(encoder.vocabulary.terms)
-    encoder.load(settings.modality)  # so that a damaged model leaves no folder behind
+    run = _Run(encoders, reader, settings, options, observer)
     with OutputFolder.open(output, settings) as folder:
-        _encode_missing(encoder, source, folder, writer, batch_size, progress)
+        run.into(folder)
     return folder.manifest
 
 
-def _encode_missing(
-    encoder: LexLIPEncoder,
-    source: Source,
-    folder: OutputFolder,
-    writer: JsonLinesWriter,
-    batch_size: int,
-    progress: Progress,
-) -> None:
-    settings = folder.manifest.settings
-    placeholder_id = encoder.manifest.placeholder_id
-    assert placeholder_id is not None, "where there is a vocabulary, the manifest names a placeholder"
-    done = sum(shard.documents + shard.failed for shard in folder.manifest.shards)
-    failed = folder.manifest.failed
-    progress(done, failed)
-    step = settings.items_per_shard
-    for number, start in enumerate(range(0, source.count, step)):
-        if folder.finished(number):
-            continue
-        with folder.shard() as shard:
-            items = slice(start, start + step)
-            for batch in source.encode(encoder, items, batch_size, settings.top_k):
-                _write(batch, shard, writer, settings, placeholder_id)
-                done += len(batch.ids) + len(batch.failures)
-                failed += len(batch.failures)
-                progress(done, failed)
-    if not folder.manifest.complete:
-        folder.complete()
-
-
-def _write(
-    batch: EncodedBatch,
-    shard: ShardWriter,
-    writer: JsonLinesWriter,
+def encode_stream(
+    encoders: Sequence[LexLIPEncoder],
+    reader: Reader[Any],
+    stream: BinaryIO,
     settings: RunSettings,
-    placeholder_id: int,
-) -> None:
-    shard.failures += batch.failures
-    if batch.vectors is None:
-        return
-    impacts, empty = fill_empty(quantise(batch.vectors, settings.quantisation), placeholder_id)
-    shard.write(writer.encode(batch.ids, impacts), len(batch.ids), empty, len(impacts.indices))
+    options: PipelineOptions,
+    observer: Observer,
+) -> int:
+    """Encode everything a reader delivers into a stream of JSON lines; arguments and errors as above.
+
+    Returns:
+        The number of inputs that failed; which they are, the observer has been told.
+    """
+    run = _Run(encoders, reader, settings, options, observer)
+    return run.into(LineStream(stream, RunManifest(version=version("lexlip-infer"), settings=settings)))
+
+
+class _Run:
+    """A run, as far as it can go without an output: so that no bad input leaves an empty folder behind."""
+
+    def __init__(
+        self,
+        encoders: Sequence[LexLIPEncoder],
+        reader: Reader[Any],
+        settings: RunSettings,
+        options: PipelineOptions,
+        observer: Observer,
+    ) -> None:
+        self._encoders = encoders
+        self._settings = settings
+        self._options = options
+        self._observer = observer
+        self._make_lines = LineMaker(encoders[0], settings.quantisation)
+        for encoder in encoders:
+            encoder.load(settings.modality)
+        self._items, self._few = _look_ahead(iter(reader), 2 * options.batch_size)
+        self._total = share(reader.count, settings)
+
+    def into(self, output: Output) -> int:
+        """Encode what the output does not hold yet; the number of failures in all of it."""
+        before, timings = output.manifest.timings, Timings()
+        done, failed = sum(shard.inputs for shard in output.manifest.shards), output.manifest.failed
+        self._observer.started(done, failed, self._total)
+        with closing(open_stage(self._encoders, self._settings, self._options, timings, self._few)) as stage:
+            for step, batch in self._encoded(output, stage, timings):
+                with timings.working("write"):
+                    if isinstance(step, PartEnd):
+                        self._end_part(output, step, timings.record(before))
+                        continue
+                lines = self._make_lines(batch, timings)
+                with timings.working("write"):
+                    output.add(lines)
+                done, failed = done + len(step.items), failed + len(lines.failures)
+                self._report(lines, done, failed)
+        if not output.manifest.complete:
+            output.complete()
+        return failed
+
+    def _encoded(self, output: Output, stage: Stage, timings: Timings) -> Iterator[tuple[Unit | PartEnd, EncodedBatch]]:
+        size = unit_size(self._settings, self._options)
+        steps = timings.following("read", cut(self._items, output.manifest, size, output.changed))
+        ahead = batches_ahead(self._encoders, self._options)
+        return in_order(steps, partial(_start, stage), ahead, partial(timings.waiting, "write"))
+
+    def _end_part(self, output: Output, end: PartEnd, timings: RunTimings) -> None:
+        record = output.end_part(end, timings)
+        if record is not None:
+            self._observer.shard(record)
+
+    def _report(self, lines: Lines, done: int, failed: int) -> None:
+        for failure in lines.failures:
+            self._observer.failure(failure)
+        for note in lines.truncated:
+            self._observer.truncated(note)
+        self._observer.advanced(done, failed)
+
+
+def _start(stage: Stage, step: Unit | PartEnd) -> Future[EncodedBatch]:
+    """The end of a part takes its turn among the batches, with nothing to do."""
+    if isinstance(step, Unit):
+        return stage.submit(step.items)
+    nothing: Future[EncodedBatch] = Future()
+    nothing.set_result(EncodedBatch())
+    return nothing
+
+
+def _look_ahead(items: Iterator[AnyItem], count: int) -> tuple[Iterator[AnyItem], bool]:
+    """The same items, and whether they are fewer than `count`.
+
+    Raises:
+        InputError: there are none.
+    """
+    head = list(itertools.islice(items, count))
+    if not head:
+        raise InputError("the input holds nothing to encode")
+    return itertools.chain(head, items), len(head) < count

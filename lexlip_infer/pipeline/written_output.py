@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pydantic
 from lexlip_infer.errors import OutputError
 from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunFormat, RunManifest, ShardRecord
 
-__all__ = ["FAILURES", "MANIFEST", "VECTORS", "check_shards", "read_manifest", "read_shard", "shard_name"]
+__all__ = ["FAILURES", "MANIFEST", "TRUNCATED", "VECTORS", "check_shards", "read_manifest", "read_shard"]
 
-MANIFEST, FAILURES, VECTORS = "manifest.json", "failures.jsonl", "vectors"
+MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "truncated.jsonl", "vectors"
 
 
 def read_manifest(folder: Path) -> RunManifest:
@@ -29,6 +30,11 @@ def read_manifest(folder: Path) -> RunManifest:
             raise OutputError(
                 f"{folder}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
                 "pip install --upgrade lexlip-infer"
+            )
+        if version < RUN_FORMAT_VERSION:
+            raise OutputError(
+                f"{folder}: output format {version}, of an older version; this version reads {RUN_FORMAT_VERSION}: "
+                "encode into a new folder"
             )
         return RunManifest.model_validate_json(data)
     except pydantic.ValidationError as error:
@@ -57,7 +63,7 @@ def check_shards(folder: Path, manifest: RunManifest) -> None:
             raise _changed(folder, path)
     known = {shard.name for shard in manifest.shards}
     if not manifest.complete:
-        known.add(shard_name(manifest))  # a kill may have come between the file and its entry
+        known.add(manifest.next_shard_name)  # a kill may have come between the file and its entry
     foreign = sorted({path.name for path in (folder / VECTORS).glob("*")} - known)
     if foreign:
         raise OutputError(
@@ -66,7 +72,7 @@ def check_shards(folder: Path, manifest: RunManifest) -> None:
 
 
 def read_shard(folder: Path, shard: ShardRecord) -> bytes:
-    """The contents of a part file, after comparing its hash.
+    """The lines of a part file, after comparing its hash.
 
     Raises:
         OutputError: it has changed since it was written, or cannot be read.
@@ -78,13 +84,8 @@ def read_shard(folder: Path, shard: ShardRecord) -> bytes:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
     if hashlib.sha256(data).hexdigest() != shard.sha256:
         raise _changed(folder, path)
-    return data
+    return gzip.decompress(data) if path.suffix == ".gz" else data
 
 
 def _changed(folder: Path, path: Path) -> OutputError:
     return OutputError(f"{path}: missing or changed since it was written; remove {folder} and encode again")
-
-
-def shard_name(manifest: RunManifest) -> str:
-    """Of the next part file to be written."""
-    return f"part-{len(manifest.shards):05d}.jsonl"

@@ -64,8 +64,7 @@ class RunOutput:
         for record in self.manifest.shards:
             source = str(self.folder / VECTORS / record.name)
             data = io.BytesIO(read_shard(self.folder, record))
-            lines = gzip.GzipFile(fileobj=data) if record.name.endswith(".gz") else data
-            yield from _chunks(lines, self.vocabulary, source)
+            yield from _chunks(data, self.vocabulary, source)
 
 
 class JsonLinesFiles:

@@ -53,7 +53,10 @@ def test_two_onnxruntimes(lexlip: Callable[..., Any], shipped: Path, monkeypatch
     pretend_installed(monkeypatch, onnxruntime="1.26.0", onnxruntime_gpu="1.26.0")
     outcome = lexlip("doctor")
     assert outcome.status == 2
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install --no-deps onnxruntime-gpu==1.26.0" in outcome.stdout
+    assert (
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install --no-deps onnxruntime-gpu==1.26.0"
+        in outcome.stdout
+    )
     assert "no problems found" not in outcome.stdout
 
 

@@ -14,6 +14,7 @@ import pytest
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.inputs.images import ImagePreprocessor
 from lexlip_infer.pipeline import run
+from lexlip_infer.pipeline.stages import PipelineOptions
 
 
 def documents(output: Path) -> list[dict[str, Any]]:
@@ -80,19 +81,24 @@ def test_quant_scale(encode: Callable[..., Any], tmp_path: Path) -> None:
     assert json.loads((tmp_path / "half" / "manifest.json").read_bytes())["settings"]["scale"] == 50
 
 
-def test_threads_and_batch_size_reach_the_work(
-    encode: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    seen: dict[str, int] = {}
+def test_numbers_reach_the_work(encode: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[tuple[int, PipelineOptions]] = []
     original = run.encode_collection
 
-    def spy(encoder: Any, source: Any, output: Any, settings: Any, batch_size: int, progress: Any) -> Any:
-        seen.update(threads=encoder.threads, batch_size=batch_size)
-        return original(encoder, source, output, settings, batch_size, progress)
+    def spy(encoders: Any, reader: Any, output: Any, settings: Any, options: Any, observer: Any) -> Any:
+        seen.append((encoders[0].threads, options))
+        return original(encoders, reader, output, settings, options, observer)
 
     monkeypatch.setattr(run, "encode_collection", spy)
-    assert encode(tmp_path / "out", "--threads", 3, "--batch-size", 4).status == 0
-    assert seen == {"threads": 3, "batch_size": 4}
+    assert encode(tmp_path / "one", "--threads", 3, "--batch-size", 4).status == 0
+    assert encode(tmp_path / "two", "--threads", 5, "--lanes", 2, "--decode-workers", 0).status == 0
+    assert encode(tmp_path / "three", "--threads", 99, "--decode-timeout", 7).status == 0
+    assert [(threads, options.batch_size, options.lanes, options.decode_workers) for threads, options in seen] == [
+        (1, 4, 3, 3),
+        (2, 16, 2, 0),
+        (6, 16, 16, 99),
+    ]
+    assert [options.decode_timeout for _, options in seen] == [30, 30, 7]
 
 
 @pytest.mark.parametrize(
@@ -138,12 +144,12 @@ def test_other_files_are_reported_once(
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     (folder / "a.jpg").write_bytes((photographs / "a.jpg").read_bytes())
-    for name in ("a.txt", "b.txt", "c.heic"):
+    for name in ("a.txt", "b.txt", "c.svg"):
         (folder / name).touch()
     os.mkfifo(folder / "b.jpg")
     outcome = lexlip("encode", "--images", folder, "--output", output, "--model", bundle_folder)
     assert outcome.status == 0
-    assert outcome.stderr.splitlines()[1:] == ["4 other files passed over: 2 x .txt, 1 x .heic, 1 x no regular file"]
+    assert outcome.stderr.splitlines()[1:] == ["4 other files passed over: 2 x .txt, 1 x .svg, 1 x no regular file"]
 
 
 def test_a_folder_that_moved_continues(
@@ -171,7 +177,7 @@ def test_images_that_changed(
     assert outcome.status == 2
     assert outcome.stderr == (
         f"lexlip-encode: {output}: holds the output of another run (the images (names or sizes) changed since it "
-        "began: 5 then, 6 now); name a new folder\n"
+        "began, first in part-00000.jsonl); name a new folder\n"
     )
 
 

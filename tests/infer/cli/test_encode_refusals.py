@@ -53,29 +53,52 @@ def put(bundle: Path, name: str, data: bytes) -> None:
 
 
 def test_missing_folder(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert refused("--images", tmp_path / "none") == f"{tmp_path / 'none'}: no such folder"
+    assert refused("--images", tmp_path / "none") == f"{tmp_path / 'none'}: no such file or folder"
 
 
 def test_empty_folder(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert "looked for .apng" in refused("--images", tmp_path / "in")
-    (tmp_path / "in" / "a.heic").touch()
-    assert refused("--images", tmp_path / "in").endswith("saw 1 x .heic")
+    (tmp_path / "in" / "a.svg").touch()
+    assert refused("--images", tmp_path / "in").endswith("saw 1 x .svg")
 
 
-def test_a_file_for_a_folder(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").touch()
-    assert refused("--images", tmp_path / "a.jpg").endswith("a.jpg: is a file; expected a folder of images")
-
-
-def test_a_folder_for_a_file(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "in.txt").mkdir()
-    assert refused("--texts", tmp_path / "in.txt").endswith("in.txt: cannot be read (Is a directory)")
+def test_what_is_no_collection(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "a.doc").touch()
+    assert "a.doc: images are read from a folder, " in refused("--images", tmp_path / "a.doc")
+    assert "a.doc: texts are read from a folder of captioned images, " in refused("--texts", tmp_path / "a.doc")
 
 
 def test_neither_and_both(refused: Callable[..., str], photographs: Path) -> None:
-    assert refused() == "give either --images DIR or --texts FILE"
-    assert refused("--images", photographs, "--texts", "x.txt") == "give either --images DIR or --texts FILE"
+    assert refused() == "give either --images IN or --texts IN"
+    assert refused("--images", photographs, "--texts", "x.txt") == "give either --images IN or --texts IN"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--compress", "zst"], "--compress zst: Anserini reads plain and gzip files, no Zstandard; use gz"),
+        (["--compress", "xz"], "--compress is 'xz'; expected none or gz"),
+        (["--shard-id", "2", "--shard-num", "2"], "--shard-id is 2 of --shard-num 2; expected 0 to 1, one for each"),
+        (["--text-column", "t"], "--text-column goes with --texts; leave it out"),
+        (["--device", "cpu,cpu"], "the devices are cpu, cpu; expected each of them once"),
+        (["--device", "cpu,"], "device is ''; expected"),
+        (["--frames", "some"], "frames is 'some'; expected first or all"),
+        (["--background", "plaid"], "background is 'plaid'; expected an opaque colour"),
+    ],
+)
+def test_choices(
+    options: list[str], said: str, refused: Callable[..., str], photographs: Path, bundle_folder: Path
+) -> None:
+    assert refused("--images", photographs, "--model", bundle_folder, *options).startswith(said)
+
+
+def test_refused_in_json(lexlip: Any, tmp_path: Path) -> None:
+    outcome = lexlip("encode", "--images", tmp_path / "none", "--output", tmp_path / "out", "--log-json")
+    assert (outcome.status, outcome.stdout) == (2, "")
+    (line,) = outcome.stderr.splitlines()
+    assert json.loads(line)["message"] == f"{tmp_path / 'none'}: no such file or folder"
+    assert json.loads(line)["event"] == "error"
 
 
 @pytest.mark.parametrize("scale", ["nan", "-1", "0", "inf", "1e300"])
@@ -95,6 +118,10 @@ def test_scale(scale: str, refused: Callable[..., str], photographs: Path, bundl
         (["--batch-size", "1" + "0" * 30], "Invalid value for '--batch-size'"),
         (["--items-per-shard", "0"], "Invalid value for '--items-per-shard'"),
         (["--quant-scale", "much"], "Invalid value for '--quant-scale'"),
+        (["--lanes", "0"], "Invalid value for '--lanes'"),
+        (["--decode-workers", "-1"], "Invalid value for '--decode-workers'"),
+        (["--decode-timeout", "0"], "Invalid value for '--decode-timeout'"),
+        (["--shard-num", "0"], "Invalid value for '--shard-num'"),
     ],
 )
 def test_options(options: list[str], said: str, lexlip: Any, photographs: Path, tmp_path: Path) -> None:
@@ -153,13 +180,10 @@ def test_model_with_another_vocabulary(refused: Callable[..., str], photographs:
     assert line == f"{bundle}: the tokenizer has 150 terms, the manifest says 151; export the bundle again"
 
 
-def test_an_id_that_no_file_can_hold(refused: Callable[..., str], bundle_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text('{"id": "1", "text": "a"}\n{"id": "\\ud800", "text": "b"}\n')
-    assert "t.jsonl:2: " in refused("--texts", tmp_path / "t.jsonl", "--model", bundle_folder)
-
-
 def test_a_message_is_one_line_of_valid_text(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert refused("--images", tmp_path / "two\nlines \udce9") == f"{tmp_path}/two lines \\udce9: no such folder"
+    assert (
+        refused("--images", tmp_path / "two\nlines \udce9") == f"{tmp_path}/two lines \\udce9: no such file or folder"
+    )
 
 
 def test_output_is_a_file(lexlip: Any, photographs: Path, bundle_folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,9 +27,11 @@ run()
 Spawn = Callable[[Path], "subprocess.Popen[str]"]
 
 
-def start(module: str, *arguments: object) -> subprocess.Popen[str]:
+def start(module: str, *arguments: object, group: bool = False) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", ENTRY.format(module=module), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0 if group else None
+    )
 
 
 @pytest.fixture
@@ -55,10 +59,12 @@ def wait_for_shards(output: Path, count: int) -> None:
         time.sleep(0.002)
 
 
-def results(output: Path) -> dict[str, bytes]:
+def results(output: Path) -> dict[str, Any]:
+    """Every byte but the timings, which are never the same."""
     assert sorted(path.name for path in output.iterdir()) == ["failures.jsonl", "manifest.json", "vectors"]
-    files = [*output.glob("vectors/*"), output / "failures.jsonl", output / "manifest.json"]
-    return {path.name: path.read_bytes() for path in files}
+    files = [*output.glob("vectors/*"), output / "failures.jsonl"]
+    manifest = json.loads((output / "manifest.json").read_bytes())
+    return {path.name: path.read_bytes() for path in files} | {"manifest.json": manifest | {"timings": None}}
 
 
 def test_killed_twice_and_interrupted(encode: Spawn, tmp_path: Path) -> None:
@@ -129,3 +135,84 @@ def test_refused_without_a_traceback(tmp_path: Path) -> None:
         f"lexlip: {tmp_path / 'none'}: not the output of lexlip-encode, manifest.json cannot be read "
         "(No such file or directory)\n"
     )
+
+
+@pytest.fixture
+def with_workers(bundle_folder: Path, photographs: Path, tmp_path: Path) -> Spawn:
+    """Start to encode 1,000 small images with two decode workers; in a group of its own, as a terminal has it."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(1000):
+        (folder / f"{number:04d}.png").hardlink_to(photographs / "b.png")
+
+    def spawn(output: Path) -> subprocess.Popen[str]:
+        return start(
+            "encode", "--images", folder, "--output", output, "--model", bundle_folder, "--items-per-shard", 100,
+            "--threads", 2, group=True,
+        )  # fmt: skip
+
+    return spawn
+
+
+def group_of(process: subprocess.Popen[str]) -> list[int]:
+    """Living processes of its group, itself excluded."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, rest = stat.read_text().split(" ", 1)
+        except OSError:
+            continue
+        state, _parent, group = rest.rsplit(") ", 1)[1].split()[:3]
+        if int(group) == process.pid and state != "Z" and int(pid) != process.pid:
+            found.append(int(pid))
+    return found
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_ctrl_c_goes_to_all_and_leaves_nobody(interrupts: int, with_workers: Spawn, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    process = with_workers(output)
+    wait_for_shards(output, 1)
+    assert len(group_of(process)) == 2
+    for _ in range(interrupts):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.01)
+    stderr = process.communicate()[1]
+    # Where the second one comes so late that Python has ended already, the system ends the process.
+    assert process.returncode in ((130,) if interrupts == 1 else (130, -signal.SIGINT))
+    said = f"interrupted; the same command continues {output} where it stopped\n"
+    assert stderr == said if interrupts == 1 else stderr in ("", said)
+    deadline = time.monotonic() + 60
+    while group_of(process):
+        assert time.monotonic() < deadline, "workers are left behind"
+        time.sleep(0.01)
+    assert not json.loads((output / "manifest.json").read_bytes())["complete"]
+
+
+def test_killed_with_workers(with_workers: Spawn, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for shards in (1, 4):
+        process = with_workers(output)
+        wait_for_shards(output, shards)
+        process.kill()
+        process.communicate()
+        deadline = time.monotonic() + 60
+        while group_of(process):
+            assert time.monotonic() < deadline, "workers are left behind"
+            time.sleep(0.01)
+    last = with_workers(output)
+    assert last.communicate()[1].startswith("1,000 images in 10 part files")
+    ids = [
+        json.loads(line)["id"] for part in sorted(output.glob("vectors/*")) for line in part.read_text().splitlines()
+    ]
+    assert ids == [f"{number:04d}.png" for number in range(1000)]
+
+
+def test_a_closed_pipe_behind_standard_output(bundle_folder: Path, photographs: Path) -> None:
+    process = start("encode", "--images", photographs, "--output", "-", "--model", bundle_folder)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+    process.stderr.close()

@@ -1,21 +1,27 @@
-"""A source of ready vectors, so that what is tested is the folder and not the model."""
+"""Readers of items in memory, and a model of ready vectors, so that what is tested is the pipeline and its output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.readers import open_images
 from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
-from lexlip_infer.pipeline.output_folder import Failure
+from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.run import encode_collection
-from lexlip_infer.pipeline.sources import EncodedBatch, Source
+from lexlip_infer.pipeline.stages import PipelineOptions
 
 Run = Callable[..., RunManifest]
+AnyItem = ImageItem | TextItem | BadItem
 
 
 @pytest.fixture(scope="session")
@@ -24,50 +30,75 @@ def encoder(bundle_folder: Path) -> LexLIPEncoder:
 
 
 @dataclass
-class ReadyVectors:
-    """Seven items; the second and the last fail, the fourth has no positive term."""
+class Items:
+    """A reader of what it is given; `before` is called before each item is handed out."""
 
-    vocab_size: int
-    count: int = 7
-    fingerprint: str = "0" * 64
+    items: Sequence[AnyItem]
+    count: int | None = None
     passed_over: str = ""
+    before: Callable[[int], object] = lambda number: None
 
-    def encode(self, encoder: LexLIPEncoder, items: slice, batch_size: int, top_k: int) -> Iterator[EncodedBatch]:
-        rows = range(self.count)[items]
-        for start in range(0, len(rows), batch_size):
-            batch, dense = EncodedBatch(), []
-            for row in rows[start : start + batch_size]:
-                if row in (1, 6):
-                    batch.failures.append(Failure(f"item {row}\udce9", f"/there/{row}", "decode", "broken"))
-                    continue
-                batch.ids.append(f"item {row}")
-                dense.append(np.zeros(self.vocab_size) if row == 3 else self._weights(row))
-            if dense:
-                import scipy.sparse
+    def __iter__(self) -> Iterator[Any]:
+        for number, item in enumerate(self.items):
+            self.before(number)
+            yield item
 
-                batch.vectors = SparseBatch.from_scipy(scipy.sparse.csr_array(np.array(dense, np.float32)))
-            yield batch
 
-    def _weights(self, row: int) -> np.ndarray:
-        generator = np.random.default_rng(row)
-        return generator.random(self.vocab_size) * (generator.random(self.vocab_size) < 0.1)
+class ReadyVectors:
+    """An encoder whose vector of a text depends on nothing but the number that the text is; that of 3 is empty."""
+
+    def __init__(self, encoder: LexLIPEncoder) -> None:
+        self._encoder = encoder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def iter_encode_texts(self, texts: Iterable[str], batch_size: int, top_k: int) -> Iterator[SparseBatch]:
+        dense = np.array([self._weights(int(text)) for text in texts], np.float32)
+        yield SparseBatch.from_scipy(scipy.sparse.csr_array(dense))
+
+    def _weights(self, number: int) -> np.ndarray:
+        generator, size = np.random.default_rng(number), len(self.vocabulary)
+        return generator.random(size) * (generator.random(size) < 0.1) * (number != 3)
+
+
+def _numbered(count: int) -> Items:
+    """Items 0 to `count` - 1; the second and every sixth after the first cannot be read."""
+    bad = {number for number in range(count) if number == 1 or number % 6 == 0} - {0}
+    items = [
+        BadItem(f"item {number}\udce9", f"/there/{number}", "broken")
+        if number in bad
+        else TextItem(f"item {number}", f"/there/{number}", str(number))
+        for number in range(count)
+    ]
+    return Items(items, count)
 
 
 @pytest.fixture
-def ready_vectors(encoder: LexLIPEncoder) -> ReadyVectors:
-    return ReadyVectors(len(encoder.vocabulary))
+def reader() -> type[Items]:
+    return Items
 
 
 @pytest.fixture
-def run(encoder: LexLIPEncoder) -> Run:
-    """Encode a source into a folder; keywords replace settings."""
+def numbered() -> Callable[[int], Items]:
+    """A reader of so many numbers."""
+    return _numbered
 
-    def encode(source: Source, output: Path, /, batch_size: int = 2, **changes: object) -> RunManifest:
-        settings = {
+
+@pytest.fixture
+def items() -> Items:
+    """Seven; the second and the last cannot be read, the fourth has no positive term."""
+    return _numbered(7)
+
+
+@pytest.fixture
+def settings(encoder: LexLIPEncoder) -> Callable[..., RunSettings]:
+    """Settings of a run of texts; keywords replace some."""
+
+    def make(**changes: object) -> RunSettings:
+        usual = {
             "modality": "text",
             "source": "/there",
-            "source_fingerprint": source.fingerprint,
-            "source_count": source.count,
             "model": None,
             "model_name": encoder.manifest.name,
             "model_fingerprint": encoder.bundle.fingerprint,
@@ -77,7 +108,45 @@ def run(encoder: LexLIPEncoder) -> Run:
             "normalise": True,
             "items_per_shard": 2,
         }
-        checked = RunSettings.model_validate(settings | changes)
-        return encode_collection(encoder, source, output, checked, batch_size, lambda done, failed: None)
+        return RunSettings.model_validate(usual | changes)
+
+    return make
+
+
+@pytest.fixture
+def run(encoder: LexLIPEncoder, settings: Callable[..., RunSettings]) -> Run:
+    """Encode `numbered` into a folder; keywords replace settings."""
+
+    def encode(reader: Items, output: Path, /, batch_size: int = 2, **changes: object) -> RunManifest:
+        ready: Any = ReadyVectors(encoder)
+        options = PipelineOptions(batch_size=batch_size)
+        return encode_collection([ready], reader, output, settings(**changes), options, Silent())
 
     return encode
+
+
+@pytest.fixture
+def encode_images(encoder: LexLIPEncoder, settings: Callable[..., RunSettings]) -> Run:
+    """Encode images of a folder, or of a reader, into a folder; keywords of options and settings, and an observer."""
+
+    def encode(images: Path | Items, output: Path, /, encoders: int = 1, **changes: Any) -> RunManifest:
+        reader = images if isinstance(images, Items) else open_images([str(images)])
+        options = {name: changes.pop(name) for name in PipelineOptions.__slots__ if name in changes}
+        observer = changes.pop("observer", Silent())
+        made = settings(**({"modality": "image"} | changes))
+        return encode_collection([encoder] * encoders, reader, output, made, PipelineOptions(**options), observer)
+
+    return encode
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], dict[str, Any]]:
+    """Every file of an output folder; of the manifest all but timings, which are never the same."""
+    return _contents
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    manifest = json.loads(files.pop("manifest.json"))
+    assert manifest["timings"] is not None or not manifest["shards"]
+    return files | {"manifest.json": manifest | {"timings": None}}

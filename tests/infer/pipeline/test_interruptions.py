@@ -17,9 +17,8 @@ import pytest
 
 from lexlip_infer.errors import OutputError
 from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.output_folder import ShardWriter
-from lexlip_infer.pipeline.sources import Source
-from lexlip_infer.pipeline.written_output import FAILURES, MANIFEST, VECTORS, read_manifest
+from lexlip_infer.pipeline.shard_writer import ShardWriter
+from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS, read_manifest
 
 Run = Callable[..., RunManifest]
 
@@ -62,10 +61,6 @@ def stopped_at(step: int, stop: Callable[[], BaseException]) -> Iterator[Callabl
         yield lambda: asked
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def check_finished_shards(folder: Path) -> int:
     """What the manifest lists is whole; returns how many shards that are."""
     if not (folder / MANIFEST).exists():
@@ -81,76 +76,82 @@ def check_finished_shards(folder: Path) -> int:
 def test_every_step(
     stop: Callable[[], BaseException],
     expected: type[BaseException],
-    ready_vectors: Source,
+    items: Any,
+    contents: Any,
     run: Run,
     tmp_path: Path,
 ) -> None:
-    run(ready_vectors, tmp_path / "whole")
+    run(items, tmp_path / "whole")
     whole = contents(tmp_path / "whole")
     shards_seen = set()
     for step in itertools.count():
         output = tmp_path / f"stopped-{step}"
         with stopped_at(step, stop) as asked, contextlib.suppress(expected):
-            run(ready_vectors, output)
+            run(items, output)
         if asked() <= step:
             break
         shards_seen.add(check_finished_shards(output))
-        run(ready_vectors, output)
+        run(items, output)
         assert contents(output) == whole, f"stopped before step {step}"
         assert not (output / ".tmp").exists()
     assert shards_seen == {0, 1, 2, 3, 4}
     assert step > 40
 
 
-def test_stopped_again_and_again(ready_vectors: Source, run: Run, tmp_path: Path) -> None:
-    run(ready_vectors, tmp_path / "whole")
+def test_stopped_again_and_again(items: Any, contents: Any, run: Run, tmp_path: Path) -> None:
+    run(items, tmp_path / "whole")
     output = tmp_path / "stopped"
     attempts = 0
     while not (output / MANIFEST).exists() or not read_manifest(output).complete:
         with stopped_at(15, Killed), contextlib.suppress(Killed):
-            run(ready_vectors, output)
+            run(items, output)
         attempts += 1
         assert attempts < 20, "no progress"
-    run(ready_vectors, output)
+    run(items, output)
     assert contents(output) == contents(tmp_path / "whole")
     assert attempts > 2
 
 
 @pytest.mark.parametrize("stop", [disk_full, lambda: PermissionError(errno.EACCES, "Permission denied", "/there/x")])
-def test_message(stop: Callable[[], OSError], ready_vectors: Source, run: Run, tmp_path: Path) -> None:
+def test_message(stop: Callable[[], OSError], items: Any, contents: Any, run: Run, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with stopped_at(20, stop), pytest.raises(OutputError) as raised:
-        run(ready_vectors, output)
+        run(items, output)
     place = stop().filename or output
     assert str(raised.value) == f"{place}: cannot be written ({stop().strerror})"
 
 
-def test_a_file_size_limit_of_the_system(ready_vectors: Source, run: Run, tmp_path: Path) -> None:
-    run(ready_vectors, tmp_path / "whole", items_per_shard=7)
+def test_a_file_size_limit_of_the_system(items: Any, contents: Any, run: Run, tmp_path: Path) -> None:
+    run(items, tmp_path / "whole", items_per_shard=7)
     size = (tmp_path / "whole" / VECTORS / "part-00000.jsonl").stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, hard))
     try:
         with pytest.raises(OutputError, match=r"cannot be written \(File too large\)"):
-            run(ready_vectors, tmp_path / "out", items_per_shard=7)
+            run(items, tmp_path / "out", items_per_shard=7)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "out" / VECTORS).iterdir())
-    run(ready_vectors, tmp_path / "out", items_per_shard=7)
+    run(items, tmp_path / "out", items_per_shard=7)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_an_error_of_the_source_commits_nothing(ready_vectors: Source, run: Run, tmp_path: Path) -> None:
+def test_an_error_of_the_reader_commits_nothing(numbered: Any, contents: Any, run: Run, tmp_path: Path) -> None:
     output = tmp_path / "out"
 
-    class Broken(type(ready_vectors)):  # type: ignore[misc]
-        def encode(self, encoder: Any, items: slice, batch_size: int, top_k: int) -> Any:
-            yield from super().encode(encoder, items, batch_size, top_k)
-            if items.start:
-                raise Killed
+    def break_off(number: int) -> None:
+        if number == 17:
+            raise Killed
 
+    many = numbered(20)
+    many.before = break_off
     with pytest.raises(Killed):
-        run(Broken(ready_vectors.vocab_size), output)  # type: ignore[attr-defined]
-    assert [path.name for path in (output / VECTORS).iterdir()] == ["part-00000.jsonl"]
-    assert check_finished_shards(output) == 1
-    assert len((output / FAILURES).read_text().splitlines()) == 1
+        run(many, output)
+    finished = check_finished_shards(output)
+    assert 0 < finished < 9
+    assert sorted(path.name for path in (output / VECTORS).iterdir()) == [
+        f"part-{n:05d}.jsonl" for n in range(finished)
+    ]
+    run(numbered(20), output)
+    run(numbered(20), tmp_path / "whole")
+    assert contents(output) == contents(tmp_path / "whole")

@@ -40,13 +40,14 @@ def write(folder: Path, shards: list[list[str]], complete: bool = True) -> Path:
                 "size": path.stat().st_size,
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
                 **counts,
+                "inputs": len(names),
+                "inputs_digest": "",
+                "failures_size": 0,
             }
         )
     settings = {
         "modality": "image",
         "source": "",
-        "source_fingerprint": "",
-        "source_count": 5,
         "model": None,
         "model_name": "m",
         "model_fingerprint": "",
@@ -56,7 +57,7 @@ def write(folder: Path, shards: list[list[str]], complete: bool = True) -> Path:
         "normalise": False,
         "items_per_shard": 3,
     }
-    manifest = {"format_version": 1, "version": "0", "settings": settings, "shards": records, "complete": complete}
+    manifest = {"format_version": 2, "version": "0", "settings": settings, "shards": records, "complete": complete}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 

@@ -1,0 +1,85 @@
+"""What a reader delivers: one input at a time, good or bad, each with an id and a place that a message can name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lexlip_infer.inputs.frames import Frame
+
+__all__ = ["BadItem", "ImageItem", "Reader", "TextItem"]
+
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """One image, not decoded yet.
+
+    Attributes:
+        id: unique in its collection; see docs/inputs.md.
+        origin: how messages and failures.jsonl name it: a path, "shards/00.tar:beach.jpg", "data.parquet:17".
+        source: what `load_image` takes; whoever decodes reads the path itself.
+        size: bytes; -1 if unknown.
+    """
+
+    id: str
+    origin: str
+    source: Path | bytes | Frame
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextItem:
+    """One text.
+
+    Attributes:
+        id: unique in its collection; see docs/inputs.md.
+        origin: how messages and failures.jsonl name it, such as "captions.jsonl:17".
+        text: as it was given.
+    """
+
+    id: str
+    origin: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadItem:
+    """An input that its reader could not deliver; it takes its place in the stream.
+
+    Attributes:
+        id: its id, or its place where it has none.
+        origin: as for the others.
+        error: one line.
+    """
+
+    id: str
+    origin: str
+    error: str
+
+
+class Reader(Protocol[Item_co]):
+    """A collection that is read lazily, in the same order every time, in memory that does not grow with it."""
+
+    @property
+    def count(self) -> int | None:
+        """Number of items, bad ones included; None where only reading tells."""
+        ...
+
+    @property
+    def passed_over(self) -> str:
+        """What the last reading saw and did not take, such as "3 other files passed over: 3 x .txt"; or empty."""
+        ...
+
+    def __iter__(self) -> Iterator[Item_co | BadItem]:
+        """From the start, every time.
+
+        Raises:
+            InputError: the collection cannot be read (any more), or is a stream that was read before.
+        """
+        ...

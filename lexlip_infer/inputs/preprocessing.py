@@ -1,0 +1,58 @@
+"""From an RGB image to the pixels a backbone takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+__all__ = ["ImagePreprocessor"]
+
+#: Aspect ratio up to which a centre crop is cut from the whole resized image, exactly as torchvision does.
+_LONGEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePreprocessor:
+    """RGB images to backbone input.
+
+    Attributes:
+        size: S, pixels.
+        resize: "squash" ignores the aspect ratio; "center_crop" resizes the short side to S, then crops.
+        mean: per channel, subtracted from pixels in [0, 1].
+        std: per channel, divides afterwards.
+    """
+
+    size: int
+    resize: Literal["squash", "center_crop"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, image: Image.Image) -> npt.NDArray[np.float32]:
+        """Pixels (3, S, S): bicubic, antialiased resize, then (pixel / 255 - mean) / std."""
+        resized = self._squash(image) if self.resize == "squash" else self._center_crop(image)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        pixels = np.asarray(resized, np.float32) / np.float32(255)
+        normalised: npt.NDArray[np.float32] = (pixels - mean) / std
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+    def _squash(self, image: Image.Image) -> Image.Image:
+        return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
+
+    def _center_crop(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        short = min(width, height)
+        # The long side is rounded down and the offset rounded, as torchvision does in the official pipeline.
+        full_width, full_height = self.size * width // short, self.size * height // short
+        left, top = round((full_width - self.size) / 2), round((full_height - self.size) / 2)
+        if max(full_width, full_height) <= _LONGEST * self.size:
+            resized = image.resize((full_width, full_height), Image.Resampling.BICUBIC)
+            return resized.crop((left, top, left + self.size, top + self.size))
+        # Only the part that is kept is computed: a 1 x 5000 strip would grow to a gigabyte before its crop. Pillow
+        # rounds the box's filter a little differently, by up to 2 of 255 levels.
+        x, y = width / full_width, height / full_height
+        box = (left * x, top * y, min(width, (left + self.size) * x), min(height, (top + self.size) * y))
+        return image.resize((self.size, self.size), Image.Resampling.BICUBIC, box)

@@ -1,0 +1,194 @@
+"""Images or texts of Parquet files, a few rows at a time; needs pyarrow, an extra.
+
+A row's id is the column that was named, else the column "id", else file name and row number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lexlip_infer.errors import InputError, require
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.readers.cells import identifier_of
+from lexlip_infer.inputs.readers.places import reason
+from lexlip_infer.inputs.readers.source import Source
+
+if TYPE_CHECKING:
+    from lexlip_infer.inputs.readers.files import Files
+    from lexlip_infer.inputs.readers.places import Place
+
+__all__ = ["PARQUET_SUFFIXES", "ParquetImages", "ParquetTexts"]
+
+Item = TypeVar("Item", bound=ImageItem | TextItem)
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+
+#: Rows decoded together, of images and of texts.
+_IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 16, 1024
+
+
+class _Rows(Source[Item]):
+    """What both kinds share: files one after the other, a broken one in one line, columns and ids.
+
+    Args:
+        files: to read.
+        id_column: that holds ids.
+        content_column: that holds images or texts; the only one of its kind when absent.
+    """
+
+    _what = ""
+    _at_once = 1
+
+    def __init__(self, files: Files, id_column: str | None, content_column: str | None) -> None:
+        super().__init__()
+        self._files, self._id_column, self._content_column = files, id_column, content_column
+
+    @property
+    def count(self) -> int | None:
+        """Number of rows, from the files' footers; None if one cannot be read."""
+        return self._count
+
+    @cached_property
+    def _count(self) -> int | None:
+        total = 0
+        try:
+            for _, place in self._files:
+                with _opened(place) as file:
+                    total += file.metadata.num_rows
+        except InputError:
+            return None
+        return total
+
+    def check(self) -> None:
+        """Raise an InputError if there is no row, the first file cannot be read, or it does not have the columns."""
+        for _, place in self._files:
+            with _opened(place) as file:
+                self._columns(place, file.schema_arrow)
+                if file.metadata.num_rows:
+                    return
+        raise InputError(f"{self._files}: no {self._what}s")
+
+    def _rows(self) -> Iterator[tuple[str, str, Any] | BadItem]:
+        """Id, origin, and cell of the content column."""
+        for name, place in self._files:
+            try:
+                yield from self._rows_of(name, place)
+            except InputError as error:
+                yield BadItem(name, str(place), str(error).removeprefix(f"{place}: "))
+
+    def _rows_of(self, name: str, place: Place) -> Iterator[tuple[str, str, Any] | BadItem]:
+        number = 0
+        with _opened(place) as file:
+            identifier, content = self._columns(place, file.schema_arrow)
+            columns = [column for column in (identifier, content) if column is not None]
+            batches = file.iter_batches(self._at_once, columns=columns, use_threads=False)
+            while (batch := _next(place, batches)) is not None:
+                for row in range(len(batch)):
+                    default, origin = f"{name}:{number}", f"{place}:{number}"
+                    number += 1
+                    try:
+                        key = identifier_of(_cell(batch, identifier, row), identifier) if identifier else default
+                        found = key, origin, _cell(batch, content, row)
+                    except InputError as error:
+                        yield BadItem(default, origin, str(error))
+                    else:
+                        yield found
+
+    def _columns(self, place: Place, schema: Any) -> tuple[str | None, str]:
+        for name in (self._id_column, self._content_column):
+            if name is not None and schema.names.count(name) != 1:
+                raise InputError(f"{place}: not one column {name!r}; there are {', '.join(schema.names)}")
+        identifier = self._id_column or ("id" if schema.names.count("id") == 1 else None)
+        if self._content_column is not None and not self._fits(schema.field(self._content_column).type):
+            raise InputError(f"{place}: the column {self._content_column!r} holds no {self._what}s")
+        return identifier, self._content_column or self._guess(place, schema, identifier)
+
+    def _guess(self, place: Place, schema: Any, identifier: str | None) -> str:
+        fitting = [field.name for field in schema if field.name != identifier and self._fits(field.type)]
+        if len(fitting) == 1:
+            return str(fitting[0])
+        if fitting:
+            raise InputError(
+                f"{place}: {len(fitting)} columns hold {self._what}s ({', '.join(fitting)}); "
+                f"name one with --{self._what}-column"
+            )
+        raise InputError(f"{place}: no column holds {self._what}s; there are {', '.join(schema.names)}")
+
+    def _fits(self, kind: Any) -> bool:
+        raise NotImplementedError
+
+
+class ParquetImages(_Rows[ImageItem]):
+    """Images: a column of bytes, or of {"bytes", "path"} as Hugging Face's datasets have it."""
+
+    _what = "image"
+    _at_once = _IMAGES_AT_ONCE
+
+    def _fits(self, kind: Any) -> bool:
+        types = require("pyarrow", "io").types
+        if types.is_struct(kind):
+            return any(field.name == "bytes" and self._fits(field.type) for field in kind)
+        return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+
+    def __iter__(self) -> Iterator[ImageItem | BadItem]:
+        """In the order of the rows."""
+        for row in self._rows():
+            yield row if isinstance(row, BadItem) else _image(*row)
+
+
+class ParquetTexts(_Rows[TextItem]):
+    """Texts: a column of strings."""
+
+    _what = "text"
+    _at_once = _TEXTS_AT_ONCE
+
+    def _fits(self, kind: Any) -> bool:
+        types = require("pyarrow", "io").types
+        if types.is_dictionary(kind):
+            return self._fits(kind.value_type)
+        return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+    def __iter__(self) -> Iterator[TextItem | BadItem]:
+        """In the order of the rows."""
+        for row in self._rows():
+            yield row if isinstance(row, BadItem) else _text(*row)
+
+
+def _image(identifier: str, origin: str, cell: Any) -> ImageItem | BadItem:
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if data is None:
+        return BadItem(identifier, origin, "the row has no image bytes")
+    return ImageItem(identifier, origin, data, len(data))
+
+
+def _text(identifier: str, origin: str, cell: Any) -> TextItem | BadItem:
+    return BadItem(identifier, origin, "the row has no text") if cell is None else TextItem(identifier, origin, cell)
+
+
+@contextmanager
+def _opened(place: Place) -> Iterator[Any]:
+    parquet = require("pyarrow.parquet", "io")
+    with place.open() as file:
+        try:
+            # Buffered, and nothing ahead: a column of images is otherwise read as a whole.
+            opened = parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False, page_checksum_verification=True)
+        except Exception as error:  # noqa: BLE001  (Arrow's errors, and any network's)
+            raise InputError(f"{place}: not a Parquet file, or damaged ({reason(error)})") from None
+        yield opened
+
+
+def _cell(batch: Any, column: str, row: int) -> Any:
+    try:
+        return batch.column(column)[row].as_py()
+    except UnicodeDecodeError as error:
+        raise InputError(f'"{column}" is not UTF-8 ({error.reason} at byte {error.start})') from None
+
+
+def _next(place: Place, batches: Iterator[Any]) -> Any:
+    try:
+        return next(batches, None)
+    except Exception as error:  # noqa: BLE001  (as above)
+        raise InputError(f"{place}: cannot be read further ({reason(error)})") from None

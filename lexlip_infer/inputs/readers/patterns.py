@@ -1,0 +1,86 @@
+"""Braces and wildcards as shells and webdataset know them, for places that no shell expands."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from lexlip_infer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["expand_braces", "has_wildcard", "leads_to_match", "matches", "split_pattern"]
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+#: Names that one spec may stand for.
+_MOST = 1_000_000
+
+
+def expand_braces(spec: str) -> list[str]:
+    """`shards/{000..002}.tar` and `{a,b}/*.jpg` written out, in order; leading zeros are kept.
+
+    Raises:
+        InputError: it stands for more than a million names.
+    """
+    pieces = _BRACES.split(spec)  # text, inside of braces, text, ...
+    choices = [_choices(piece, spec) if i % 2 else [piece] for i, piece in enumerate(pieces)]
+    total = 1
+    for choice in choices:
+        total *= len(choice)
+    _check(total, spec)
+    return ["".join(combination) for combination in itertools.product(*choices)]
+
+
+def _choices(inside: str, spec: str) -> list[str]:
+    match = _RANGE.fullmatch(inside)
+    if not match:
+        return inside.split(",") if "," in inside else [f"{{{inside}}}"]
+    first, last = match.groups()
+    width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
+    step = 1 if int(first) <= int(last) else -1
+    _check(abs(int(last) - int(first)) + 1, spec)
+    return [str(number).zfill(width) for number in range(int(first), int(last) + step, step)]
+
+
+def _check(count: int, spec: str) -> None:
+    if count > _MOST:
+        raise InputError(f"{spec}: stands for {count:,} names; at most {_MOST:,} are read")
+
+
+def has_wildcard(spec: str) -> bool:
+    """Whether a spec has *, ? or [ in it; in a web address, ? is none."""
+    wildcards = "*[" if spec.lower().startswith(("http://", "https://")) else "*?["
+    return any(character in spec for character in wildcards)
+
+
+def split_pattern(spec: str) -> tuple[str, tuple[str, ...]]:
+    """The folder before the first component with a wildcard, and the components from there on."""
+    parts = spec.split("/")
+    first = next(i for i in range(len(parts)) if has_wildcard("/".join(parts[: i + 1])))
+    base = "/".join(parts[:first])
+    if first and not base:
+        base = "/"
+    return base or ".", tuple(part for part in parts[first:] if part)
+
+
+def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path matches; `**` stands for any number of folders, every other component for one."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return matches(parts, pattern[1:]) or (bool(parts) and matches(parts[1:], pattern))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
+
+
+def leads_to_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether something below this folder can match: others need not be listed."""
+    if not parts:
+        return bool(pattern)
+    if not pattern:
+        return False
+    return pattern[0] == "**" or (fnmatchcase(parts[0], pattern[0]) and leads_to_match(parts[1:], pattern[1:]))

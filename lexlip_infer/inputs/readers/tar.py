@@ -1,0 +1,168 @@
+"""Images or captions of tar shards. An item's id is its sample's key, or a field of the sample's .json."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.readers.cells import identifier_of
+from lexlip_infer.inputs.readers.folder import is_image_name
+from lexlip_infer.inputs.readers.passed_over import PassedOver
+from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES
+from lexlip_infer.inputs.readers.source import Source
+from lexlip_infer.inputs.readers.tar_samples import Sample, samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lexlip_infer.inputs.readers.files import Files
+    from lexlip_infer.inputs.readers.places import Place
+
+__all__ = ["TAR_SUFFIXES", "TarImages", "TarTexts"]
+
+Item = TypeVar("Item", bound=ImageItem | TextItem)
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+class _Shards(Source[Item]):
+    """What both kinds share: shards one after the other, a broken one in one line, ids.
+
+    Args:
+        files: the shards.
+        id_column: field of each sample's .json that holds the id; the key when absent.
+    """
+
+    _what = ""
+
+    def __init__(self, files: Files, id_column: str | None) -> None:
+        super().__init__()
+        self._files, self._id_column = files, id_column
+
+    def check(self) -> None:
+        """Raise an InputError if there is nothing to take, or the first shard breaks off before it."""
+        first = next(self._samples(), None)
+        if isinstance(first, BadItem):
+            raise InputError(f"{first.origin}: {first.error}")
+        if first is None:
+            raise InputError(f"{self._files}: no {self._what}s; saw {self.passed.kinds_seen() or 'nothing at all'}")
+
+    def _samples(self) -> Iterator[tuple[Place, Sample] | BadItem]:
+        self.passed = PassedOver()
+        for name, place in self._files:
+            try:
+                for sample in samples(place, self._wanted, self._id_column is not None, self.passed):
+                    yield place, sample
+            except InputError as error:
+                yield BadItem(name, str(place), str(error).removeprefix(f"{place}: "))
+
+    def _wanted(self, field: str) -> bool:
+        return self._is_content(field) or (field == "json" and self._id_column is not None)
+
+    def _is_content(self, field: str) -> bool:
+        raise NotImplementedError
+
+    def _identifier(self, sample: Sample) -> str:
+        if self._id_column is None:
+            return sample.key
+        return identifier_of(_json(sample).get(self._id_column), self._id_column)
+
+
+class TarImages(_Shards[ImageItem]):
+    """Images of shards.
+
+    Args:
+        files: the shards.
+        id_column: see `_Shards`.
+        image_column: field that holds the image, such as "input.jpg"; every image when absent.
+    """
+
+    _what = "image"
+
+    def __init__(self, files: Files, id_column: str | None, image_column: str | None) -> None:
+        super().__init__(files, id_column)
+        self._column = image_column.lower() if image_column else None
+
+    def _is_content(self, field: str) -> bool:
+        return field == self._column if self._column else is_image_name(f".{field}")
+
+    def __iter__(self) -> Iterator[ImageItem | BadItem]:
+        """In the order of the shards."""
+        for found in self._samples():
+            if isinstance(found, BadItem):
+                yield found
+                continue
+            place, sample = found
+            for field, (name, data) in sample.fields.items():
+                if self._is_content(field):
+                    yield self._item(sample, f"{place}:{name}", data)
+
+    def _item(self, sample: Sample, origin: str, data: bytes | None) -> ImageItem | BadItem:
+        try:
+            identifier = self._identifier(sample)
+        except InputError as error:
+            return BadItem(sample.key, origin, str(error))
+        if data is None:
+            return BadItem(identifier, origin, f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        return ImageItem(identifier, origin, data, len(data))
+
+
+class TarTexts(_Shards[TextItem]):
+    """Captions of shards: the .txt of each sample, or a field of its .json.
+
+    Args:
+        files: the shards.
+        id_column: see `_Shards`.
+        text_column: field of the .json; the .txt member when absent.
+    """
+
+    _what = "text"
+
+    def __init__(self, files: Files, id_column: str | None, text_column: str | None) -> None:
+        super().__init__(files, id_column)
+        self._column = text_column
+
+    def _is_content(self, field: str) -> bool:
+        return field == ("json" if self._column else "txt")
+
+    def __iter__(self) -> Iterator[TextItem | BadItem]:
+        """In the order of the shards."""
+        for found in self._samples():
+            if isinstance(found, BadItem):
+                yield found
+            elif any(self._is_content(field) for field in found[1].fields):
+                yield self._item(*found)
+
+    def _item(self, place: Place, sample: Sample) -> TextItem | BadItem:
+        origin = f"{place}:{sample.key}"
+        try:
+            return TextItem(self._identifier(sample), origin, self._text(sample))
+        except InputError as error:
+            return BadItem(sample.key, origin, str(error))
+
+    def _text(self, sample: Sample) -> str:
+        text = _json(sample).get(self._column) if self._column else _utf_8(sample.fields["txt"][1]).strip()
+        if not isinstance(text, str):
+            raise InputError(f"the .json of the sample has no text under {self._column!r}")
+        return text
+
+
+def _json(sample: Sample) -> dict[str, Any]:
+    if "json" not in sample.fields:
+        raise InputError("the sample has no .json, which was to hold its id or text")
+    try:
+        row = json.loads(_utf_8(sample.fields["json"][1]))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the .json of the sample is malformed ({error})") from None
+    if not isinstance(row, dict):
+        raise InputError("the .json of the sample is not an object")
+    return row
+
+
+def _utf_8(data: bytes | None) -> str:
+    try:
+        return (data or b"").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
