@@ -30,11 +30,19 @@ STREAM = Path("-")
 
 
 class Report(Protocol):
-    """Told how a command goes; see `JsonLog`."""
+    """Told how a command goes."""
 
-    def watching(self) -> AbstractContextManager[Observer]: ...  # noqa: D102
-    def finished(self, manifest: RunManifest, passed_over: str) -> None: ...  # noqa: D102
-    def streamed(self, failed: int, passed_over: str) -> None: ...  # noqa: D102
+    def watching(self) -> AbstractContextManager[Observer]:
+        """Entered while a run goes on, which is told of it."""
+        ...
+
+    def finished(self, manifest: RunManifest, passed_over: str) -> None:
+        """An output folder is complete."""
+        ...
+
+    def streamed(self, failed: int, passed_over: str) -> None:
+        """Standard output has everything."""
+        ...
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class DecodeProcess:
                     self._end()
                     return Decoded(f"the decoder hung: no result after {self._setup.timeout:g} s")
                 return _checked(connection.recv())
-            except (EOFError, ConnectionError):
+            except (EOFError, OSError):  # OSError: it died with half an answer in the pipe
                 ending = _describe(self._end())
         return Decoded(f"the decoder crashed, twice ({ending})")
 
@@ -94,7 +94,7 @@ class DecodeProcess:
         try:
             ours.send((self._setup, self._ring.shape))
             ours.recv()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             raise _not_started(_describe(self._end())) from None
         return ours
 

@@ -92,7 +92,7 @@ def serve(connection: Connection, descriptor: int) -> None:
             signal.setitimer(signal.ITIMER_REAL, setup.timeout + _GRACE)
             connection.send(_answer(pixels[place], source, setup))
             signal.setitimer(signal.ITIMER_REAL, 0)
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # the parent is gone, perhaps in the middle of a word
             return
 
 

@@ -5,10 +5,11 @@
     infer             lanes, threads     a batch each
     quantise, write   this thread        in the order of the input
 
-At most `2 * lanes + 2` batches are anywhere between reading and writing. Each holds one slot of the ring, `batch_size`
-x 3 x S x S floats, and the sources of its items (a file's bytes, where a reader delivers bytes); each worker holds one
-image, each lane the activations of one batch. Nothing else grows, however large the collection, but for a line of the
-manifest a shard. The slowest stage keeps this window full behind it and empty before it, and so alone sets the speed.
+At most `2 * devices * lanes + 2` batches are anywhere between reading and writing. Each holds one slot of the ring,
+`batch_size` x 3 x S x S floats, and the sources of its items (a file's bytes, where a reader delivers bytes); each
+worker holds one image, each lane the activations of one batch. Nothing else grows, however large the collection, but
+for a record of the manifest a shard. The slowest stage keeps this window full behind it and empty before it, and so
+alone sets the speed.
 """
 
 from __future__ import annotations
