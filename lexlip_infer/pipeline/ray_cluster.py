@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from lexlip_infer.errors import BackendUnavailable, InputError, require
@@ -46,11 +47,13 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
     if address is None and ray.is_initialized():
         yield ray
         return
-    _initialise(ray, address, cpus)
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    # Ray prints what it has to say about workers that died to stdout.
+    with redirect_stdout(sys.stderr):
+        _initialise(ray, address, cpus)
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def room(nodes: list[dict[str, Any]], threads: int, gpus: int) -> int:

@@ -25,7 +25,7 @@ from lexlip_infer.runtime.options import RuntimeOptions
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lexlip-infer[ray]'")
 # Ray's own modules warn as they are imported and run; what is tested here is ours.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}Warning") for kind in ("Deprecation", "Resource")]
 
 Run = Callable[..., RunManifest]
 
