@@ -146,9 +146,15 @@ def _encoded(
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_cpus=plan.runtime.thread_count,
             num_gpus=_gpus(plan),
+            ray_remote_args_fn=_retries,
         )
     for table in encoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield message_of(table)
+
+
+def _retries() -> dict[str, int]:
+    """Of a chunk whose actor died. Ray's default has no end, and a chunk may be the reason."""
+    return {"max_task_retries": 3}
 
 
 @contextmanager

@@ -124,3 +124,14 @@ def test_refused(images: Path, encode_on_cluster: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(BundleError, match=r"on .* is another model \(fingerprint .*same bundle there on every node"):
         encode_on_cluster(images, tmp_path / "out", actors=1, model_fingerprint="0" * 64)
+
+
+def test_a_chunk_that_kills_every_worker_ends_the_run(images: Path, encode_on_cluster: Any, tmp_path: Path) -> None:
+    def load(source: Any) -> Any:
+        if Path(source).parent.name == "3":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load_image(source)
+
+    with pytest.raises(BackendUnavailable, match=r"the Ray cluster failed .*the same command continues"):
+        encode_on_cluster(images, tmp_path / "out", load, actors=1)
+    assert 0 < len(read_manifest(tmp_path / "out").shards) < 8

@@ -1,0 +1,54 @@
+"""What goes with `--engine ray`, and what is refused before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexlip_infer.cli.encode_engine import ray_options
+from lexlip_infer.errors import BackendUnavailable, InputError
+from lexlip_infer.pipeline.ray_cluster import connected
+from lexlip_infer.pipeline.ray_engine import RayOptions
+
+
+def options(engine: str = "ray", **changes: Any) -> RayOptions | None:
+    usual = {"address": None, "actors": None, "source": ["in"], "output": Path("out"), "device": "auto"}
+    return ray_options(engine, **(usual | changes))
+
+
+def test_accepted() -> None:
+    assert options("local") is None
+    assert options() == RayOptions(None, None)
+    assert options(address="head:6379", actors=2, device="cuda") == RayOptions("head:6379", 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": "spark"}, "--engine is 'spark'; expected local or ray"),
+        ({"engine": "local", "address": "head:6379"}, "--address goes with --engine ray; leave it out"),
+        ({"engine": "local", "actors": 2}, "--ray-actors goes with --engine ray; leave it out"),
+        ({"source": ["a", "-"]}, "which has no stdin; put the list into a file"),
+        ({"output": Path("-")}, "not to stdout; name one"),
+        ({"device": "cuda:0"}, "--device is 'cuda:0'; Ray gives every actor a GPU of its own: use cuda"),
+        ({"device": "cuda:0,cuda:1"}, "--device is 'cuda:0,cuda:1'; Ray gives"),
+    ],
+)
+def test_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        options(**changes)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["head", "ray://head:10001", "head:port", ":"])
+def test_no_address(address: str) -> None:
+    with pytest.raises(InputError, match=r"expected HOST:PORT of the head node, .* or auto"), connected(address, 1):
+        pass
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999"])
+def test_nobody_there(address: str) -> None:
+    with pytest.raises(BackendUnavailable, match=rf"no Ray cluster can be used at {address} \("), connected(address, 1):
+        pass
