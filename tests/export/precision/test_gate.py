@@ -25,6 +25,7 @@ from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BundleError, ImageError, InputError
+from lexlip_infer.runtime.options import RuntimeOptions
 from lexlip_training import LexLIP
 
 Gate = dict[str, Any]
@@ -44,7 +45,7 @@ def test_the_bundle_holds_every_precision(precise_bundle: Bundle, captions: list
     for modality in ("image", "text"):
         assert precise_bundle.precisions(modality) == ("f32", "fp16", "int8")
         assert head_file(modality) in precise_bundle.manifest.files
-    assert LexLIPEncoder(precise_bundle, threads=1).encode_texts(captions).nnz > 0
+    assert LexLIPEncoder(precise_bundle, RuntimeOptions(threads=1)).encode_texts(captions).nnz > 0
 
 
 def test_the_report_is_complete(parity: ParityReport) -> None:
@@ -167,7 +168,7 @@ def test_caption_inputs_are_what_the_encoder_sees(
     random_model: LexLIP, tokenizer: Tokenizer, captions_file: Path, precise_bundle: Bundle, captions: list[str]
 ) -> None:
     inputs = CaptionInputs(captions_file, "dev", random_model.config, tokenizer)
-    encoder = LexLIPEncoder(precise_bundle, threads=1)
+    encoder = LexLIPEncoder(precise_bundle, RuntimeOptions(threads=1))
     (texts,) = inputs.batches("text")
     ids, mask = encoder.tokenize(captions[:5])
     assert texts["input_ids"].tolist() == ids.tolist()
