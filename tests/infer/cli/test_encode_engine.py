@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lexlip_infer.cli.encode_engine import ray_options
-from lexlip_infer.errors import BackendUnavailable, InputError
+from lexlip_infer.errors import BackendUnavailable, InputError, MissingExtra
 from lexlip_infer.pipeline.ray_cluster import connected
 from lexlip_infer.pipeline.ray_engine import RayOptions
 
@@ -51,4 +52,11 @@ def test_no_address(address: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999"])
 def test_nobody_there(address: str) -> None:
     with pytest.raises(BackendUnavailable, match=rf"no Ray cluster can be used at {address} \("), connected(address, 1):
+        pass
+
+
+def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'lexlip-infer\[ray\]'"), connected(None, 1):
         pass
