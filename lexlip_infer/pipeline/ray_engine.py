@@ -12,6 +12,7 @@ kill loses the part that is not finished, and the same command, on any engine, c
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -169,7 +170,10 @@ def _context(ray: Any, actors: int) -> Iterator[None]:
     context.target_max_block_size = 1  # every row is a block, sent as soon as it is there
     context.enable_progress_bars = False
     try:
-        yield
+        # The limit on retries has no other way in (so far); the extra ends where Ray removes this one.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
     finally:
         context.execution_options, context.target_max_block_size, context.enable_progress_bars = before
 
