@@ -11,7 +11,7 @@ export IMAGES OUT
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
-.PHONY: help demo encode images-named test check check-v100 sanitize bench bench-kernels stubs clean
+.PHONY: help demo encode images-named test fuzz check check-v100 sanitize bench bench-kernels stubs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -27,6 +27,9 @@ images-named:
 
 test: .venv-dev/.installed  ## run all tests
 	.venv-dev/bin/pytest -q
+
+fuzz: .venv-dev/.installed  ## feed readers, image loader and manifests with thousands of broken inputs; minutes
+	.venv-dev/bin/pytest -q tests/infer/fuzz --hypothesis-profile=fuzz
 
 check: .venv-dev/.installed  ## formatting, lints, types, and the stub of the compiled module
 	.venv-dev/bin/ruff format --check .
