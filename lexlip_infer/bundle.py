@@ -187,7 +187,7 @@ class Bundle:
             manifest = Manifest.model_validate_json(data)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
+            place = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
             raise BundleError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
         return cls(folder, manifest, hashlib.sha256(data).hexdigest())
 

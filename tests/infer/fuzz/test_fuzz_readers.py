@@ -17,6 +17,9 @@ from lexlip_infer.errors import InputError, MissingExtra
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images, open_texts
 
+#: What a long run makes up can be too long to be worth printing.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 #: Every item's contents name its number, so that contents under another's id would be seen.
 COUNT = 12
 
@@ -63,8 +66,9 @@ FILES = {
     "a.csv": ("id,text\n" + "".join(f'{row},"<{row}>"\n' for row in ROWS)).encode(),
     "a.txt": "".join(f"<{row}>\n" for row in ROWS).encode(),
 }
-#: Their checksums are compared before anything is delivered; gzip and xz have theirs at the end.
-CHECKED = ["a.tar", "a.tar.bz2", "a.parquet"]
+#: Their checksums are compared before anything is delivered; gzip and xz have theirs at the end, and that of a bare tar
+#: header is a sum, in which two damages can cancel each other.
+CHECKED = ["a.tar.bz2", "a.parquet"]
 IMAGES = ["a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2", "a.parquet"]
 
 
