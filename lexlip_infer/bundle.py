@@ -17,6 +17,7 @@ a bad index.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -233,7 +234,10 @@ class Bundle:
         manifest = self.manifest.model_copy(update={"top_k": top_k, "quantisation": quantisation})
         partial = self.folder / f".{MANIFEST}.partial"
         try:
-            partial.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(manifest.model_dump_json(indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(self.folder / MANIFEST)
         except OSError as error:
             partial.unlink(missing_ok=True)
