@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 __all__ = ["Ranking", "SearchEngine"]
 
-Queries = TypeVar("Queries", contravariant=True)
+Queries_contra = TypeVar("Queries_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Ranking:
     scores: list[npt.NDArray[np.float64]]
 
 
-class SearchEngine(Protocol[Queries]):
-    """An opened index. `Queries` is `ImpactMatrix` (impacts), float32 (Q, D) unit vectors, or `Sequence[str]`."""
+class SearchEngine(Protocol[Queries_contra]):
+    """An opened index. Queries are `ImpactMatrix` (impacts), float32 (Q, D) unit vectors, or `Sequence[str]`."""
 
-    def search(self, queries: Queries, k: int, threads: int = 1) -> Ranking:
+    def search(self, queries: Queries_contra, k: int, threads: int = 1) -> Ranking:
         """The k best documents of each query."""
         ...

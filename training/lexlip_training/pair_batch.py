@@ -1,4 +1,4 @@
-"""What a training step reads: pairs of an image and a text, and, for the masked objectives, two maskings of the text."""
+"""What a training step reads: pairs of an image and a text and, for the masked objectives, two maskings of the text."""
 
 from __future__ import annotations
 
