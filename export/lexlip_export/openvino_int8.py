@@ -22,7 +22,7 @@ import numpy.typing as npt
 from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.runtime.choice import openvino_file
-from lexlip_infer.runtime.openvino_package import import_openvino
+from lexlip_infer.runtime.openvino_package import import_openvino, openvino_core
 
 __all__ = ["Sample", "openvino_int8_files"]
 
@@ -49,12 +49,13 @@ def openvino_int8_files(backbone: bytes, modality: Modality, samples: Iterable[S
     if not inputs:
         raise InputError("no calibration inputs; expected at least one image or text")
     openvino = import_openvino()  # first, so that NNCF does not report home either
+    core = openvino_core()  # before those that NNCF makes and drops
     nncf = require("nncf", extra="openvino-export")
     nncf.set_log_level(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # progress bars
         warnings.simplefilter("ignore")  # about its own internals
         model = nncf.quantize(
-            openvino.Core().read_model(io.BytesIO(backbone)),
+            core.read_model(io.BytesIO(backbone)),
             nncf.Dataset(inputs),
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,

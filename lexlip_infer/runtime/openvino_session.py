@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError
-from lexlip_infer.runtime.openvino_package import import_openvino
+from lexlip_infer.runtime.openvino_package import openvino_core
 
 __all__ = ["OpenVINOSession", "runs_bf16"]
 
@@ -25,8 +25,7 @@ def runs_bf16() -> bool:
     Raises:
         MissingExtra: OpenVINO is not installed.
     """
-    core = import_openvino().Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVINOSession:
@@ -53,7 +52,7 @@ class OpenVINOSession:
         precision: Literal["f32", "bf16", "int8"],
         threads: int,
     ) -> None:
-        core = import_openvino().Core()
+        core = openvino_core()
         if precision == "bf16" and not runs_bf16():
             raise BackendUnavailable("precision 'bf16' was asked for, but this CPU does not have it: use f32 or int8")
         settings = {

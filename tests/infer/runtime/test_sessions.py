@@ -126,6 +126,26 @@ class TestOpenVINO:
         )
         assert not list(tmp_path.rglob("*"))
 
+    def test_a_signal_after_two_towers_are_gone(self, bundle: Bundle) -> None:
+        """Cores that went in the order they came left a freed signal stack: the next Ctrl-C killed the process."""
+        code = """
+import gc, os, signal, sys
+from lexlip_infer.bundle import Bundle
+from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.tower import open_tower
+
+options = RuntimeOptions("cpu", "f32", "openvino", threads=1)
+first, second = (open_tower(Bundle.open(sys.argv[1]), modality, options) for modality in ("image", "text"))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+        done = subprocess.run([sys.executable, "-c", code, bundle.folder], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
 
 def test_openvino_missing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
