@@ -33,6 +33,8 @@ def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel) -> Obje
 
     if isinstance(model, LexLIP) and len(model.config.modalities) == 1:
         raise InputError(f"{model.config.name} has {model.config.modalities[0]}s only; objectives pair both towers")
+    if isinstance(model, DenseModel) and (config.joint_top_k is not None or config.storage == "sparse"):
+        raise InputError("joint_top_k and storage 'sparse' prune terms, and a dense model has none; leave them out")
     if config.kind == "momentum_contrast":
         return MomentumContrast(config, model)
     if config.kind == "pretrain_lexicon" and isinstance(model, LexLIP):

@@ -59,6 +59,7 @@ class Objective(nn.Module):
         loss = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
         figures = {"loss": loss} | {name: part.detach() for name, part in parts.items()}
         for name, vectors in (("image", images.detach()), ("text", texts.detach())):
-            active, rows = global_sum(vectors.new_tensor([float(vectors.count_nonzero()), len(vectors)]))
+            count = vectors.count_nonzero().to(vectors.dtype)
+            active, rows = global_sum(torch.stack([count, vectors.new_tensor(len(vectors))]))
             figures |= {f"terms_{name}": active / rows, f"alike_{name}": alikeness(vectors)}
         return figures
