@@ -24,7 +24,9 @@ STEPS, ROWS = 50, 4
 def wrapped(world: int, **settings: Any) -> torch.nn.Module:
     torch.manual_seed(0)
     config = ObjectiveConfig.model_validate({"queue_size": 10, "queue_top_k": 30, **settings})
-    objective = build_objective(config, LexLIP(tiny_config()).double()).double().train()
+    objective = build_objective(config, LexLIP(tiny_config()).double()).train()
+    if config.kind == "pretrain_lexicon":
+        objective.double()  # the decoder; a queue keeps its float16
     if world == 1:
         return objective
     return DistributedDataParallel(objective, broadcast_buffers=False)
