@@ -1,6 +1,6 @@
 """Many queries in one call into Java, many hits in one answer: JSON both ways, read and written by Java's Jackson.
 
-One call for each term of a query, as pyserini does it, takes longer than the search of a small index.
+pyserini makes one call for each term of a query and for each field of a hit, and every call has its price.
 """
 
 from __future__ import annotations
