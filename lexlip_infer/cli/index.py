@@ -60,7 +60,10 @@ def index(
         return
     source, destination = _both(paths)
     if engine == "anserini":
-        _build_anserini(source, destination, thread_count(threads), model)
+        from lexlip_infer.retrieval.anserini import build_anserini_index
+
+        record = build_anserini_index(source, destination, thread_count(threads))
+        typer.echo(f"{record.documents:,} documents, by {record.anserini}: {destination}", err=True)
         return
     from lexlip_infer.retrieval.impact_index import append, build_exact_index, read_index_manifest
 
@@ -110,15 +113,3 @@ def _report(destination: Path, manifest: IndexManifest) -> None:
         f"{len(manifest.segments)} segment(s), {manifest.size / 1e6:,.1f} MB: {destination}",
         err=True,
     )
-
-
-def _build_anserini(source: Path, destination: Path, threads: int, model: str | None) -> None:
-    from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS
-    from lexlip_infer.retrieval.anserini import build_anserini_index
-    from lexlip_infer.retrieval.anserini_folder import new_anserini_folder
-    from lexlip_infer.retrieval.impact_index.sources import open_documents
-
-    documents = open_documents(source, model)
-    with new_anserini_folder(destination, documents.vocabulary, documents.encoded_with) as lucene:
-        build_anserini_index(source / VECTORS if (source / MANIFEST).exists() else source, lucene, threads)
-    typer.echo(f"built by Anserini: {destination}", err=True)

@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.pipeline.manifest import RunSettings
 from lexlip_infer.pipeline.written_output import MANIFEST, read_manifest
-from lexlip_infer.retrieval.anserini_folder import SIDECAR, open_anserini, read_sidecar
+from lexlip_infer.retrieval.anserini import AnseriniEngine
+from lexlip_infer.retrieval.anserini.index_folder import LUCENE, read_record
 from lexlip_infer.retrieval.collection import Collection, Hit
 from lexlip_infer.retrieval.engine import Ranking
 from lexlip_infer.retrieval.impact_index import INDEX_MANIFEST, EncodedWith, ExactEngine
@@ -40,7 +42,7 @@ class Searchable:
 
     Attributes:
         encoded_with: how queries are to be encoded; nothing where that is not known.
-        vocabulary: the terms, where the folder says them itself; an output of lexlip-encode leaves that to its model.
+        vocabulary: the terms, where the folder says them itself; others leave that to the model.
         open: maps or loads it.
     """
 
@@ -62,19 +64,22 @@ def open_searchable(path: Path, engine: str = "auto") -> Searchable:
     """
     if engine not in ENGINES:
         raise InputError(f"--engine {engine}: no such engine; expected one of {', '.join(ENGINES)}")
-    found = "anserini" if (path / SIDECAR).exists() else "exact"
+    found = "anserini" if (path / LUCENE).is_dir() else "exact"
     if engine not in {"auto", found} and path.exists():
         raise InputError(f"{path} is for the engine {found}, not {engine}; build another index with lexlip index")
     if found == "anserini":
-        encoded_with, vocabulary = read_sidecar(path)
-        return Searchable(encoded_with, vocabulary, lambda terms: open_anserini(path, terms))
+        settings = read_record(path, found).settings
+        return Searchable(_encoded_with(settings), None, lambda terms: AnseriniEngine.open(path, terms.terms))
     killed = not (path / MANIFEST).exists() and (path / SEGMENTS).exists()  # a build that never finished
     if (path / INDEX_MANIFEST).exists() or killed:
         index = ExactEngine.open(path)
         return Searchable(index.manifest.encoded_with, index.vocab, lambda _: index)
-    settings = read_manifest(path).settings
-    encoded_with = EncodedWith(**settings.model_dump(include=set(EncodedWith.model_fields)))
+    encoded_with = EncodedWith.of_run(read_manifest(path).settings)
     return Searchable(encoded_with, None, lambda terms: _Output(Collection(path, terms)))
+
+
+def _encoded_with(settings: RunSettings | None) -> EncodedWith | None:
+    return None if settings is None else EncodedWith.of_run(settings)
 
 
 @dataclass(frozen=True, slots=True)
