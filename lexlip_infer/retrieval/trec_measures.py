@@ -6,6 +6,7 @@ not looked at. A judged query that the run leaves out counts as 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ def _read_run(file: Path) -> _Run:
         try:
             query, _, document, _, score, _ = line.split()
             value = float(score)
+            if not math.isfinite(value):
+                raise ValueError
         except ValueError:
             raise InputError(
                 f"{file}:{number}: expected `query Q0 document rank score tag`, found {line[:80]!r}"
