@@ -102,7 +102,7 @@ def test_plots(lexlip: Lexlip, captions_file: Path, bundle_folder: Path, tmp_pat
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(PICTURES)
     assert [point["image_top_k"] for point in found["sweep_kept_terms"]] == [8, 16, 32, 64, 128]
     assert [point["bits"] for point in found["sweep_bits"]] == [1, 2, 3, 4, 6, 8]
-    assert all(point["microseconds"] > 0 for point in found["sweep_kept_terms"])
+    assert all(point["text_to_image_microseconds"] > 0 for point in found["sweep_kept_terms"])
 
 
 def test_zero_shot(lexlip: Lexlip, photographs: Path, bundle_folder: Path, tmp_path: Path) -> None:
