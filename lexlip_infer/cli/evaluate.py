@@ -72,6 +72,7 @@ def evaluate(
 
     refuse_existing(save)
     data, parts = _counted(read_captions_file(captions, split, images_folder), protocol, folds)
+    names = None if save is None else data.names()  # refuses what is listed twice, before anything is encoded
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     manifest = encoder.manifest
     settings = replace(Settings.of(manifest, image_top_k, text_top_k, quant_scale), folds=parts)
@@ -92,8 +93,8 @@ def evaluate(
         "terms_per_image_full": round(images.nnz / len(images), 1),
         "terms_per_text_full": round(texts.nnz / len(texts), 1),
     }
-    if save is not None:
-        retrieval_results(found, data, f"{manifest.name}, {describe(settings)}", captions.name).save(save)
+    if save is not None and names is not None:
+        retrieval_results(found, names, f"{manifest.name}, {describe(settings)}", captions.name).save(save)
     if plot is not None:
         about |= draw_sweeps(encoder, images, texts, data, settings, plot)
     if as_json:

@@ -81,6 +81,7 @@ def _figure(points: Sequence[_Recalls], at: tuple[Sequence[float], Sequence[floa
 def _lines(axes: Axes, at: Sequence[float], recalls: Sequence[Recall]) -> None:
     for cutoff in CUTOFFS:
         axes.plot(at, [getattr(recall, f"at_{cutoff}") for recall in recalls], "o-", label=f"R@{cutoff}")
+    axes.margins(y=0.1)
     axes.grid(alpha=0.3)
 
 

@@ -131,3 +131,6 @@ def test_folds_and_names() -> None:
     images, captions = data.names()
     assert images == ["a/1", "a/2", "b/1", "b/2"]
     assert captions[:3] == ["a/1#0", "a/1#1", "a/2#0"]
+    mixed = CaptionedImages.from_rows([(Path("/data/1"), [""]), (Path("2"), [""]), (Path("/data/1"), [""])])
+    with pytest.raises(InputError, match="/1 is listed twice"):
+        mixed.names()
