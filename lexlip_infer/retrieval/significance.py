@@ -126,8 +126,10 @@ def _per_cluster(values: Floats, clusters: Clusters) -> tuple[Floats, Floats]:
 
 
 def _check(confidence: float, resamples: int) -> None:
-    if not 0 < confidence < 1 or resamples < 1:
-        raise InputError(f"confidence {confidence} and {resamples} resamples; expected one between 0 and 1, 1 or more")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise InputError(f"the number of resamples is {resamples}; expected at least 1")
 
 
 def _chunks(resamples: int, clusters: int) -> list[int]:

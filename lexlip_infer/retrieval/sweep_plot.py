@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -57,11 +58,21 @@ def draw_sweep(terms: Sequence[TermsPoint], bits: Sequence[BitsPoint], folder: P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture, figure in zip(PICTURES, figures, strict=True):
-            partial = folder / f".{picture}"
-            figure.savefig(partial, dpi=120, format="png")
-            partial.rename(folder / picture)
+            _write(figure, folder / picture)
     except OSError as error:
         raise OutputError(f"{folder}: the pictures cannot be written ({error.strerror or error})") from None
+
+
+def _write(figure: Figure, picture: Path) -> None:
+    partial = picture.with_name(f".{picture.name}")
+    try:
+        with partial.open("wb") as file:
+            figure.savefig(file, dpi=120, format="png")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(picture)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _figure(points: Sequence[_Recalls], at: tuple[Sequence[float], Sequence[float]], label: str, name: str) -> Figure:

@@ -85,6 +85,7 @@ def test_saving_is_refused_before_anything_is_encoded(
         (("--protocol", "coco-1k", "--folds", "2"), "has its own folds; leave --folds 2 out"),
         (("--folds", "5"), "12 photographs cannot be divided into 5 equal folds"),
         (("--images", "/none"), "/none: no such folder"),
+        (("--plot", "/dev/null"), "/dev/null: is no folder"),
     ],
 )
 def test_refused(options: tuple[str, ...], said: str, lexlip: Lexlip, captions_file: Path, bundle_folder: Path) -> None:

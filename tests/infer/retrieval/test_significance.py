@@ -76,6 +76,8 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 def test_refused() -> None:
     with pytest.raises(InputError, match="no queries"):
         bootstrap_interval(np.zeros(0), np.zeros(0, np.int64))
-    for settings in ({"confidence": 1.0}, {"confidence": float("nan")}, {"resamples": 0}):
-        with pytest.raises(InputError, match="expected one between 0 and 1"):
-            bootstrap_interval(np.ones(3), np.arange(3), **settings)
+    for confidence in (0.0, 1.0, float("nan")):
+        with pytest.raises(InputError, match="expected a number between 0 and 1"):
+            bootstrap_interval(np.ones(3), np.arange(3), confidence)
+    with pytest.raises(InputError, match="expected at least 1"):
+        bootstrap_interval(np.ones(3), np.arange(3), resamples=0)

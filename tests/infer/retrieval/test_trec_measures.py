@@ -62,6 +62,12 @@ def test_refused(which: int, text: str, said: str, files: tuple[Path, Path]) -> 
         measure_run(*files, ["RR"])
 
 
+def test_a_measure_that_fails(files: tuple[Path, Path]) -> None:
+    files[0].write_text("1 Q0 a 1 2 t\n")
+    with pytest.raises(InputError, match="Accuracy: cannot be computed by ir-measures here"):
+        measure_run(*files, ["Accuracy"])
+
+
 @pytest.mark.parametrize("name", ["recall", "R@x", "R@", ""])
 def test_unknown_measures(name: str, files: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=r"unknown to ir-measures .*for example nDCG@10"):
