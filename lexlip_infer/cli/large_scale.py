@@ -11,8 +11,7 @@ from lexlip_infer.cli.shell import Threads
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.retrieval.large_scale import DenseSources, Settings
+    from lexlip_infer.retrieval.large_scale import DenseSources
 
 _TOP_KS = (32, 64, 85, 128, 256)
 _SYSTEMS = ("exact", "anserini", "faiss-flat", "faiss-hnsw", "faiss-ivfpq", "bm25", "bag-of-words")
@@ -54,7 +53,7 @@ def large_scale(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="of everything drawn")] = 0,
     threads: Threads = None,
 ) -> None:
-    """Compare search engines over FILE's photographs and distractors; write report.md, results.json and pictures to OUT.
+    """Compare search engines over FILE's photographs and distractors; OUT gets report.md, results.json and pictures.
 
     Needs the extras anserini, faiss and viz, or fewer --system. A run that was interrupted is continued by the same
     command. Disk: about 4 kB a document for the dense indexes, 6 bytes a posting for the exact one.
@@ -71,10 +70,17 @@ def large_scale(
     if unknown:
         raise InputError(f"--system {unknown[0]}: expected one of {', '.join(FAMILIES)}")
     encoder = LexLIPEncoder.from_pretrained(model, "cpu", threads=threads)
+    manifest = encoder.manifest
     settings = Settings(
         captions=str(captions.absolute()),
         split=split,
-        **_model(encoder, image_top_k, text_top_k),
+        model_name=manifest.name,
+        model_fingerprint=encoder.bundle.fingerprint,
+        top_ks=tuple(sorted({min(k, manifest.vocab_size) for k in image_top_k or _TOP_KS})),
+        text_top_k=text_top_k or manifest.top_k.text,
+        scale=manifest.quantisation.scale,
+        cap=manifest.quantisation.cap,
+        normalise=manifest.similarity == "cosine",
         distractors=tuple(str(folder.absolute()) for folder in distractors or ()),
         synthetic=synthetic,
         dense=_dense(dense_images, dense_texts, dense_distractors),
@@ -88,21 +94,6 @@ def large_scale(
     )
     run_experiment(encoder, settings, output, machine_info(), lambda step: typer.echo(step, err=True))
     typer.echo(output / "report.md")
-
-
-def _model(encoder: LexLIPEncoder, image_top_k: list[int] | None, text_top_k: int | None) -> dict[str, object]:
-    """What the settings take from the model."""
-    manifest = encoder.manifest
-    kept = sorted({min(k, manifest.vocab_size) for k in image_top_k or _TOP_KS})
-    return {
-        "model_name": manifest.name,
-        "model_fingerprint": encoder.bundle.fingerprint,
-        "top_ks": tuple(kept),
-        "text_top_k": text_top_k or manifest.top_k.text,
-        "scale": manifest.quantisation.scale,
-        "cap": manifest.quantisation.cap,
-        "normalise": manifest.similarity == "cosine",
-    }
 
 
 def _dense(images: Path | None, texts: Path | None, distractors: list[Path] | None) -> DenseSources | None:

@@ -1,9 +1,9 @@
 """Documents as impacts: test photographs, real distractors and synthetic ones, at one number of kept terms.
 
 Test photographs are cut and quantised from their full vectors. Outputs of lexlip-encode hold integers that were cut
-before: they are cut further, brought back to unit length where the model's similarity is the cosine, and rounded again, which
-differs from quantising the weights by at most a rounding. Synthetic documents are drawn from all real ones at the same
-number of kept terms.
+before: they are cut further, brought back to unit length where the model's similarity is the cosine, and rounded
+again, which differs from quantising the weights by at most a rounding. Synthetic documents are drawn from all real ones
+at the same number of kept terms.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def open_distractors(settings: Settings, vocabulary: Vocabulary) -> list[RunOutp
     """Outputs of lexlip-encode that fit the experiment.
 
     Raises:
-        InputError: one was encoded with another model, with other settings of the quantiser, with fewer terms than are
+        InputError: one was encoded with another model, other settings of the quantiser, or fewer terms than are
             compared, or is incomplete.
         OutputError: one is no such output, or has changed.
     """

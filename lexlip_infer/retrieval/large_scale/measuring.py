@@ -1,7 +1,7 @@
 """How long an opened engine takes: one query at a time, and many in one call, on one thread and on several.
 
-Queries are encoded beforehand; what is timed is the search alone, to the ids and scores that a caller gets. A pass ends
-when all its queries were asked or its time is up, so that slow engines are timed on fewer queries; how many is recorded.
+Queries are encoded beforehand; what is timed is the search alone, to the ids and scores that a caller gets. A pass
+ends when all its queries were asked or its time is up, so that slow engines are timed on fewer; how many is recorded.
 """
 
 from __future__ import annotations

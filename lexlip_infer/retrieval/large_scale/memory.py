@@ -14,8 +14,8 @@ def memory() -> dict[str, int]:
     """Bytes of this process.
 
     Returns:
-        `peak` and present `resident` memory, and the `anonymous` part of the latter: the rest are pages of mapped files,
-        which the system takes back when it needs them.
+        `peak` and present `resident` memory, and the `anonymous` part of the latter: the rest are pages of mapped
+        files, which the system takes back when it needs them.
     """
     found = {}
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():

@@ -90,5 +90,7 @@ def _line(rows: Sequence[Row], x: Figure, y: Figure, axes: Axes) -> None:
     axes.plot([x(row) for row in rows], [y(row) for row in rows], f"{_MARKERS[family]}-", label=label, markersize=5)
     for row in rows:
         if row.top_k is not None:
-            where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": "x-small"}
-            axes.annotate(f"{row.top_k}", (x(row), y(row)), **where)
+            place = (x(row), y(row))
+            axes.annotate(
+                f"{row.top_k}", place, textcoords="offset points", xytext=(0, 6), ha="center", fontsize="x-small"
+            )

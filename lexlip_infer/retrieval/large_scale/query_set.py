@@ -1,8 +1,8 @@
 """The questions of the experiment: captions that look for their photograph.
 
-As in the paper, whose queries are 4,000 of the 5,000 captions of its 1,000 photographs, one caption of each photograph (the
-first) is set aside: it is the photograph's document where texts are searched (BM25, bag of words). All others are queries,
-the same ones for every system.
+As in the paper, whose queries are 4,000 of the 5,000 captions of its 1,000 photographs, one caption of each photograph
+(the first) is set aside: it is the photograph's document where texts are searched (BM25, bag of words). All others are
+queries, the same ones for every system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`report.md` and its pictures, made of `results.json` alone: every table and every sentence follows from its figures."""
+"""`report.md` and its pictures, made of `results.json` alone: tables and sentences follow from its figures."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def markdown(results: Results) -> str:
 
 
 _QUALITY_NOTES = (
-    "*Agreement*: of Anserini with the exact engine at the same number of terms, the share of queries with equal scores "
-    "and documents in the first ten; of HNSW and IVF-PQ, how many of Flat's ten best documents they find. *Build*: from "
-    "prepared documents on disk to an index on disk. *Open*: to the first query, libraries and Java included. *Resident*: "
-    "of the process after all searches, Python itself included; in brackets, what is no page of a mapped file. *Peak*: of "
-    "the searching process / of the building one."
+    "*Agreement*: of Anserini with the exact engine at the same number of terms, the share of queries with equal "
+    "scores and documents in the first ten; of HNSW and IVF-PQ, how many of Flat's ten best documents they find. "
+    "*Build*: from prepared documents on disk to an index on disk. *Open*: to the first query, libraries and Java "
+    "included. *Resident*: of the process after all searches, Python itself included; in brackets, what is no page of a "
+    "mapped file. *Peak*: of the searching process / of the building one."
 )
 
 
@@ -68,19 +68,19 @@ def _introduction(results: Results) -> Iterator[str]:
         yield (
             "**Synthetic documents are for speed and size only.** Vectors are drawn from the term and weight "
             "distributions of real ones, texts from the words of real captions; they are about nothing, and easier or "
-            "harder to tell from a test photograph than a real one would be. Recall among them is no measure of quality "
-            "at scale."
+            "harder to tell from a test photograph than a real one would be. **Recall among synthetic documents is no "
+            "measure of quality at scale.**"
         )
     if settings.dense is None:
         yield (
-            f"**Dense vectors are synthetic**: random unit vectors of {settings.dense_size} float32, documents and queries "
-            "alike. They have no recall. Random directions are the hardest case for HNSW and IVF-PQ."
+            f"**Dense vectors are synthetic**: random unit vectors of {settings.dense_size} float32, documents and "
+            "queries alike. They have no recall. Random directions are the hardest case for HNSW and IVF-PQ."
         )
     yield (
-        f"Every system ran in processes of its own, on the same machine in the same run, in {settings.rounds} rounds in "
-        "which the systems took turns; figures are medians of the rounds. Queries are encoded beforehand; what is timed "
-        f"is the search for ten results, after a warm-up. A pass asked up to {settings.timed_queries:,} queries and ended "
-        f"after {settings.seconds:g} s."
+        "Every system ran in processes of its own, on the same machine in the same run; rounds in which the systems "
+        f"took turns: {settings.rounds}; figures are medians of the rounds. Queries are encoded beforehand; what is "
+        f"timed is the search for ten results, after a warm-up. A pass asked up to {settings.timed_queries:,} queries "
+        f"and ended after {settings.seconds:g} s."
     )
 
 

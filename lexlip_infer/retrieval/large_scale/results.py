@@ -57,7 +57,7 @@ class Row(_Section):
         postings: impacts of a document, on average.
         recall: at 1, 5 and 10 in per cent; None where queries are synthetic.
         agreement: share of queries, in per cent, whose ten best are those of the exact search over the same documents:
-            for Anserini the exact engine's, with equal scores; for approximate dense indexes the share of Flat's ten best.
+            for Anserini the exact engine's, with equal scores; for HNSW and IVF-PQ the share of Flat's ten best.
         speed: by number of threads.
         bytes: of the index on disk.
         build_seconds: from prepared documents on disk to the index on disk.

@@ -1,7 +1,7 @@
 """The experiment from end to end: prepare documents, let every system index them, let the systems take turns, report.
 
-Every step is entered into the journal when it is finished. Memory of this process is no figure of the report: systems run
-in processes of their own.
+Every step is entered into the journal when it is finished. Memory of this process is no figure of the report: systems
+run in processes of their own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.errors import BackendUnavailable, OutputError
+from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.retrieval.evaluation import CaptionedImages, keep_heaviest, read_captioned_images
 from lexlip_infer.retrieval.large_scale.engines import check_installed

@@ -1,6 +1,6 @@
-"""Documents as texts: the caption that was set aside for each photograph, among as many synthetic ones as make the number even.
+"""Documents as texts: the caption that was set aside for each photograph, and a synthetic text for each distractor.
 
-A synthetic text is a bag of words: so many words as a real caption has, each as frequent as in real captions. It reads
+A synthetic text is a bag of words: as many words as a real caption has, each as frequent as in real captions. It reads
 like no caption, and says nothing about recall.
 """
 

@@ -101,7 +101,7 @@ def _read(folder: Path) -> Batch:
         raise InputError(f"{folder}: expected vectors.npy and ids.txt ({error})") from None
     if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(ids):
         raise InputError(
-            f"{folder}: {len(ids)} ids, vectors of {vectors.dtype} {vectors.shape}; expected float32 (rows, D), an id each"
+            f"{folder}: {len(ids)} ids, vectors of {vectors.dtype} {vectors.shape}; expected float32 (rows, D)"
         )
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or not norms.all():
