@@ -6,11 +6,13 @@ nor are files written: shards, compression and resuming belong to `lexlip_infer.
 """
 
 from lexlip_infer.impacts.json_lines import JsonLinesWriter
+from lexlip_infer.impacts.json_lines_parser import JsonLinesParser
 from lexlip_infer.impacts.json_lines_reader import read_json_lines
 from lexlip_infer.impacts.quantise import QuantisationSettings, fill_empty, quantise
 from lexlip_infer.impacts.terms import check_terms
 
 __all__ = [
+    "JsonLinesParser",
     "JsonLinesWriter",
     "QuantisationSettings",
     "check_terms",

@@ -21,8 +21,12 @@ _CANNOT_LOCK = {errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, command: str = "lexlip-encode") -> Iterator[None]:
     """Hold an existing folder while the block runs.
+
+    Args:
+        folder: to hold.
+        command: what writes there, for the message.
 
     Raises:
         OutputError: another run holds it.
@@ -31,7 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if not _lock(descriptor):
-            raise OutputError(f"another lexlip-encode is writing into {folder}; wait for it or name another folder")
+            raise OutputError(f"another {command} is writing into {folder}; wait for it or name another folder")
         yield
     finally:
         os.close(descriptor)

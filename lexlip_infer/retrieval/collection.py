@@ -6,6 +6,7 @@ Rows are stored in document-id order, so that ties come out by id, ascending, as
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = ["Collection", "Hit"]
+__all__ = ["Collection", "Hit", "reorder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Collection:
             raise InputError(f"{folder}: no documents to search; {reason}")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         self.ids = [ids[row] for row in order]
-        self.matrix = _reorder(shards, np.array(order), len(vocabulary))
+        self.matrix = reorder(shards, np.array(order), len(vocabulary))
         self.index = ImpactIndex.build(self.matrix)
 
     def search(self, queries: ImpactMatrix, hits: int, threads: int = 1) -> list[list[Hit]]:
@@ -93,7 +94,8 @@ class Collection:
         return tuple((self._vocabulary.terms[common[i]], int(shares[i])) for i in order)
 
 
-def _reorder(shards: list[ImpactMatrix], order: np.ndarray, vocab_size: int) -> ImpactMatrix:
+def reorder(shards: Sequence[ImpactMatrix], order: np.ndarray, vocab_size: int) -> ImpactMatrix:
+    """The rows of all shards together, row i being what was row `order[i]`."""
     lengths = np.concatenate([np.diff(shard.indptr) for shard in shards])
     starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
     indptr = np.concatenate([[0], np.cumsum(lengths[order])]).astype(np.int64)

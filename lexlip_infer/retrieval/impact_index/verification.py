@@ -1,0 +1,36 @@
+"""Reading a whole index and comparing every byte with the manifest, which opening it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.retrieval.impact_index.engine import ExactEngine
+from lexlip_infer.retrieval.impact_index.manifest import IndexManifest
+from lexlip_infer.retrieval.impact_index.segment import damaged, record_file
+
+__all__ = ["verify"]
+
+
+def verify(index: Path) -> IndexManifest:
+    """Compare every file's hash, and check every invariant of the postings.
+
+    Raises:
+        OutputError: something is damaged or missing; the message names it.
+    """
+    engine = ExactEngine.open(index)
+    for file in engine.manifest.files:
+        try:
+            intact = record_file(index, file.name) == file
+        except OSError as error:
+            raise OutputError(
+                f"{index / file.name}: cannot be read ({error.strerror}); build the index again"
+            ) from None
+        if not intact:
+            raise damaged(index / file.name, "its sha256 does not match")
+    for segment in engine.segments:
+        try:
+            segment.impacts.validate()
+        except InputError as error:
+            raise damaged(index / "segments" / segment.record.name, str(error)) from None
+    return engine.manifest
