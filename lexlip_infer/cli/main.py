@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexlip_infer.cli import calibrate, check, convert, doctor, encode, evaluate, inspect, search
+from lexlip_infer.cli import calibrate, check, convert, doctor, encode, evaluate_group, inspect, search
 from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
@@ -19,7 +19,7 @@ app.command("inspect")(inspect.inspect)
 app.command("calibrate")(calibrate.calibrate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
-app.command("eval")(evaluate.evaluate)
+app.add_typer(evaluate_group.app, name="eval")
 app.command("doctor")(doctor.doctor)
 
 

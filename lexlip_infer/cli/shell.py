@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import Console
+    from typer.core import TyperGroup
 
 __all__ = [
     "FAILURES_LISTED",
@@ -55,10 +56,14 @@ Version = Annotated[
 ]
 
 
-def application(description: str) -> typer.Typer:
+def application(
+    description: str, group: type[TyperGroup] | None = None, *, no_args_is_help: bool = False
+) -> typer.Typer:
     """A Typer application with plain help, which starts in a fraction of the time that rich markup takes."""
     return typer.Typer(
+        cls=group,
         help=description,
+        no_args_is_help=no_args_is_help,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

@@ -6,18 +6,16 @@ document. Image to text: every photograph is a query, each of its captions is re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings, quantise
-from lexlip_infer.inputs.lines import read_lines
-from lexlip_infer.retrieval.recall import CUTOFFS, Recall, rank_rows, recall
+from lexlip_infer.retrieval.protocols import CaptionedImages, read_captioned_images
+from lexlip_infer.retrieval.ranks import recall_of, similarity_ranks
+from lexlip_infer.retrieval.recall import CUTOFFS, Recall, recall
 from lexlip_infer.sparse import SparseBatch
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -34,69 +32,11 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class CaptionedImages:
-    """Photographs and their captions.
-
-    Attributes:
-        images: N paths.
-        captions: texts, those of one photograph adjacent.
-        owner: for each caption, the row of its photograph.
-    """
-
-    images: tuple[Path, ...]
-    captions: tuple[str, ...]
-    owner: tuple[int, ...]
-
-    def captions_of(self) -> list[list[int]]:
-        """For each photograph, the rows of its captions."""
-        rows: list[list[int]] = [[] for _ in self.images]
-        for caption, image in enumerate(self.owner):
-            rows[image].append(caption)
-        return rows
-
-
-@dataclass(frozen=True, slots=True)
 class Direction:
     """Recall of one direction: of un-pruned vectors under the model's similarity, and of impacts in the index."""
 
     full: Recall
     impacts: Recall
-
-
-def read_captioned_images(file: Path, split: str) -> CaptionedImages:
-    """Read `captions.jsonl`: rows `{"image", "captions", "split"}`, image paths relative to its folder.
-
-    Raises:
-        InputError: the file is missing or malformed (the message names the line), or no row is of that split.
-    """
-    images: list[Path] = []
-    captions: list[str] = []
-    owner: list[int] = []
-    splits: set[str] = set()
-    for number, line in read_lines(file):
-        image, texts, its_split = _parse(f"{file}:{number}", line)
-        splits.add(its_split)
-        if its_split == split:
-            owner += [len(images)] * len(texts)
-            images.append(file.parent / image)
-            captions += texts
-    if not images:
-        seen = f"there are {', '.join(map(repr, sorted(splits)))}" if splits else "the file is empty"
-        raise InputError(f"{file}: no row of split {split!r}; {seen}")
-    return CaptionedImages(tuple(images), tuple(captions), tuple(owner))
-
-
-def _parse(place: str, line: str) -> tuple[str, list[str], str]:
-    try:
-        row = json.loads(line)
-        image, captions, split = row["image"], row["captions"], row["split"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f'{place}: expected a line {{"image": …, "captions": […], "split": …}}') from None
-    if not isinstance(image, str) or not isinstance(split, str):
-        raise InputError(f'{place}: "image" and "split" must be strings')
-    if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
-        raise InputError(f'{place}: "captions" must be a list of at least one string')
-    return image, captions, split
 
 
 def evaluate(
@@ -131,10 +71,10 @@ def full_recall(
     encoder: LexLIPEncoder, images: SparseBatch, texts: SparseBatch, data: CaptionedImages
 ) -> tuple[Recall, Recall]:
     """Recall of un-pruned vectors under the model's similarity: text to image, image to text."""
-    scores = encoder.similarity(texts, images)
+    owner, rows = np.array(data.owner), np.arange(len(data.images))
     return (
-        recall(rank_rows(scores), [[image] for image in data.owner]),
-        recall(rank_rows(scores.T), data.captions_of()),
+        recall_of(similarity_ranks(encoder, texts, images, owner, rows)),
+        recall_of(similarity_ranks(encoder, images, texts, rows, owner)),
     )
 
 

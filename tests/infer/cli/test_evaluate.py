@@ -65,9 +65,15 @@ def test_figures(lexlip: Callable[..., Any], captions_file: Path, bundle_folder:
 def test_for_people(lexlip: Callable[..., Any], captions_file: Path, bundle_folder: Path) -> None:
     outcome = lexlip("eval", captions_file, "--model", bundle_folder)
     assert (outcome.status, outcome.stderr) == (0, "")
-    header, *rows = outcome.stdout.splitlines()
-    assert header.split("  ")[0] == "recall at 1/5/10, per cent"
-    assert [len(row.split("/")) for row in rows] == [5, 5]
+    header, *rows, note = outcome.stdout.splitlines()
+    assert header.split() == ["per", "cent", "[95", "%", "interval]", "R@1", "R@5", "R@10", "mean", "rank", "median"]
+    assert [row.split("  ")[0] for row in rows] == [
+        "text to image, full vectors",
+        "text to image, impacts",
+        "image to text, full vectors",
+        "image to text, impacts",
+    ]
+    assert note == "impacts: integers x100, image top-24, text top-8, exact search"
 
 
 @pytest.mark.parametrize(

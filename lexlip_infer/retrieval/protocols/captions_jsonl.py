@@ -1,0 +1,49 @@
+"""`captions.jsonl`: one photograph a line, `{"image", "captions", "split"}`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.lines import read_lines
+from lexlip_infer.retrieval.protocols.captioned_images import CaptionedImages
+
+__all__ = ["read_captioned_images"]
+
+
+def read_captioned_images(file: Path, split: str, images: Path | None = None) -> CaptionedImages:
+    """Read `captions.jsonl`: rows `{"image", "captions", "split"}`.
+
+    Args:
+        file: to read.
+        split: rows to keep.
+        images: folder that image paths are relative to; the file's own when absent.
+
+    Raises:
+        InputError: the file is missing or malformed (the message names the line), or no row is of that split.
+    """
+    rows: list[tuple[Path, list[str]]] = []
+    splits: set[str] = set()
+    for number, line in read_lines(file):
+        image, captions, its_split = _parse(f"{file}:{number}", line)
+        splits.add(its_split)
+        if its_split == split:
+            rows.append(((images or file.parent) / image, captions))
+    if not rows:
+        seen = f"there are {', '.join(map(repr, sorted(splits)))}" if splits else "the file is empty"
+        raise InputError(f"{file}: no row of split {split!r}; {seen}")
+    return CaptionedImages.from_rows(rows)
+
+
+def _parse(place: str, line: str) -> tuple[str, list[str], str]:
+    try:
+        row = json.loads(line)
+        image, captions, split = row["image"], row["captions"], row["split"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f'{place}: expected a line {{"image": …, "captions": […], "split": …}}') from None
+    if not isinstance(image, str) or not isinstance(split, str):
+        raise InputError(f'{place}: "image" and "split" must be strings')
+    if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
+        raise InputError(f'{place}: "captions" must be a list of at least one string')
+    return image, captions, split
