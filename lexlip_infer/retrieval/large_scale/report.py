@@ -50,8 +50,8 @@ _QUALITY_NOTES = (
     "*Agreement*: of Anserini with the exact engine at the same number of terms, the share of queries with equal "
     "scores and documents in the first ten; of HNSW and IVF-PQ, how many of Flat's ten best documents they find. "
     "*Build*: from prepared documents on disk to an index on disk. *Open*: to the first query, libraries and Java "
-    "included. *Resident*: of the process after all searches, Python itself included; in brackets, what is no page of a "
-    "mapped file. *Peak*: of the searching process / of the building one."
+    "included. *Resident*: of the process after all searches, Python itself included; in brackets, what is no page of "
+    "a mapped file. *Peak*: of the searching process / of the building one."
 )
 
 

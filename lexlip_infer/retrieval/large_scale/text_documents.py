@@ -6,6 +6,7 @@ like no caption, and says nothing about recall.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -17,13 +18,14 @@ import numpy as np
 from lexlip_infer.retrieval.synthetic import ImpactDistribution
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["write_texts"]
+__all__ = ["TEXTS", "read_texts", "write_texts"]
 
-_PART = 50_000
+#: In the folder of these documents.
+TEXTS = "texts.jsonl"
 
 
 def write_texts(folder: Path, ids: Sequence[str], captions: Sequence[str], synthetic: int, seed: int) -> dict[str, int]:
-    """Write part files of lines {"id", "contents"}, as Anserini's JsonCollection reads them, and nothing else.
+    """Write `texts.jsonl`, lines {"id", "text"}.
 
     Args:
         folder: is made.
@@ -36,20 +38,27 @@ def write_texts(folder: Path, ids: Sequence[str], captions: Sequence[str], synth
         `documents`, and `synthetic` ones among them.
     """
     folder.mkdir(parents=True)
-    _write(folder / "part-00000.jsonl", zip(ids, captions, strict=True))
-    if synthetic:
-        words, counts = _count(captions)
-        distribution = ImpactDistribution.fit(counts)
-        for number, batch in enumerate(distribution.batches(synthetic, seed, _PART)):
-            names = (f"synthetic/{number * _PART + row:09d}" for row in range(len(batch)))
-            _write(folder / f"part-{number + 1:05d}.jsonl", zip(names, _spell(batch, words), strict=True))
+    with (folder / TEXTS).open("w", encoding="utf-8") as lines:
+        for name, text in itertools.chain(zip(ids, captions, strict=True), _synthetic(captions, synthetic, seed)):
+            lines.write(json.dumps({"id": name, "text": text}, ensure_ascii=False) + "\n")
     return {"documents": len(ids) + synthetic, "synthetic": synthetic}
 
 
-def _write(file: Path, documents: Iterator[tuple[str, str]]) -> None:
-    with file.open("w", encoding="utf-8") as lines:
-        for name, text in documents:
-            lines.write(json.dumps({"id": name, "contents": text}, ensure_ascii=False) + "\n")
+def read_texts(folder: Path) -> tuple[list[str], list[str]]:
+    """Ids and texts that `write_texts` wrote."""
+    with (folder / TEXTS).open(encoding="utf-8") as lines:
+        documents = [json.loads(line) for line in lines]
+    return [document["id"] for document in documents], [document["text"] for document in documents]
+
+
+def _synthetic(captions: Sequence[str], count: int, seed: int) -> Iterator[tuple[str, str]]:
+    if not count:
+        return
+    words, counts = _count(captions)
+    numbers = itertools.count()
+    for batch in ImpactDistribution.fit(counts).batches(count, seed):
+        for text in _spell(batch, words):
+            yield f"synthetic/{next(numbers):09d}", text
 
 
 def _count(texts: Sequence[str]) -> tuple[list[str], ImpactMatrix]:

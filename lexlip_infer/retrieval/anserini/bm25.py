@@ -1,0 +1,133 @@
+"""BM25 over captions, through Anserini: the baseline that reads words instead of images.
+
+English analysis as Anserini has it by default: lower case, stop words out, Porter's stems; k1 = 0.9 and b = 0.4.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.lines import read_lines
+from lexlip_infer.retrieval.anserini.hits import search_batch
+from lexlip_infer.retrieval.anserini.impact_search import open_searcher
+from lexlip_infer.retrieval.anserini.index_folder import (
+    LUCENE,
+    RECORD,
+    AnseriniRecord,
+    new_index_folder,
+    read_record,
+    run_indexer,
+    size_of,
+)
+from lexlip_infer.retrieval.anserini.java import anserini_jar
+from lexlip_infer.retrieval.engine import Ranking
+
+__all__ = ["BM25Engine", "build_bm25_index"]
+
+
+def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
+    """Index texts.
+
+    Args:
+        texts: a file of JSON lines `{"id", "text"}`, or of `id<TAB>text`; what one document is (one caption of an
+            image, or all) is the caller's choice.
+        index: folder to write.
+        threads: of the indexer.
+
+    Raises:
+        MissingExtra: the extra is not installed.
+        BackendUnavailable: Java does not run, or the indexer failed.
+        InputError: a line is malformed, without id or without text (the message names it), or there is none.
+        OutputError: the index exists or cannot be written.
+    """
+    jar = anserini_jar().name
+    with new_index_folder(index) as partial:
+        collection = partial / "texts"
+        collection.mkdir()
+        expected = _write_collection(texts, collection / "texts.jsonl")
+        found = run_indexer("JsonCollection", collection, partial / LUCENE, threads)
+        if found != expected:
+            raise InputError(f"{texts}: Anserini indexed {found} of {expected} texts; an id or a text is malformed")
+        shutil.rmtree(collection)
+        record = AnseriniRecord(engine="bm25", anserini=jar, source=str(texts.absolute()), documents=found)
+        (partial / RECORD).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return record
+
+
+def _write_collection(texts: Path, file: Path) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8") as lines:
+        for name, text in _read_texts(texts):
+            lines.write(json.dumps({"id": name, "contents": text}) + "\n")
+            count += 1
+    if not count:
+        raise InputError(f"{texts}: holds no text; expected lines of id and text")
+    return count
+
+
+def _read_texts(file: Path) -> Iterator[tuple[str, str]]:
+    for number, line in read_lines(file):
+        name, text = _parse(line)
+        if not name or not text.strip():
+            raise InputError(f'{file}:{number}: expected {{"id", "text"}} or id<TAB>text, neither of them empty')
+        yield name, text
+
+
+def _parse(line: str) -> tuple[str, str]:
+    if not line.lstrip().startswith("{"):
+        name, _, text = line.partition("\t")
+        return name, text
+    try:
+        fields = json.loads(line)
+        name, text = fields["id"], fields["text"]
+    except (ValueError, KeyError):
+        return "", ""
+    return (str(name), text) if isinstance(name, str | int) and isinstance(text, str) else ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class BM25Engine:
+    """A BM25 index of Anserini's, opened for search. Make it with `open`.
+
+    Attributes:
+        record: what the index holds.
+        bytes_on_disk: all files of the index.
+    """
+
+    record: AnseriniRecord
+    bytes_on_disk: int
+    _searcher: Any
+
+    @classmethod
+    def open(cls, index: Path) -> Self:
+        """Start Java in this process and open an index.
+
+        Raises:
+            OutputError: the folder is no such index.
+            MissingExtra: the extra is not installed.
+            BackendUnavailable: Java does not run.
+        """
+        record = read_record(index, "bm25")
+        return cls(record, size_of(index), open_searcher("io.anserini.search.SimpleSearcher", index))
+
+    @property
+    def documents(self) -> int:
+        """N."""
+        return self.record.documents
+
+    def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Ranking:
+        """See `SearchEngine.search`; a text of stop words only finds nothing.
+
+        Raises:
+            InputError: k or threads is below 1, or a single str was given.
+            BackendUnavailable: Anserini failed.
+        """
+        if isinstance(queries, str):
+            raise InputError("a single str was given; expected a list of texts: [text]")
+        return search_batch(self._searcher, list(queries), k, threads)
