@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lexlip_infer.encoder import LexLIPEncoder
@@ -61,9 +62,9 @@ def run_experiment(
     """
     check_installed(settings.families)
     data = read_captioned_images(Path(settings.captions), settings.split)
+    experiment = _Experiment(encoder, settings, ExperimentFiles(folder), data, say)
     with Journal.open(folder, settings, machine | {"engines": _versions()}) as journal:
-        experiment = _Experiment(encoder, settings, ExperimentFiles(folder), journal, data, say)
-        experiment.run()
+        experiment.run(journal)
         results = collect(experiment.files, journal.record)
         write_whole(folder / "results.json", results.model_dump_json(indent=1).encode() + b"\n")
         write_report(results, folder)
@@ -71,10 +72,15 @@ def run_experiment(
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import distributions
+    return {name: version(name) for name in _PACKAGES if _installed(name)}
 
-    installed = {found.metadata["Name"] for found in distributions()}
-    return {name: version(name) for name in _PACKAGES if name in installed}
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 class _Experiment:
@@ -83,36 +89,35 @@ class _Experiment:
         encoder: LexLIPEncoder,
         settings: Settings,
         files: ExperimentFiles,
-        journal: Journal,
         data: CaptionedImages,
         say: Say,
     ) -> None:
         self.files = files
-        self._encoder, self._settings, self._journal, self._data, self._say = encoder, settings, journal, data, say
+        self._encoder, self._settings, self._data, self._say = encoder, settings, data, say
         root = Path(settings.captions).parent
         ids = tuple(image.relative_to(root).as_posix() for image in data.images)
         self._questions = QuerySet.of(data, ids)
         self._distractors = open_distractors(settings, encoder.vocabulary)
 
-    def run(self) -> None:
+    def run(self, journal: Journal) -> None:
         """All steps, in the order in which they need each other."""
+
+        def step(name: str, work: Callable[[], Facts]) -> None:
+            if name not in journal.record.steps:
+                self._say(name)
+            journal.step(name, work)
+
         systems = list(self._settings.systems())
-        self._step("encode the test collection", self._encode)
+        step("encode the test collection", self._encode)
         for kind in dict.fromkeys(system.documents for system in systems):
-            users = [system for system in systems if system.documents == kind]
-            self._step(f"documents {kind}", lambda kind=kind: self._prepare(kind))  # type: ignore[misc]
-            for system in users:
-                self._step(f"build {system.name}", lambda system=system: self._work("build", system))  # type: ignore[misc]
+            step(f"documents {kind}", partial(self._prepare, kind))
+            for system in systems:
+                if system.documents == kind:
+                    step(f"build {system.name}", partial(self._work, "build", system))
             shutil.rmtree(self.files.documents(kind), ignore_errors=True)
         for turn in range(1, self._settings.rounds + 1):
             for system in systems:
-                name = f"search {system.name} round {turn}"
-                self._step(name, lambda system=system: self._work("search", system))  # type: ignore[misc]
-
-    def _step(self, name: str, work: Callable[[], Facts]) -> None:
-        if name not in self._journal.record.steps:
-            self._say(name)
-        self._journal.step(name, work)
+                step(f"search {system.name} round {turn}", partial(self._work, "search", system))
 
     def _encode(self) -> Facts:
         files, settings, everything = self.files, self._settings, self._encoder.manifest.vocab_size

@@ -61,7 +61,7 @@ def test_recall_without_distractors(
     assert exact["peak"] >= exact["resident"] > exact["anonymous"] > 0
 
 
-def test_distractors_are_counted_and_labelled(
+def test_distractors_are_counted_and_an_interrupted_run_goes_on(
     lexlip: Lexlip, captions_file: Path, bundle_folder: Path, encoded: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
@@ -76,38 +76,34 @@ def test_distractors_are_counted_and_labelled(
     assert len(list(output.glob("*.png"))) == 3
     assert not list((output / "data").glob("*/"))  # documents are gone once they are indexed
 
-
-def test_an_interrupted_run_is_continued(
-    lexlip: Lexlip, captions_file: Path, bundle_folder: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "out"
-    run(lexlip, captions_file, output, bundle_folder)
     journal = json.loads((output / "journal.json").read_text())
     build = journal["steps"]["build exact-top-20"]
     del journal["steps"]["search exact-top-20 round 1"]
     (output / "journal.json").write_text(json.dumps(journal))
-    outcome = lexlip("eval", "large-scale", captions_file, output, "--model", bundle_folder, *OPTIONS)
+    options = (*OPTIONS, "--synthetic", 300, "--distractors", encoded)
+    outcome = lexlip("eval", "large-scale", captions_file, output, "--model", bundle_folder, *options)
     assert outcome.stderr.splitlines() == ["search exact-top-20 round 1"]
     assert json.loads((output / "journal.json").read_text())["steps"]["build exact-top-20"] == build
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--seed", 1), "other settings (seed was 0, now 1)"),
+def test_refusals(lexlip: Lexlip, captions_file: Path, bundle_folder: Path, encoded: Path, tmp_path: Path) -> None:
+    """Before anything is measured or written, in one line."""
+    manifest = json.loads((encoded / "manifest.json").read_text())
+    manifest["settings"]["top_k"] = 19
+    (encoded / "manifest.json").write_text(json.dumps(manifest))
+    for options, message in (
         (("--system", "lucene"), "--system lucene: expected one of exact, anserini"),
         (("--dense-images", "x"), "need both --dense-images and --dense-texts"),
-    ],
-)
-def test_refusals(
-    lexlip: Lexlip, captions_file: Path, bundle_folder: Path, tmp_path: Path, options: tuple[object, ...], message: str
-) -> None:
-    output = tmp_path / "out"
-    run(lexlip, captions_file, output, bundle_folder)
-    outcome = lexlip("eval", "large-scale", captions_file, output, "--model", bundle_folder, *OPTIONS, *options)
-    assert (outcome.status, outcome.stdout) == (2, "")
-    assert len(outcome.stderr.splitlines()) == 1
-    assert message in outcome.stderr
+        (("--distractors", encoded), "keeps 19 terms, the experiment compares up to 20"),
+        (("--split", "none"), "no row of split 'none'"),
+    ):
+        outcome = lexlip(
+            "eval", "large-scale", captions_file, tmp_path / "out", "--model", bundle_folder, *OPTIONS, *options
+        )
+        assert (outcome.status, outcome.stdout) == (2, ""), options
+        assert len(outcome.stderr.splitlines()) == 1
+        assert message in outcome.stderr
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else(lexlip: Lexlip, captions_file: Path, bundle_folder: Path) -> None:
@@ -115,12 +111,3 @@ def test_a_folder_of_something_else(lexlip: Lexlip, captions_file: Path, bundle_
     outcome = lexlip("eval", "large-scale", captions_file, folder, "--model", bundle_folder, *OPTIONS)
     assert outcome.status == 2
     assert "exists and holds no experiment" in outcome.stderr
-
-
-def test_distractors_with_too_few_terms(
-    lexlip: Lexlip, captions_file: Path, bundle_folder: Path, encoded: Path, tmp_path: Path
-) -> None:
-    options = (*OPTIONS, "--image-top-k", 151, "--distractors", encoded)
-    outcome = lexlip("eval", "large-scale", captions_file, tmp_path / "out", "--model", bundle_folder, *options)
-    assert outcome.status == 2
-    assert "encode it again with --top-k" in outcome.stderr
