@@ -47,9 +47,9 @@ def _search(system: System, files: ExperimentFiles, settings: Settings) -> Facts
     opened = time.perf_counter() - start
     after = memory()
     timings = measure(engine, queries, settings.threads, settings.timed_queries, settings.seconds)
+    found = {"before_open": before, "after_open": after, "after_search": memory()}
     if not files.ranking(system.name).exists():
         write_ranking(files.ranking(system.name), rank_all(engine, queries, settings.threads))
-    found = {"before_open": before, "after_open": after, "after_search": memory()}
     return {"open_seconds": opened, "bytes": engine.bytes_on_disk, "memory": found, "threads": timings}
 
 
