@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexlip_infer.cli import calibrate, check, convert, doctor, encode, evaluate_group, inspect, search
+from lexlip_infer.cli import calibrate, check, convert, doctor, encode, evaluate_group, index, inspect, search
 from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
@@ -14,6 +14,7 @@ def lexlip(version: Version = False) -> None:
 
 
 app.command("encode")(encode.encode)
+app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("inspect")(inspect.inspect)
 app.command("calibrate")(calibrate.calibrate)

@@ -1,4 +1,4 @@
-"""`lexlip search`: an exact search over what `lexlip-encode` wrote."""
+"""`lexlip search`: queries against an index, or against what `lexlip-encode` wrote as it lies there."""
 
 from __future__ import annotations
 
@@ -11,80 +11,114 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.search_queries import Asked, load_queries
 from lexlip_infer.cli.shell import Threads
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.cli.search_queries import Queries
     from lexlip_infer.pipeline.manifest import RunManifest
     from lexlip_infer.retrieval.collection import Hit
-    from lexlip_infer.sparse import SparseBatch
+    from lexlip_infer.retrieval.engine import Ranking
 
 #: Terms of a hit that the table shows.
 _SHOWN_TERMS = 6
 
 
 def search(
-    collection: Annotated[Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode wrote")],
+    collection: Annotated[
+        Path, typer.Argument(metavar="IDX", help="index, or folder that lexlip-encode wrote, indexed on the fly")
+    ],
     words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", help="what to look for")] = None,
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="look for what this image shows, instead of words")
     ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="texts (.jsonl, .tsv, .csv, .txt), instead of words")
+    ] = None,
+    query_vectors: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="encoded queries: what lexlip-encode wrote, JSON lines, topics (.tsv)"),
+    ] = None,
     hits: Annotated[int, typer.Option(metavar="N", min=1, help="results")] = 10,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="auto (whatever IDX is for), exact or anserini")] = "auto",
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="write a TREC run file")] = None,
+    tag: Annotated[str, typer.Option(metavar="NAME", help="of the TREC run")] = "lexlip",
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
+        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one IDX was encoded with]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
     threads: Threads = None,
 ) -> None:
-    """Search OUT and print rank, score, file and the terms that matched, with their share of the score.
+    """Search IDX and print rank, score, file and the terms that matched, with their share of the score.
 
     The score is the integer dot product of the impacts of query and document, exactly as Anserini computes it. Where
     the output is no terminal, each hit is one line of four fields with tabs between them (rank, score, file, terms).
+    With --queries or --query-vectors, the output is a TREC run, whose scores strictly decrease.
     """
-    from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.impacts import quantise
-    from lexlip_infer.pipeline.written_output import read_manifest
-    from lexlip_infer.retrieval.collection import Collection
+    from lexlip_infer.retrieval.searchable import hits_of, open_searchable
+    from lexlip_infer.runtime.threads import thread_count
 
-    query = " ".join(words or ())
-    if bool(words) == (image is not None) or (image is None and not query.strip()):
-        raise InputError("give either a query in words or --image FILE")
-    manifest = read_manifest(collection)
-    settings = manifest.settings
-    # One query is encoded long before a GPU is ready for it.
-    encoder = LexLIPEncoder.from_pretrained(settings.model if model is None else model, "cpu", threads=threads)
-    if encoder.bundle.fingerprint != settings.model_fingerprint:
-        raise InputError(
-            f"{collection} was encoded with {settings.model_name} ({settings.model_fingerprint[:12]}), this is "
-            f"{encoder.manifest.name} ({encoder.bundle.fingerprint[:12]}); pass the same bundle with --model"
-        )
-    batch = _encode(encoder, query if image is None else image)
-    impacts = quantise(batch, settings.quantisation)
-    results = Collection(collection, encoder.vocabulary).search(impacts, hits, encoder.threads)[0]
-    if not manifest.complete:
-        typer.echo(f"{collection} is incomplete: {_progress(manifest)}", err=True)
+    asked = Asked(" ".join(words or ()), image, queries, query_vectors)
+    asked.check()
+    if output is not None and as_json:
+        raise InputError("give either --output FILE, which is a TREC run, or --json")
+    searchable = open_searchable(collection, engine)
+    found = load_queries(asked, collection, searchable, model, threads)
+    opened = searchable.open(found.vocabulary)
+    ranking = opened.search(found.impacts, hits, thread_count(threads))
+    _warn_if_incomplete(collection)
+    if output is not None or (not asked.one and not as_json):
+        _write_run(output, found.ids, ranking, tag)
+    elif not asked.one:
+        _print_json(found.ids, ranking)
+    else:
+        _print_hits(hits_of(opened, found.impacts, 0, ranking, found.vocabulary), found, as_json)
+    if not any(ranking.ids):
+        known = len(found.impacts.indices) or image is not None
+        typer.echo(f"nothing found: {_NO_HIT if known else _NO_WORD}", err=True)
+
+
+_NO_HIT = "no document shares a term with the query"
+_NO_WORD = "the query holds no word the model knows"
+
+
+def _write_run(output: Path | None, query_ids: list[str], ranking: Ranking, tag: str) -> None:
+    from lexlip_infer.retrieval.trec_run import trec_lines, write_trec_run
+
+    if output is not None:
+        write_trec_run(output, query_ids, ranking, tag)
+        return
+    for line in trec_lines(query_ids, ranking, tag):
+        typer.echo(line, nl=False)
+
+
+def _print_json(query_ids: list[str], ranking: Ranking) -> None:
+    for query_id, ids, scores in zip(query_ids, ranking.ids, ranking.scores, strict=True):
+        for rank, (name, score) in enumerate(zip(ids, scores.tolist(), strict=True), start=1):
+            row = {"query": query_id, "rank": rank, "score": round(score), "id": name}
+            typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+def _print_hits(results: list[Hit], queries: Queries, as_json: bool) -> None:
     if as_json:
         for hit in results:
             typer.echo(json.dumps(asdict(hit), ensure_ascii=False))
     elif results and sys.stdout.isatty():
-        _print(results, encoder, batch)
+        _print(results, queries)
     else:
         for hit in results:
             typer.echo("\t".join((str(hit.rank), str(hit.score), _printable(hit.id), _matching(hit))))
-    if not batch.nnz and image is None:
-        typer.echo("nothing found: the query holds no word the model knows", err=True)
-    elif not results:
-        typer.echo("nothing found: no document shares a term with the query", err=True)
 
 
-def _encode(encoder: LexLIPEncoder, query: str | Path) -> SparseBatch:
-    from lexlip_infer.inputs.images import load_image
+def _warn_if_incomplete(collection: Path) -> None:
+    """Only an output of lexlip-encode can be; nothing unfinished is indexed."""
+    from lexlip_infer.pipeline.written_output import MANIFEST, read_manifest
 
-    if isinstance(query, str):
-        return encoder.encode_texts([query], show_progress_bar=False)
-    # Not encode_images, whose messages count positions in a list.
-    return encoder.encode_pixels(encoder.preprocess(load_image(query))[None])
+    if (collection / MANIFEST).exists():
+        manifest = read_manifest(collection)
+        if not manifest.complete:
+            typer.echo(f"{collection} is incomplete: {_progress(manifest)}", err=True)
 
 
 def _progress(manifest: RunManifest) -> str:
@@ -92,13 +126,15 @@ def _progress(manifest: RunManifest) -> str:
     return f"{done:,} {manifest.settings.modality}s are encoded so far; run the same lexlip-encode command to finish"
 
 
-def _print(results: list[Hit], encoder: LexLIPEncoder, batch: SparseBatch) -> None:
+def _print(results: list[Hit], queries: Queries) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    words = "  ".join(f"{term} {weight:.2f}" for term, weight in encoder.decode(batch, 8)[0])
+    assert queries.encoder is not None
+    assert queries.weights is not None
+    words = "  ".join(f"{term} {weight:.2f}" for term, weight in queries.encoder.decode(queries.weights, 8)[0])
     console.print(f"[dim]query terms:[/dim] {escape(words)}")
     table = Table("rank", "score", "file", "matching terms", box=None, pad_edge=False)
     for hit in results:

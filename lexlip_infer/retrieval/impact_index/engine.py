@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.retrieval.engine import Ranking
 from lexlip_infer.retrieval.impact_index.manifest import INDEX_MANIFEST, IndexManifest, read_index_manifest
-from lexlip_infer.retrieval.impact_index.segment import Segment, open_segment
+from lexlip_infer.retrieval.impact_index.segment import Segment, damaged, open_segment
 from lexlip_infer.retrieval.impact_index.terms import read_terms
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
@@ -86,7 +86,7 @@ class ExactEngine:
         scores: list[npt.NDArray[np.float64]] = []
         for query in range(len(queries)):
             best = self._merge([of_segment[query] for of_segment in found], k)
-            ids.append([name.decode() for _, name in best])
+            ids.append([self._decoded(name) for _, name in best])
             scores.append(np.array([-score for score, _ in best], np.float64))
         return Ranking(ids, scores)
 
@@ -98,6 +98,12 @@ class ExactEngine:
             for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
         ]
         return sorted(hits)[:k] if len(self.segments) > 1 else hits
+
+    def _decoded(self, name: bytes) -> str:
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            raise damaged(self.path, "a document id is not UTF-8") from None
 
     def impacts_of(self, name: str, terms: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Impacts that a document has for some terms, 0 where it has none."""

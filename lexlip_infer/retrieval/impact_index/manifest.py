@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.impacts import QuantisationSettings
+from lexlip_infer.pipeline.manifest import RunSettings
 
 __all__ = [
     "INDEX_FORMAT_VERSION",
@@ -80,6 +81,11 @@ class EncodedWith(_Section):
     scale: float = Field(gt=0)
     cap: int = Field(gt=0)
     normalise: bool
+
+    @classmethod
+    def of_run(cls, settings: RunSettings) -> EncodedWith:
+        """What a run of lexlip-encode did."""
+        return cls(**settings.model_dump(include=set(cls.model_fields)))
 
     @property
     def quantisation(self) -> QuantisationSettings:

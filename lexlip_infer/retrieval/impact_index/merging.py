@@ -11,14 +11,14 @@ import heapq
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.retrieval.impact_index.id_table import pack_ids
 from lexlip_infer.retrieval.impact_index.manifest import SegmentRecord
-from lexlip_infer.retrieval.impact_index.segment import SEGMENTS, Segment, record_file, write_array
+from lexlip_infer.retrieval.impact_index.segment import SEGMENTS, Segment, npy_header, record_file, write_array
 
 __all__ = ["merge_segments"]
 
@@ -128,9 +128,8 @@ def _merged(
 @contextlib.contextmanager
 def _npy(path: Path, dtype: npt.DTypeLike, length: int) -> Iterator[BinaryIO]:
     """A `.npy` file whose contents come piece by piece."""
-    header: dict[str, Any] = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (length,)}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(npy_header(dtype, length))
         yield file
         file.flush()
         os.fsync(file.fileno())

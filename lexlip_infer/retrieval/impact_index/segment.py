@@ -6,6 +6,7 @@ NumPy's own format says dtype and shape, can be mapped, and is read by everyone.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "SEGMENTS",
     "Segment",
     "damaged",
+    "npy_header",
     "open_segment",
     "record_file",
     "write_array",
@@ -32,7 +34,14 @@ __all__ = [
 ]
 
 SEGMENTS = "segments"
-_ARRAYS = ("term_offsets", "posting_docs", "posting_impacts", "term_max_impacts", "id_offsets", "id_text")
+_DTYPES = {
+    "term_offsets": np.int64,
+    "posting_docs": np.int32,
+    "posting_impacts": np.uint16,
+    "term_max_impacts": np.uint16,
+    "id_offsets": np.int64,
+    "id_text": np.uint8,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +85,25 @@ def open_segment(index: Path, record: SegmentRecord) -> Segment:
     arrays = {Path(file.name).stem: _map(index, file) for file in record.files}
     deleted = np.zeros(0, np.int32) if record.deletions is None else _map(index, record.deletions)
     try:
-        term_offsets, docs, impacts, maxima, id_offsets, text = (arrays[name] for name in _ARRAYS)
+        term_offsets, docs, impacts, maxima, id_offsets, text = (arrays[name] for name in _DTYPES)
         postings = ImpactIndex(term_offsets, docs, impacts, maxima, record.documents)
     except (KeyError, InputError) as error:
         raise damaged(index / SEGMENTS / record.name, str(error)) from None
-    if len(id_offsets) != record.documents + 1 or id_offsets[0] != 0 or id_offsets[-1] != len(text):
+    if not _ids_agree(record, id_offsets, text):
         raise damaged(index / SEGMENTS / record.name, "ids and documents disagree")
+    if not _deletions_agree(record, deleted):
+        raise damaged(index / SEGMENTS / record.name, "the list of deleted rows is none")
     return Segment(record, postings, IdTable(id_offsets, text), deleted)
+
+
+def _ids_agree(record: SegmentRecord, offsets: npt.NDArray[Any], text: npt.NDArray[Any]) -> bool:
+    return len(offsets) == record.documents + 1 and bool(offsets[0] == 0 and offsets[-1] == len(text))
+
+
+def _deletions_agree(record: SegmentRecord, rows: npt.NDArray[Any]) -> bool:
+    if len(rows) != record.deleted:
+        return False
+    return not len(rows) or bool(rows[0] >= 0 and rows[-1] < record.documents and (np.diff(rows) > 0).all())
 
 
 def damaged(path: Path, why: str) -> OutputError:
@@ -94,11 +115,24 @@ def _map(index: Path, file: FileRecord) -> npt.NDArray[Any]:
     path = index / file.name
     if path.stat().st_size != file.size:
         raise damaged(path, f"{path.stat().st_size:,} bytes; it was written with {file.size:,}")
-    try:
+    dtype = np.dtype(_DTYPES.get(path.stem, np.int32))
+    header = npy_header(dtype, 0)
+    header = npy_header(dtype, (file.size - len(header)) // dtype.itemsize)
+    with path.open("rb") as opened:
+        # Compared and not parsed: what numpy makes of a damaged header is anything at all.
+        if opened.read(len(header)) != header:
+            raise damaged(path, "its header is not as it was written")
         # A plain array over the map: slices of a memmap are slow to make.
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
+        return np.asarray(np.memmap(opened, dtype, "r", len(header)))
+
+
+def npy_header(dtype: npt.DTypeLike, length: int) -> bytes:
+    """What stands before the contents of an array of rank 1."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (length,)}
+    )
+    return buffer.getvalue()
 
 
 def write_arrays(index: Path, name: str, impacts: ImpactIndex, ids: tuple[npt.NDArray[Any], ...]) -> SegmentRecord:
@@ -119,7 +153,7 @@ def write_arrays(index: Path, name: str, impacts: ImpactIndex, ids: tuple[npt.ND
         "id_text": ids[1],
     }
     (index / SEGMENTS / name).mkdir(parents=True)
-    files = tuple(write_array(index, f"{SEGMENTS}/{name}/{array}.npy", arrays[array]) for array in _ARRAYS)
+    files = tuple(write_array(index, f"{SEGMENTS}/{name}/{array}.npy", arrays[array]) for array in _DTYPES)
     return SegmentRecord(name=name, documents=len(impacts), postings=len(impacts.posting_docs), files=files)
 
 

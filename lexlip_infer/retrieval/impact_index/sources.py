@@ -61,8 +61,7 @@ def _open_output(folder: Path, manifest: RunManifest, model: str | None) -> Docu
     check_shards(folder, manifest)
     if not manifest.complete:
         raise InputError(f"{folder}: the run was interrupted; the same lexlip-encode command finishes it")
-    fields = set(EncodedWith.model_fields)
-    encoded_with = EncodedWith(**manifest.settings.model_dump(include=fields))
+    encoded_with = EncodedWith.of_run(manifest.settings)
     vocabulary = model_vocabulary(str(folder), encoded_with, model)
     parser = JsonLinesParser(vocabulary)
     read = partial(_read_part, folder, parser)

@@ -170,7 +170,10 @@ def test_an_incomplete_run_is_said_to_be_one(lexlip: Callable[..., Any], encoded
 def test_what_to_look_for(arguments: list[str], lexlip: Callable[..., Any], encoded: Path) -> None:
     outcome = lexlip("search", encoded, *arguments)
     assert (outcome.status, outcome.stdout) == (2, "")
-    assert outcome.stderr == "lexlip: give either a query in words or --image FILE\n"
+    assert (
+        outcome.stderr
+        == "lexlip: give one of a query in words, --image FILE, --queries FILE and --query-vectors PATH\n"
+    )
 
 
 def refusal(outcome: Any) -> str:

@@ -1,0 +1,115 @@
+"""`lexlip index`: what `lexlip-encode` wrote, made searchable without reading it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexlip_infer.cli.shell import Threads
+from lexlip_infer.errors import InputError
+
+if TYPE_CHECKING:
+    from lexlip_infer.retrieval.impact_index import IndexManifest
+
+
+def index(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[OUT] IDX", help="folder that lexlip-encode wrote, or anyone's JSON lines; and the index"
+        ),
+    ],
+    engine: Annotated[str, typer.Option(metavar="NAME", help="exact, or anserini (extra `anserini`)")] = "exact",
+    add: Annotated[bool, typer.Option("--append", help="add the documents of OUT to IDX")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="with --append: in place of those with the same id")
+    ] = False,
+    delete: Annotated[
+        list[str] | None, typer.Option("--delete", metavar="ID", help="delete this document from IDX; repeatable")
+    ] = None,
+    delete_from: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="delete the documents whose ids this file lists, one a line")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--compact", help="merge IDX into one segment, deleted ones left out")] = False,
+    check: Annotated[bool, typer.Option("--verify", help="compare every byte of IDX with its hashes")] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Build IDX from the documents of OUT, or change or check an IDX that exists.
+
+    Every change happens as a whole or not at all, and does not disturb a search that is under way. docs/search.md
+    describes the index.
+    """
+    from lexlip_infer.runtime.threads import thread_count
+
+    deletes = delete is not None or delete_from is not None
+    if sum((add, deletes, merge, check)) > 1:
+        raise InputError("give one of --append, --delete/--delete-from, --compact and --verify at a time")
+    if replace and not add:
+        raise InputError("--replace goes with --append")
+    if engine not in {"exact", "anserini"}:
+        raise InputError(f"--engine {engine}: no such engine; expected exact or anserini")
+    if engine == "anserini" and (add or deletes or merge or check):
+        raise InputError("an Anserini index cannot be changed; build it again, or use --engine exact")
+    if deletes or merge or check:
+        _change(_only(paths), [*(delete or ()), *_listed(delete_from)] if deletes else None, merge)
+        return
+    source, destination = _both(paths)
+    if engine == "anserini":
+        from lexlip_infer.retrieval.anserini import build_anserini_index
+
+        record = build_anserini_index(source, destination, thread_count(threads))
+        typer.echo(f"{record.documents:,} documents, by {record.anserini}: {destination}", err=True)
+        return
+    from lexlip_infer.retrieval.impact_index import append, build_exact_index, read_index_manifest
+
+    if add:
+        count = append(source, destination, thread_count(threads), replace, model)
+        typer.echo(f"{count:,} documents added", err=True)
+    else:
+        build_exact_index(source, destination, thread_count(threads), model)
+    _report(destination, read_index_manifest(destination))
+
+
+def _only(paths: list[Path]) -> Path:
+    if len(paths) != 1:
+        raise InputError(f"{len(paths)} paths were given; expected the index alone")
+    return paths[0]
+
+
+def _both(paths: list[Path]) -> tuple[Path, Path]:
+    if len(paths) != 2:
+        raise InputError(f"{len(paths)} path(s) were given; expected what lexlip-encode wrote, and the index: OUT IDX")
+    return paths[0], paths[1]
+
+
+def _listed(file: Path | None) -> list[str]:
+    from lexlip_infer.inputs.lines import read_lines
+
+    return [] if file is None else [line for _, line in read_lines(file)]
+
+
+def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
+    from lexlip_infer.retrieval.impact_index import compact, delete, read_index_manifest, verify
+
+    if ids is not None:
+        typer.echo(f"{delete(destination, ids):,} documents deleted", err=True)
+    elif merge:
+        compact(destination)
+    else:
+        verify(destination)
+        typer.echo(f"{destination}: every file is as it was written", err=True)
+    _report(destination, read_index_manifest(destination))
+
+
+def _report(destination: Path, manifest: IndexManifest) -> None:
+    postings = sum(segment.postings for segment in manifest.segments)
+    typer.echo(
+        f"{manifest.documents:,} documents ({manifest.deleted:,} deleted), {postings:,} postings in "
+        f"{len(manifest.segments)} segment(s), {manifest.size / 1e6:,.1f} MB: {destination}",
+        err=True,
+    )

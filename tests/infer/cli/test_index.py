@@ -1,0 +1,169 @@
+"""`lexlip index`, and `lexlip search` over what it makes: the same answers as over the output itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexlip_infer.retrieval.trec_run import read_trec_run
+
+
+def done(outcome: Any) -> str:
+    assert outcome.status == 0, outcome.stderr
+    return str(outcome.stdout)
+
+
+def refused(outcome: Any) -> str:
+    assert (outcome.status, outcome.stdout) == (2, "")
+    (line,) = outcome.stderr.splitlines()
+    return str(line)
+
+
+@pytest.fixture
+def index(lexlip: Callable[..., Any], encoded: Path, tmp_path: Path) -> Path:
+    outcome = lexlip("index", encoded, tmp_path / "idx", "--threads", 2)
+    assert done(outcome) == ""
+    assert "5 documents (0 deleted)" in outcome.stderr
+    return tmp_path / "idx"
+
+
+@pytest.mark.parametrize(
+    "options", [["a dog on grass"], ["a dog", "--json"], ["red", "--hits", 2, "--engine", "exact"]]
+)
+def test_index_and_output_answer_alike(
+    options: list[str], lexlip: Callable[..., Any], encoded: Path, index: Path
+) -> None:
+    expected = lexlip("search", encoded, *options)
+    assert expected.stdout
+    assert lexlip("search", index, *options) == expected
+
+
+def test_an_image(lexlip: Callable[..., Any], encoded: Path, index: Path, photographs: Path) -> None:
+    options = ["--image", photographs / "a.jpg", "--json"]
+    assert done(lexlip("search", index, *options)) == done(lexlip("search", encoded, *options)) != ""
+
+
+def test_a_file_of_texts_becomes_a_run(lexlip: Callable[..., Any], index: Path, encoded: Path, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.tsv"
+    queries.write_text("q2\ta dog\nq1\tred ball\n")
+    done(lexlip("search", index, "--queries", queries, "--output", tmp_path / "run.trec", "--tag", "mine"))
+    query_ids, run = read_trec_run(tmp_path / "run.trec")
+    assert query_ids == ["q2", "q1"]
+    for words, ids, scores in zip(("a dog", "red ball"), run.ids, run.scores, strict=True):
+        hits = [json.loads(line) for line in done(lexlip("search", encoded, words, "--json")).splitlines()]
+        assert (ids, scores.round().tolist()) == ([hit["id"] for hit in hits], [hit["score"] for hit in hits])
+    text = (tmp_path / "run.trec").read_text()
+    assert text.splitlines()[0].endswith(" mine")
+    assert done(lexlip("search", index, "--queries", queries, "--tag", "mine")) == text
+    rows = [json.loads(line) for line in done(lexlip("search", index, "--queries", queries, "--json")).splitlines()]
+    assert [(row["query"], row["id"]) for row in rows] == [("q2", n) for n in run.ids[0]] + [
+        ("q1", n) for n in run.ids[1]
+    ]
+    assert "exists" in refused(lexlip("search", index, "--queries", queries, "--output", tmp_path / "run.trec"))
+
+
+def test_encoded_queries(lexlip: Callable[..., Any], index: Path, encoded: Path, tmp_path: Path) -> None:
+    """The documents as queries, in the three forms that are read."""
+    documents = [
+        json.loads(line) for part in sorted(encoded.glob("vectors/*")) for line in part.read_text().splitlines()
+    ]
+    (tmp_path / "q.jsonl").write_bytes(b"".join(part.read_bytes() for part in sorted(encoded.glob("vectors/*"))))
+    topics = [f"{d['id']}\t{' '.join(t for t, i in d['vector'].items() for _ in range(i))}\n" for d in documents]
+    (tmp_path / "q.tsv").write_text("".join(topics))
+    runs = [
+        done(lexlip("search", index, "--query-vectors", path))
+        for path in (encoded, tmp_path / "q.jsonl", tmp_path / "q.tsv")
+    ]
+    assert runs[0].count("\n") == 25
+    assert runs[0] == runs[1] == runs[2] == done(lexlip("search", encoded, "--query-vectors", encoded))
+
+
+def test_unknown_terms_and_empty_queries(
+    lexlip: Callable[..., Any], index: Path, encoded: Path, tmp_path: Path
+) -> None:
+    term = next(iter(json.loads(next(encoded.glob("vectors/*")).read_text().splitlines()[0])["vector"]))
+    lines = [
+        {"id": "some", "vector": {term: 2, "no such": 3}},
+        {"id": "none", "vector": {"no such": 1}},
+        {"id": "", "vector": {}},
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    outcome = lexlip("search", index, "--query-vectors", tmp_path / "q.jsonl", "--json")
+    assert {json.loads(line)["query"] for line in done(outcome).splitlines()} == {"some"}
+    assert "2 terms that" in outcome.stderr
+    (tmp_path / "q.jsonl").write_text(json.dumps(lines[0]) + "\n" + json.dumps(lines[0]) + "\n")
+    line = refused(lexlip("search", index, "--query-vectors", tmp_path / "q.jsonl"))
+    assert "query id 'some' occurs 2 times" in line
+
+
+def test_changes(
+    lexlip: Callable[..., Any], index: Path, encoded: Path, bundle_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    names = [json.loads(line)["id"] for line in done(lexlip("search", index, "a dog", "--json")).splitlines()]
+    (tmp_path / "gone.txt").write_text("\n".join(names[1:3]))
+    outcome = lexlip("index", index, "--delete", names[0], "--delete-from", tmp_path / "gone.txt")
+    assert "3 documents deleted" in outcome.stderr
+    rest = [json.loads(line)["id"] for line in done(lexlip("search", index, "a dog", "--json")).splitlines()]
+    assert rest == names[3:]
+    assert "is in the index already; pass --replace" in refused(lexlip("index", encoded, index, "--append"))
+    assert "5 documents added" in lexlip("index", encoded, index, "--append", "--replace").stderr
+    assert "5 documents (0 deleted), 420 postings in 1 segment(s)" in lexlip("index", index, "--compact").stderr
+    assert "every file is as it was written" in lexlip("index", index, "--verify").stderr
+    assert lexlip("search", index, "a dog") == lexlip("search", encoded, "a dog")
+
+
+def test_a_model_of_another_make(
+    lexlip: Callable[..., Any], index: Path, encoded: Path, bundle_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(bundle_folder, tmp_path / "other")
+    (other / "lexlip.json").write_text((other / "lexlip.json").read_text().replace('"random"', '"other"'))
+    assert "pass the same bundle with --model" in refused(lexlip("search", index, "a dog", "--model", other))
+    (tmp_path / "in").mkdir()
+    shutil.copy(photographs / "a.jpg", tmp_path / "in" / "new.jpg")
+    lexlip("encode", "--images", tmp_path / "in", "--output", tmp_path / "out", "--model", other)
+    line = refused(lexlip("index", tmp_path / "out", index, "--append"))
+    assert "was not encoded as the index (model_name was random, here other" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--append", "--compact"], "give one of --append"),
+        (["--replace"], "--replace goes with --append"),
+        (["--engine", "lucene"], "no such engine; expected exact or anserini"),
+        (["--engine", "anserini", "--verify"], "an Anserini index cannot be changed"),
+        (["--verify"], "2 paths were given; expected the index alone"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    options: list[str], message: str, lexlip: Callable[..., Any], encoded: Path, tmp_path: Path
+) -> None:
+    assert message in refused(lexlip("index", encoded, tmp_path / "idx", *options))
+    assert not (tmp_path / "idx").exists()
+
+
+def test_paths(lexlip: Callable[..., Any], encoded: Path, index: Path, tmp_path: Path) -> None:
+    assert "expected what lexlip-encode wrote, and the index" in refused(lexlip("index", encoded))
+    assert "exists; name a new folder" in refused(lexlip("index", encoded, index))
+    assert "none: no index" in refused(lexlip("index", tmp_path / "none", "--verify"))
+    assert "is for the engine exact, not anserini" in refused(lexlip("search", index, "dog", "--engine", "anserini"))
+    assert "no such engine" in refused(lexlip("search", index, "dog", "--engine", "lucene"))
+
+
+def test_anyones_json_lines_need_encoded_queries(lexlip: Callable[..., Any], encoded: Path, tmp_path: Path) -> None:
+    done(lexlip("index", encoded / "vectors", tmp_path / "idx"))
+    assert "does not say which model encodes its queries" in refused(lexlip("search", tmp_path / "idx", "a dog"))
+    options = ["--query-vectors", encoded]
+    assert done(lexlip("search", tmp_path / "idx", *options)) == done(lexlip("search", encoded, *options))
+
+
+def test_an_anserini_index(lexlip: Callable[..., Any], encoded: Path, index: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyserini", reason="the extra `anserini` is not installed")
+    done(lexlip("index", encoded, tmp_path / "lucene", "--engine", "anserini"))
+    for options in (["--query-vectors", encoded], ["--query-vectors", encoded, "--json"]):
+        assert done(lexlip("search", tmp_path / "lucene", *options)) == done(lexlip("search", index, *options)) != ""
