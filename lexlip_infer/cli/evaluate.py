@@ -11,10 +11,10 @@ import typer
 
 from lexlip_infer.cli.evaluate_report import describe, print_retrieval, retrieval_record, retrieval_results
 from lexlip_infer.cli.evaluate_save import Save, refuse_existing
-from lexlip_infer.cli.evaluate_sweeps import draw_sweeps
+from lexlip_infer.cli.evaluate_sweeps import check_plots, draw_sweeps
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
 from lexlip_infer.cli.shell import Threads
-from lexlip_infer.errors import InputError, require
+from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from lexlip_infer.retrieval.protocols import CaptionedImages
@@ -64,14 +64,14 @@ def evaluate(
     Un-pruned vectors under the model's similarity stand beside what a user gets: kept terms, integer impacts, exact
     search on an inverted index. Intervals are 95 per cent, bootstrapped over photographs.
     """
-    if plot is not None:
-        require("matplotlib", extra="viz")
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.retrieval.protocols import default_split, read_captions_file
     from lexlip_infer.retrieval.small_scale import Settings, evaluate_small_scale
 
     refuse_existing(save)
+    check_plots(plot)
     data, parts = _counted(read_captions_file(captions, split, images_folder), protocol, folds)
+    names = None if save is None else data.names()  # refuses what is listed twice, before anything is encoded
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     manifest = encoder.manifest
     settings = replace(Settings.of(manifest, image_top_k, text_top_k, quant_scale), folds=parts)
@@ -92,8 +92,8 @@ def evaluate(
         "terms_per_image_full": round(images.nnz / len(images), 1),
         "terms_per_text_full": round(texts.nnz / len(texts), 1),
     }
-    if save is not None:
-        retrieval_results(found, data, f"{manifest.name}, {describe(settings)}", captions.name).save(save)
+    if save is not None and names is not None:
+        retrieval_results(found, names, f"{manifest.name}, {describe(settings)}", captions.name).save(save)
     if plot is not None:
         about |= draw_sweeps(encoder, images, texts, data, settings, plot)
     if as_json:

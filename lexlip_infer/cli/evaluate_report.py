@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from lexlip_infer.cli.shell import console
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.protocols import CaptionedImages
     from lexlip_infer.retrieval.query_results import QueryResults
     from lexlip_infer.retrieval.small_scale import RankedQueries, Settings, SmallScale
 
@@ -36,27 +35,27 @@ def retrieval_record(found: SmallScale) -> dict[str, Any]:
     return record | {"intervals_95": intervals, "ranks": ranks}
 
 
-def retrieval_results(found: SmallScale, data: CaptionedImages, system: str, name: str) -> QueryResults:
+def retrieval_results(found: SmallScale, names: tuple[list[str], list[str]], system: str, data: str) -> QueryResults:
     """What every query got.
 
     Args:
         found: ranks.
-        data: for names of photographs and captions.
+        names: of photographs and of captions.
         system: what was measured, for people.
-        name: of the data.
+        data: what it was measured on, for people.
     """
     from lexlip_infer.retrieval.query_results import QueryResults, Section, rank_measures
     from lexlip_infer.retrieval.recall import CUTOFFS
     from lexlip_infer.retrieval.small_scale import DIRECTIONS
 
-    images, captions = data.names()
+    images, captions = names
     sections = {}
     for direction, queries in zip(DIRECTIONS, (captions, images), strict=True):
         for kind, ranked in (("full vectors", found.full[direction]), ("impacts", found.impacts[direction])):
             clusters = [images[image] for image in ranked.clusters]
             measures = dict(rank_measures(ranked.ranks, CUTOFFS))
             sections[f"{_words(direction)}, {kind}"] = Section(queries=queries, clusters=clusters, measures=measures)
-    return QueryResults(system=system, data=name, sections=sections)
+    return QueryResults(system=system, data=data, sections=sections)
 
 
 def print_retrieval(found: SmallScale, impacts: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from lexlip_infer.errors import OutputError, require
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,7 +15,21 @@ if TYPE_CHECKING:
     from lexlip_infer.retrieval.small_scale import Settings
     from lexlip_infer.sparse import SparseBatch
 
-__all__ = ["draw_sweeps"]
+__all__ = ["check_plots", "draw_sweeps"]
+
+
+def check_plots(folder: Path | None) -> None:
+    """Say before minutes of work, not after them, that pictures cannot be drawn.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: it is no folder.
+    """
+    if folder is None:
+        return
+    require("matplotlib", extra="viz")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is no folder; --plot takes the folder that pictures are written to")
 
 
 def draw_sweeps(

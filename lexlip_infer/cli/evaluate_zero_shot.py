@@ -11,7 +11,7 @@ import typer
 from lexlip_infer.cli.evaluate_report import describe
 from lexlip_infer.cli.evaluate_save import Save, refuse_existing
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
-from lexlip_infer.cli.shell import Threads, console
+from lexlip_infer.cli.shell import Threads, console, progress_bar
 
 if TYPE_CHECKING:
     from lexlip_infer.retrieval.class_folders import ClassFolders
@@ -62,7 +62,9 @@ def zero_shot(
     prompts = TEMPLATES if templates is None else read_templates(templates)
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     settings = Settings.of(encoder.manifest, image_top_k, text_top_k, quant_scale)
-    found = classify(encoder, folders, class_vectors(encoder, folders.names, prompts), settings)
+    classes = class_vectors(encoder, folders.names, prompts)
+    with progress_bar(len(folders.images), "images") as progress:
+        found = classify(encoder, folders, classes, settings, progress)
     if save is not None:
         _results(found, folders, f"{encoder.manifest.name}, {describe(settings)}").save(save)
     figures = {"full": _figures(found.full, folders), "impacts": _figures(found.impacts, folders)}

@@ -26,8 +26,8 @@ Interval = tuple[float, float]
 RESAMPLES = 10_000
 SEED = 0
 
-#: Resampled weights held at a time.
-_WEIGHTS = 2**22
+#: Drawn clusters held at a time.
+_DRAWN = 2**21
 
 #: Sums of the same numbers in another order differ by rounding, and still are as large as the observed one.
 _ROUNDING = 1e-9
@@ -72,8 +72,8 @@ def bootstrap_interval(
     generator = np.random.default_rng(seed)
     means = []
     for size in _chunks(resamples, len(sums)):
-        weights = generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size).astype(np.float64)
-        means.append((weights @ sums) / (weights @ counts))
+        drawn = generator.integers(0, len(sums), (size, len(sums)), dtype=np.int32)
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
     tail = 50 * (1 - confidence)
     low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
     return float(low), float(high)
@@ -126,10 +126,12 @@ def _per_cluster(values: Floats, clusters: Clusters) -> tuple[Floats, Floats]:
 
 
 def _check(confidence: float, resamples: int) -> None:
-    if not 0 < confidence < 1 or resamples < 1:
-        raise InputError(f"confidence {confidence} and {resamples} resamples; expected one between 0 and 1, 1 or more")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise InputError(f"the number of resamples is {resamples}; expected at least 1")
 
 
 def _chunks(resamples: int, clusters: int) -> list[int]:
-    size = max(1, _WEIGHTS // clusters)
+    size = max(1, _DRAWN // clusters)
     return [min(size, resamples - start) for start in range(0, resamples, size)]

@@ -1,6 +1,6 @@
 """What kept terms, bits and time buy: recall in both directions over settings, for the plots of `lexlip eval --plot`.
 
-The time is that of exact search for the 10 best images of every caption, one thread, all captions in one call, divided
+The time is that of exact search for the 10 best documents of every query, one thread, all queries in one call, divided
 by their number: a mean, without encoding. On a collection of a few thousand it says how settings compare, not how fast
 a large index is.
 """
@@ -40,14 +40,16 @@ class TermsPoint:
         postings: stored impacts of an image, on average.
         text_to_image: recall.
         image_to_text: recall.
-        microseconds: of a search, on average.
+        text_to_image_microseconds: of a search, on average.
+        image_to_text_microseconds: of a search, on average.
     """
 
     image_top_k: int
     postings: float
     text_to_image: Recall
     image_to_text: Recall
-    microseconds: float
+    text_to_image_microseconds: float
+    image_to_text_microseconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def sweep_terms(
             documents = quantise(keep_heaviest(images, top_k), quantisation)
             recalls = impact_recall(documents, queries, data, encoder.threads)
             postings = len(documents.indices) / len(documents)
-            points.append(TermsPoint(top_k, postings, *recalls, _microseconds(documents, queries)))
+            times = _microseconds(documents, queries), _microseconds(queries, documents)
+            points.append(TermsPoint(top_k, postings, *recalls, *times))
     return points
 
 

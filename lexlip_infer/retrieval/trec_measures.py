@@ -6,6 +6,7 @@ not looked at. A judged query that the run leaves out counts as 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,8 @@ def measure_run(run: Path, judgements: Path, measures: Sequence[str] = DEFAULT_M
 
     Raises:
         MissingExtra: ir-measures is not installed.
-        InputError: a file is missing or malformed, the two have no query in common, or a measure is unknown.
+        InputError: a file is missing or malformed, the two have no query in common, or a measure is unknown or cannot
+            be computed.
     """
     ir_measures = require("ir_measures", extra="eval")
     asked = [_parse(ir_measures, name) for name in measures]
@@ -46,8 +48,12 @@ def measure_run(run: Path, judgements: Path, measures: Sequence[str] = DEFAULT_M
     if not qrels.keys() & scored.keys():
         raise InputError(f"{run} answers no query that {judgements} judges; expected the same query ids")
     found: dict[str, dict[str, float]] = {str(measure): dict.fromkeys(qrels, 0.0) for measure in asked}
-    for value in ir_measures.iter_calc(asked, qrels, scored):
-        found[str(value.measure)][value.query_id] = float(value.value)
+    try:
+        for value in ir_measures.iter_calc(asked, qrels, scored):
+            found[str(value.measure)][value.query_id] = float(value.value)
+    except Exception as error:  # noqa: BLE001  (a measure that cannot be computed fails in its own way)
+        reason = " ".join(str(error).split())
+        raise InputError(f"{', '.join(map(str, asked))}: cannot be computed by ir-measures here ({reason})") from None
     return found
 
 
@@ -77,6 +83,8 @@ def _read_run(file: Path) -> _Run:
         try:
             query, _, document, _, score, _ = line.split()
             value = float(score)
+            if not math.isfinite(value):
+                raise ValueError
         except ValueError:
             raise InputError(
                 f"{file}:{number}: expected `query Q0 document rank score tag`, found {line[:80]!r}"

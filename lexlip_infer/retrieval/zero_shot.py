@@ -7,7 +7,7 @@ classes are the documents of an inverted index and an image is the query. Ties g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,13 @@ def _mean_unit_vector(encoder: LexLIPEncoder, texts: list[str]) -> SparseBatch:
     return SparseBatch.from_scipy(csr_array(weights[None, :]) @ batch.to_scipy())
 
 
-def classify(encoder: LexLIPEncoder, folders: ClassFolders, classes: SparseBatch, settings: Settings) -> ZeroShot:
+def classify(
+    encoder: LexLIPEncoder,
+    folders: ClassFolders,
+    classes: SparseBatch,
+    settings: Settings,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ZeroShot:
     """Rank the classes for every image, a batch of images in memory at a time.
 
     Args:
@@ -68,6 +74,7 @@ def classify(encoder: LexLIPEncoder, folders: ClassFolders, classes: SparseBatch
         folders: images and their classes.
         classes: (C, V), as `class_vectors` makes them.
         settings: kept terms (those of a text for a class) and scale of the impacts.
+        progress: told how many images are done.
 
     Raises:
         ImageError: an image cannot be decoded.
@@ -81,6 +88,7 @@ def classify(encoder: LexLIPEncoder, folders: ClassFolders, classes: SparseBatch
         full.append(similarity_ranks(encoder, images, classes, labels, rows))
         queries = quantise(keep_heaviest(images, settings.image_top_k), quantisation)
         impacts.append(impact_ranks(queries, documents, labels, rows, encoder.threads))
+        progress(sum(map(len, impacts)))
     return ZeroShot(np.concatenate(full), np.concatenate(impacts))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,15 @@ class CaptionedImages:
         """Names of photographs and of captions: paths below the folder that all share, `path#n` for the n-th caption.
 
         They do not depend on where the data set lies, so that runs on different machines can be compared.
+
+        Raises:
+            InputError: a photograph is listed twice.
         """
-        common = os.path.commonpath([path.parent for path in self.images])
-        images = [Path(os.path.relpath(path, common)).as_posix() for path in self.images]
+        paths = [path.absolute() for path in self.images]
+        common = os.path.commonpath([path.parent for path in paths])
+        images = [path.relative_to(common).as_posix() for path in paths]
+        if len(set(images)) < len(images):
+            twice = next(name for name, count in Counter(images).items() if count > 1)
+            raise InputError(f"{twice} is listed twice; expected one row a photograph, with all its captions")
         captions = [f"{images[image]}#{n}" for image, rows in enumerate(self.captions_of()) for n in range(len(rows))]
         return images, captions
