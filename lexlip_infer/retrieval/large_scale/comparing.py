@@ -79,7 +79,7 @@ def _size(results: Results, flat: Row) -> Iterator[str]:
             f"{row.bytes_per_document:,.0f} bytes a document{recall}."
         )
     small = [row.system for row in _impact_rows(results) if row.bytes_per_document * _SMALLER_THAN_FLAT <= size]
-    yield f"At least {_SMALLER_THAN_FLAT}x smaller than Faiss Flat, which is aimed at for one setting: {_listed(small)}."
+    yield f"At least {_SMALLER_THAN_FLAT}x smaller than Faiss Flat (aimed at for one setting): {_listed(small)}."
 
 
 def _approximate(results: Results) -> Iterator[str]:
