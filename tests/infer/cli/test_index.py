@@ -112,7 +112,10 @@ def test_changes(
     assert rest == names[3:]
     assert "is in the index already; pass --replace" in refused(lexlip("index", encoded, index, "--append"))
     assert "5 documents added" in lexlip("index", encoded, index, "--append", "--replace").stderr
-    assert "5 documents (0 deleted), 420 postings in 1 segment(s)" in lexlip("index", index, "--compact").stderr
+    lines = [line for part in (encoded / "vectors").iterdir() for line in part.read_text().splitlines()]
+    postings = sum(len(json.loads(line)["vector"]) for line in lines)
+    compacted = lexlip("index", index, "--compact").stderr
+    assert f"5 documents (0 deleted), {postings} postings in 1 segment(s)" in compacted
     assert "every file is as it was written" in lexlip("index", index, "--verify").stderr
     assert lexlip("search", index, "a dog") == lexlip("search", encoded, "a dog")
 
