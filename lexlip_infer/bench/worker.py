@@ -85,7 +85,10 @@ def _device_memory(device: str) -> float | None:
         return None
     number = device.partition(":")[2] or "0"
     query = ["nvidia-smi", f"--id={number}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:  # a GPU without its driver's tool, as in some containers
+        return None
     return float(done.stdout) * 2**20 / 1e6 if done.returncode == 0 else None
 
 

@@ -79,8 +79,9 @@ def bench(
     counts = [thread_count(None)] if threads is None else parse_numbers(threads, "--threads")
     sizes = parse_numbers(batch_sizes, "--batch-sizes")
     grid = settings_grid(_modalities(modality), device, precision, counts, sizes)
-    with _folder() as folder, _telling() as tell:
+    with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, _telling() as tell:
         tell("preparing")
+        folder = Path(name)
         bundle = _bundle(model, preset if random_weights else None, grid, folder)
         present = [each for each in grid if modality != "both" or bundle.has_tower(each.modality)]
         report = _measure(bundle, present, folder, (images, synthetic or 64, words, items, rounds), tell)
@@ -124,12 +125,6 @@ def _modalities(word: str) -> Sequence[Modality]:
     if word not in known:
         raise InputError(f"--modality is {word!r}; expected image, text or both")
     return known[word]
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name:
-        yield Path(name)
 
 
 @contextmanager
