@@ -116,7 +116,7 @@ def _device_row(device: str, report: Report, result: Result) -> list[str]:
     if slowest.of_ceiling is not None:
         limit += f" ({slowest.of_ceiling:.0%} of the ceiling)"
     rate = _number(result.per_second.median)
-    return [name, report.model["name"], name_of(result.setting), rate, f"{result.times_floor:.2f}", limit]
+    return [name, report.model["name"], name_of(result.setting), rate, _optional(result.times_floor), limit]
 
 
 def _report(report: Report) -> Iterator[str]:
@@ -158,8 +158,8 @@ def _results(report: Report) -> str:
                 f"{latency.p50:.1f} / {latency.p95:.1f} / {latency.p99:.1f} ({latency.batches})",
                 memory,
                 _number(result.gflop_per_s),
-                f"{result.floor_ms:.2f}",
-                f"{result.times_floor:.2f}",
+                _optional(result.floor_ms),
+                _optional(result.times_floor),
             ]
         )
     head = ["setting", "items/s (95 %)", "sequential", "batch ms p50 / p95 / p99 (batches)", "peak MB", "GFLOP/s"]
@@ -228,6 +228,10 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _optional(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.2f}"
 
 
 def main() -> None:

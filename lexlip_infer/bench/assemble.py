@@ -62,7 +62,6 @@ def assemble(measured: Measured, work: Work, weights: int, precision: str, ceili
     size = measured.setting.batch_size
     operations = work.backbone + work.head
     whole = floor(operations, 0, precision, ceilings)
-    floor_ms = whole.ms if whole is not None else 0.0
     return Result(
         setting=measured.setting,
         path=first.path,
@@ -76,8 +75,8 @@ def assemble(measured: Measured, work: Work, weights: int, precision: str, ceili
         accounted=statistics.median(sum(r.stage_seconds.values()) / r.wall_seconds for r in measured.sequential),
         gflop_per_item=operations / 1e9,
         gflop_per_s=operations / 1e9 * per_second.median,
-        floor_ms=floor_ms,
-        times_floor=1e3 / per_second.median / floor_ms if floor_ms else 0.0,
+        floor_ms=whole.ms if whole else None,
+        times_floor=1e3 / per_second.median / whole.ms if whole else None,
         peak_rss_mb=measured.peak,
         sequential_peak_rss_mb=measured.sequential_peak,
         device_memory_mb=measured.device_memory,

@@ -71,7 +71,8 @@ class Result(_Section):
         accounted: sum of the stages over the time by the clock.
         gflop_per_item: useful operations, 10^9.
         gflop_per_s: that `per_second` comes to.
-        floor_ms: an item would take if all operations ran at the ceiling of the setting's precision.
+        floor_ms: an item would take if all operations ran at the ceiling of the setting's precision; None where none
+            was measured.
         times_floor: how many times as long it takes.
         peak_rss_mb: of the process of the pipeline, in 10^6 bytes.
         sequential_peak_rss_mb: of the process that ran one stage after the other.
@@ -92,8 +93,8 @@ class Result(_Section):
     accounted: float
     gflop_per_item: float
     gflop_per_s: float
-    floor_ms: float
-    times_floor: float
+    floor_ms: float | None
+    times_floor: float | None
     peak_rss_mb: float
     sequential_peak_rss_mb: float
     device_memory_mb: float | None

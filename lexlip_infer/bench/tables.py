@@ -48,7 +48,7 @@ def _cells(result: Result) -> Iterator[str]:
     device = "" if result.device_memory_mb is None else f" + {result.device_memory_mb:.0f} on the device"
     yield f"{result.peak_rss_mb:.0f}{device}"
     yield _short(result.gflop_per_s)
-    yield f"{result.times_floor:.2f}" if result.times_floor else "-"
+    yield _optional(result.times_floor, ".2f")
 
 
 def stages_table(result: Result) -> Table:

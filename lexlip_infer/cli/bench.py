@@ -53,7 +53,7 @@ def bench(
     words: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="in each made-up text")] = 12,
     items: Annotated[
         int, typer.Option(metavar="N", min=1, help="encoded in each round; inputs come again where they are fewer")
-    ] = 128,
+    ] = 256,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="turns of every setting")] = 5,
     stages: Annotated[bool, typer.Option("--stages", help="also print where the time of each setting goes")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the whole record as one JSON object")] = False,
@@ -85,16 +85,16 @@ def bench(
         bundle = _bundle(model, preset if random_weights else None, grid, folder)
         present = [each for each in grid if modality != "both" or bundle.has_tower(each.modality)]
         report = _measure(bundle, present, folder, (images, synthetic or 64, words, items, rounds), tell)
+    if as_json:
+        typer.echo(report.model_dump_json())
+    else:
+        _print(report, stages)
     if save is not None:
         save_report(report, save)
     if plot is not None:
         from lexlip_infer.bench.plots import draw_report
 
         draw_report(report, plot)
-    if as_json:
-        typer.echo(report.model_dump_json())
-    else:
-        _print(report, stages)
     if baseline is not None:
         _print_changes(baseline, report, as_json)
 
@@ -114,6 +114,10 @@ def _check_outputs(save: Path | None, plot: Path | None) -> None:
     """Now, not after an hour of measuring."""
     if save is not None and not save.parent.is_dir():
         raise OutputError(f"{save.parent}: no such folder; make it, or name another file for --save")
+    if save is not None and save.is_dir():
+        raise OutputError(f"{save}: a folder; name a file for --save")
+    if plot is not None and plot.exists() and not plot.is_dir():
+        raise OutputError(f"{plot}: a file; name a folder for --plot")
     if plot is not None:
         from lexlip_infer.errors import require
 

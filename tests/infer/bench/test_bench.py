@@ -119,6 +119,8 @@ def test_a_setting_that_cannot_run_is_refused_before_anything_is_measured(bundle
         (["--modality", "sound"], "image, text or both"),
         (["--batch-sizes", "0"], "--batch-sizes"),
         (["--save", "/nowhere/at/all.json"], "no such folder"),
+        (["--save", "/"], "a folder"),
+        (["--plot", __file__], "a file"),
         (["--compare", "/nowhere.json"], "cannot be read"),
     ],
 )
