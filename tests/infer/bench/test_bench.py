@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lexlip_infer.bench import run as bench_run
 from lexlip_infer.bench.clock import IMAGE_STAGES, TEXT_STAGES
 from lexlip_infer.bench.comparison import compare_reports, differences
 from lexlip_infer.bench.plots import draw_report
@@ -21,26 +20,6 @@ from lexlip_infer.cli.bench import app
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
 
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def record(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Measured once, small."""
-    path = tmp_path_factory.mktemp("bench") / "report.json"
-    options = ["--model", str(bundle_folder), "--synthetic", "2", "--items", "4", "--rounds", "1", "--threads", "1"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench_run, "measure_ceilings", _small_ceilings)
-        done = runner.invoke(app, [*options, "--batch-sizes", "2", "--stages", "--save", str(path)])
-    assert done.exit_code == 0, done.output
-    assert "backbone" in done.output
-    assert "x floor" in done.output
-    return path
-
-
-def _small_ceilings(device: str, threads: int, _width: int) -> object:
-    from lexlip_infer.bench.ceilings import measure_ceilings
-
-    return measure_ceilings(device, threads, 64, 2**16)
 
 
 def test_the_record_holds_what_the_tables_say(record: Path) -> None:
