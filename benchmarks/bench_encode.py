@@ -25,6 +25,7 @@ from typing import Any
 from machine import machine
 
 from lexlip_infer import LexLIPEncoder
+from lexlip_infer.bench.pipelined import run_settings_of
 from lexlip_infer.inputs.readers import open_images
 from lexlip_infer.pipeline.devices import Devices, share_out
 from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
@@ -81,23 +82,7 @@ class Folder:
 
 def settings_of(devices: Devices) -> RunSettings:
     """As `lexlip-encode` would choose them."""
-    encoder, path = devices.encoders[0], devices.path
-    bundle = encoder.manifest
-    return RunSettings(
-        modality="image",
-        source="",
-        model=None,
-        model_name=bundle.name,
-        model_fingerprint=encoder.bundle.fingerprint,
-        top_k=bundle.top_k.image,
-        scale=bundle.quantisation.scale,
-        cap=bundle.quantisation.cap,
-        normalise=bundle.similarity == "cosine",
-        items_per_shard=5000,
-        backend=path.backend,
-        precision=path.precision,
-        head=path.head,
-    )
+    return run_settings_of(devices, "image", Path())
 
 
 def measure(devices: Devices, reader: Folder) -> Measured:

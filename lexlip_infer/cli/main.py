@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexlip_infer.cli import calibrate, check, convert, doctor, encode, evaluate_group, index, inspect, search
+from lexlip_infer.cli import bench, calibrate, check, convert, doctor, encode, evaluate_group, index, inspect, search
 from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
@@ -21,6 +21,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
 app.add_typer(evaluate_group.app, name="eval")
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
 

@@ -101,6 +101,13 @@ class CudaSession:
         outputs: list[Any] = binding.get_outputs()
         return outputs
 
+    def to_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arrays copied to the device, as `OrtValue`s that a call takes; it does so itself with arrays."""
+        return {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value, *self.device)
+            for name, value in self.typed(inputs).items()
+        }
+
     def fixed_length(self, output: str, axis: int) -> int:
         """Length of an axis that is the same for every batch.
 

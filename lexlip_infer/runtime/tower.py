@@ -17,7 +17,7 @@ from lexlip_infer.runtime.options import RuntimeOptions
 from lexlip_infer.runtime.out_of_memory import RowsAtOnce
 from lexlip_infer.sparse import SparseBatch
 
-__all__ = ["INPUTS", "Tower", "open_tower"]
+__all__ = ["INPUTS", "Backbone", "Inputs", "Tower", "open_tower"]
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 Backbone = Callable[[Inputs], list[Any]]
@@ -40,8 +40,8 @@ class Tower:
         self, path: PathChoice, backbone: Backbone, head: Head, vocab_size: int, rows: RowsAtOnce | None = None
     ) -> None:
         self.path = path
-        self._backbone = backbone
-        self._head = head
+        self.backbone = backbone
+        self.head = head
         self._vocab_size = vocab_size
         self._rows = rows or RowsAtOnce()
 
@@ -63,10 +63,14 @@ class Tower:
         parts = self._rows.run(count, lambda rows: self._ranked(inputs, rows, top_k))
         return SparseBatch.concatenate([SparseBatch.from_ranked(*part, self._vocab_size) for part in parts])
 
+    def with_parts(self, backbone: Backbone, head: Head) -> Tower:
+        """The same tower around other callables: these parts again, and something that watches them."""
+        return Tower(self.path, backbone, head, self._vocab_size, self._rows)
+
     def _ranked(self, inputs: Inputs, rows: slice, top_k: int) -> Ranked:
         part = _without_shared_padding({name: value[rows] for name, value in inputs.items()})
-        (hidden,) = self._backbone(part)
-        return self._head(hidden, part.get("attention_mask"), top_k)
+        (hidden,) = self.backbone(part)
+        return self.head(hidden, part.get("attention_mask"), top_k)
 
 
 def _without_shared_padding(inputs: Inputs) -> Inputs:

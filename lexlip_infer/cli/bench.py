@@ -1,0 +1,227 @@
+"""`lexlip-bench`: how fast a model runs here, stage by stage, against what this machine can do at most."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexlip_infer.cli.shell import HELP_OPTIONS, Version, application, console, run_application
+from lexlip_infer.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lexlip_infer.bench.report import Report
+    from lexlip_infer.bench.run import Tell
+    from lexlip_infer.bench.settings import Setting
+    from lexlip_infer.bundle import Bundle, Modality
+
+app = application("Measure how fast a model runs here, stage by stage.")
+
+
+@app.command(context_settings=HELP_OPTIONS)
+def bench(
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]"),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="lexlip-base or lexlip-tiny, with --random-weights (extra export)"),
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="make a bundle of --preset with random weights, and measure that")
+    ] = False,
+    modality: Annotated[str, typer.Option(metavar="WHICH", help="image, text, or both that the model has")] = "both",
+    device: Annotated[str, typer.Option(metavar="LIST", help="of auto, cpu, cuda, cuda:N")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="LIST", help="of auto, f32, fp16, int8, openvino:f32, openvino:bf16, openvino:int8")
+    ] = "auto",
+    batch_sizes: Annotated[str, typer.Option(metavar="LIST", help="images or texts at a time")] = "1,16",
+    threads: Annotated[str | None, typer.Option(metavar="LIST", help="CPU threads  [default: all available]")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="images to encode, the first --items of them")
+    ] = None,
+    synthetic: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=100_000, help="made-up images instead  [default: 64]")
+    ] = None,
+    words: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="in each made-up text")] = 12,
+    items: Annotated[
+        int, typer.Option(metavar="N", min=1, help="encoded in each round; inputs come again where they are fewer")
+    ] = 256,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="turns of every setting")] = 5,
+    stages: Annotated[bool, typer.Option("--stages", help="also print where the time of each setting goes")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the whole record as one JSON object")] = False,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="keep the record, for --compare")] = None,
+    compare: Annotated[Path | None, typer.Option(metavar="FILE", help="a record to compare with")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="draw roofline, stages and throughput (extra viz)")
+    ] = None,
+    version: Version = False,  # noqa: ARG001  (its callback does the work)
+) -> None:
+    """Measure throughput, latency, memory and the share of every stage, against ceilings measured first.
+
+    Lists have commas between their values; every combination is a setting. Each runs in processes of its own, in turn
+    with the others: one for the rate of lexlip-encode from files to a file, one with a stage after the other.
+    """
+    from lexlip_infer.bench.report import read_report, save_report
+    from lexlip_infer.bench.settings import parse_numbers, settings_grid
+    from lexlip_infer.runtime.threads import thread_count
+
+    _check_choices(model, preset, random_weights, images, synthetic)
+    _check_outputs(save, plot)
+    baseline = None if compare is None else read_report(compare)
+    counts = [thread_count(None)] if threads is None else parse_numbers(threads, "--threads")
+    sizes = parse_numbers(batch_sizes, "--batch-sizes")
+    grid = settings_grid(_modalities(modality), device, precision, counts, sizes)
+    with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, _telling() as tell:
+        tell("preparing")
+        folder = Path(name)
+        bundle = _bundle(model, preset if random_weights else None, grid, folder)
+        present = [each for each in grid if modality != "both" or bundle.has_tower(each.modality)]
+        report = _measure(bundle, present, folder, (images, synthetic or 64, words, items, rounds), tell)
+    if as_json:
+        typer.echo(report.model_dump_json())
+    else:
+        _print(report, stages)
+    if save is not None:
+        save_report(report, save)
+    if plot is not None:
+        from lexlip_infer.bench.plots import draw_report
+
+        draw_report(report, plot)
+    if baseline is not None:
+        _print_changes(baseline, report, as_json)
+
+
+def _check_choices(
+    model: str | None, preset: str | None, random_weights: bool, images: Path | None, synthetic: int | None
+) -> None:
+    if (preset is not None) != random_weights:
+        raise InputError("--preset NAME and --random-weights go together; a trained model is given with --model")
+    if preset is not None and model is not None:
+        raise InputError("give either --model MODEL or --preset NAME --random-weights")
+    if images is not None and synthetic is not None:
+        raise InputError("give either --images DIR or --synthetic N")
+
+
+def _check_outputs(save: Path | None, plot: Path | None) -> None:
+    """Now, not after an hour of measuring."""
+    if save is not None and not save.parent.is_dir():
+        raise OutputError(f"{save.parent}: no such folder; make it, or name another file for --save")
+    if save is not None and save.is_dir():
+        raise OutputError(f"{save}: a folder; name a file for --save")
+    if plot is not None and plot.exists() and not plot.is_dir():
+        raise OutputError(f"{plot}: a file; name a folder for --plot")
+    if plot is not None:
+        from lexlip_infer.errors import require
+
+        require("matplotlib", extra="viz")
+
+
+def _modalities(word: str) -> Sequence[Modality]:
+    known: dict[str, tuple[Modality, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
+    if word not in known:
+        raise InputError(f"--modality is {word!r}; expected image, text or both")
+    return known[word]
+
+
+@contextmanager
+def _telling() -> Iterator[Tell]:
+    """A line on a terminal that says what is being done; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield status.update
+
+
+def _bundle(model: str | None, preset: str | None, grid: Sequence[Setting], folder: Path) -> Bundle:
+    from lexlip_infer.bench.random_bundles import add_openvino_int8, make_random_bundle
+    from lexlip_infer.bundle import Bundle
+    from lexlip_infer.encoder import LexLIPEncoder
+
+    if preset is None:
+        return LexLIPEncoder.from_pretrained(model).bundle
+    stored = {each.precision for each in grid if each.backend != "openvino"} & {"fp16", "int8"}
+    make_random_bundle(preset, folder / "model", sorted(stored))
+    if any((each.backend, each.precision) == ("openvino", "int8") for each in grid):
+        samples = folder / "calibration"
+        _write_inputs(Bundle.open(folder / "model"), samples, 16, 12)
+        add_openvino_int8(folder / "model", samples / "images", samples / "texts.jsonl")
+    return Bundle.open(folder / "model")
+
+
+def _write_inputs(bundle: Bundle, folder: Path, count: int, words: int) -> None:
+    from lexlip_infer.bench.inputs import write_images, write_texts
+    from lexlip_infer.encoder import LexLIPEncoder
+
+    (folder / "images").mkdir(parents=True)
+    write_images(folder / "images", count)
+    write_texts(folder / "texts.jsonl", LexLIPEncoder(bundle).vocabulary.terms, 256, words)
+
+
+def _measure(
+    bundle: Bundle, grid: Sequence[Setting], folder: Path, inputs: tuple[Path | None, int, int, int, int], tell: Tell
+) -> Report:
+    from lexlip_infer.bench.run import Plan, run_benchmark
+
+    images, synthetic, words, items, rounds = inputs
+    made = folder / "inputs"
+    _write_inputs(bundle, made, 0 if images is not None else synthetic, words)
+    described = f"{synthetic} made-up photographs" if images is None else "photographs of a folder"
+    plan = Plan(
+        bundle=bundle,
+        settings=grid,
+        inputs={"image": made / "images" if images is None else images, "text": made / "texts.jsonl"},
+        items=items,
+        rounds=rounds,
+        described=f"{described}, texts of {words} words, {items} a round",
+    )
+    return run_benchmark(plan, tell)
+
+
+def _print(report: Report, stages: bool) -> None:
+    from lexlip_infer.bench.tables import ceilings_table, name_of, results_table, stages_table, warnings_of
+
+    out = console()
+    machine = report.machine
+    out.print(f"{report.model['name']} on {machine['cpu']} ({machine['cpus_usable']} cores), {report.rounds} rounds")
+    out.print(f"{report.inputs}\n")
+    out.print(ceilings_table(report.ceilings))
+    out.print()
+    out.print(results_table(report))
+    for result in report.results if stages else ():
+        out.print(f"\n{name_of(result.setting)}, head {result.head}: a stage after the other, per item")
+        out.print(stages_table(result))
+    for warning in warnings_of(report):
+        typer.echo(f"noisy: {warning}", err=True)
+
+
+def _print_changes(baseline: Report, report: Report, as_json: bool) -> None:
+    import json
+
+    from lexlip_infer.bench.comparison import compare_reports, differences
+    from lexlip_infer.bench.tables import changes_table
+
+    changes = compare_reports(baseline, report)
+    if as_json:
+        typer.echo(json.dumps([change.model_dump() for change in changes]))
+    else:
+        out = console()
+        out.print("\nhow many times as fast as the baseline")
+        out.print(changes_table(changes))
+    for text in differences(baseline, report):
+        typer.echo(f"not the same conditions: {text}", err=True)
+
+
+def run() -> None:
+    """Console entry."""
+    run_application(app, "lexlip-bench")

@@ -1,0 +1,188 @@
+"""`lexlip-bench` from its options to its record, on a small random model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lexlip_infer.bench.clock import IMAGE_STAGES, TEXT_STAGES
+from lexlip_infer.bench.comparison import compare_reports, differences
+from lexlip_infer.bench.plots import draw_report
+from lexlip_infer.bench.report import Report, read_report, save_report
+from lexlip_infer.bench.settings import Job, settings_grid
+from lexlip_infer.bench.worker import measure, run_worker
+from lexlip_infer.cli.bench import app
+from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
+
+runner = CliRunner()
+
+
+def test_the_record_holds_what_the_tables_say(record: Path) -> None:
+    report = read_report(record)
+    assert [result.setting.modality for result in report.results] == ["image", "text"]
+    for result, stages in zip(report.results, (IMAGE_STAGES, TEXT_STAGES), strict=True):
+        assert [row.stage for row in result.stages] == list(stages)
+        assert sum(row.share for row in result.stages) == pytest.approx(1)
+        assert result.setting.device == "cpu"
+        assert result.setting.precision == "f32"
+        assert result.latency_ms.batches == 2
+        assert result.latency_ms.p50 <= result.latency_ms.p95 <= result.latency_ms.p99
+        assert result.peak_rss_mb > 20
+        assert result.floor_ms > 0
+        used = [row for row in result.stages if row.stage in ("backbone", "head")]
+        assert all(row.gflop_per_s and row.gb_per_s and row.floor_ms for row in used)
+    assert report.machine["packages"]
+    assert len(report.noise) == 2
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_stage_times_add_up_to_the_time_by_the_clock(modality: str, bundle_folder: Path, tmp_path: Path) -> None:
+    """Within 5 per cent; what is between two stages is all that may be missing."""
+    from lexlip_infer import LexLIPEncoder
+    from lexlip_infer.bench.inputs import write_images, write_texts
+
+    place = tmp_path / ("images" if modality == "image" else "texts.jsonl")
+    if modality == "image":
+        place.mkdir()
+        write_images(place, 2)
+    else:
+        write_texts(place, LexLIPEncoder.from_pretrained(bundle_folder).vocabulary.terms, 32, 5)
+    (setting,) = settings_grid([modality], "cpu", "f32", [1], [32])  # type: ignore[list-item]
+    run = measure(Job(setting=setting, mode="sequential", model=bundle_folder, inputs=place, items=128)).sequential
+    assert run is not None
+    assert run.items == 128
+    assert len(run.batch_seconds) == 4
+    assert sum(run.stage_seconds.values()) == pytest.approx(run.wall_seconds, rel=0.05)
+    assert sum(run.batch_seconds) == pytest.approx(run.wall_seconds, rel=0.05)
+
+
+def test_sequential_and_pipelined_write_the_same_lines(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    """Otherwise one of the two would be measuring something else."""
+    from lexlip_infer.bench.pipelined import run_pipelined
+    from lexlip_infer.bench.sequential import run_sequential
+
+    (setting,) = settings_grid(["image"], "cpu", "f32", [1], [5])
+    job = Job(setting=setting, mode="sequential", model=bundle_folder, inputs=photographs, items=5)
+    run_sequential(job, tmp_path / "lines.jsonl", warm_up=0)
+    run_pipelined(job, tmp_path)
+    (part,) = (tmp_path / "out" / "vectors").iterdir()
+    assert part.read_bytes() == (tmp_path / "lines.jsonl").read_bytes()
+
+
+def test_a_worker_that_cannot_run_says_why_in_one_line(bundle_folder: Path, photographs: Path) -> None:
+    (setting,) = settings_grid(["image"], "cpu", "int8", [1], [1])
+    job = Job(setting=setting, mode="sequential", model=bundle_folder, inputs=photographs, items=1)
+    with pytest.raises(BackendUnavailable, match="int8") as raised:
+        run_worker(job)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_setting_that_cannot_run_is_refused_before_anything_is_measured(bundle_folder: Path) -> None:
+    done = runner.invoke(app, ["--model", str(bundle_folder), "--precision", "f32,int8", "--synthetic", "1"])
+    assert isinstance(done.exception, BackendUnavailable)
+    assert "int8" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--preset", "lexlip-base"], "--random-weights"),
+        (["--random-weights"], "--preset"),
+        (["--preset", "lexlip-base", "--random-weights", "--model", "x"], "either"),
+        (["--images", "x", "--synthetic", "3"], "either"),
+        (["--modality", "sound"], "image, text or both"),
+        (["--batch-sizes", "0"], "--batch-sizes"),
+        (["--save", "/nowhere/at/all.json"], "no such folder"),
+        (["--save", "/"], "a folder"),
+        (["--plot", __file__], "a file"),
+        (["--compare", "/nowhere.json"], "cannot be read"),
+    ],
+)
+def test_bad_options_end_in_one_line(options: list[str], said: str) -> None:
+    error = runner.invoke(app, options).exception
+    assert isinstance(error, LexLIPError)
+    assert said in str(error)
+
+
+def test_the_export_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lexlip_infer.bench import random_bundles
+
+    monkeypatch.setattr(random_bundles.importlib.util, "find_spec", lambda _: None)
+    error = runner.invoke(app, ["--preset", "lexlip-base", "--random-weights"]).exception
+    assert isinstance(error, LexLIPError)
+    assert "lexlip-infer[export]" in str(error)
+
+
+def test_a_report_against_itself_shows_no_difference(record: Path) -> None:
+    report = read_report(record)
+    assert {change.pipelined_verdict for change in compare_reports(report, report)} == {"no difference shown"}
+    assert differences(report, report) == []
+    elsewhere = report.model_copy(update={"machine": {**report.machine, "cpu": "another"}})
+    assert "another" in differences(elsewhere, report)[0]
+    with pytest.raises(InputError, match="baseline"):
+        compare_reports(report.model_copy(update={"results": []}), report)
+
+
+def test_a_report_twice_as_fast_is_faster(record: Path) -> None:
+    report = read_report(record)
+    results = [
+        result.model_copy(
+            update={"seconds_per_item": [level, level * 1.01, level * 1.02], "batch_seconds": [[level] * 4] * 3}
+        )
+        for result in report.results
+        for level in [0.1]
+    ]
+    slow = report.model_copy(update={"results": results})
+    fast = report.model_copy(
+        update={
+            "results": [
+                result.model_copy(
+                    update={
+                        "seconds_per_item": [s / 2 for s in result.seconds_per_item],
+                        "batch_seconds": [[s / 2 for s in each] for each in result.batch_seconds],
+                    }
+                )
+                for result in results
+            ]
+        }
+    )
+    for change in compare_reports(slow, fast):
+        assert (change.pipelined_verdict, change.sequential_verdict) == ("faster", "faster")
+        assert change.pipelined.median == pytest.approx(2)
+
+
+def test_a_damaged_record_is_refused(record: Path, tmp_path: Path) -> None:
+    data = json.loads(record.read_text())
+    del data["ceilings"]
+    (tmp_path / "bad.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match="ceilings"):
+        read_report(tmp_path / "bad.json")
+
+
+def test_a_saved_report_is_read_back_as_it_was(record: Path, tmp_path: Path) -> None:
+    report = read_report(record)
+    save_report(report, tmp_path / "again.json")
+    assert read_report(tmp_path / "again.json") == report
+    assert [path.name for path in tmp_path.iterdir()] == ["again.json"]
+
+
+def test_pictures_are_drawn(record: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    report: Report = read_report(record)
+    paths = draw_report(report, tmp_path / "plots")
+    assert [path.name for path in paths] == ["roofline.png", "stages.png", "throughput.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys\nfrom lexlip_infer.cli.bench import run\nsys.argv = ['lexlip-bench', '--help']\n"
+    code += "try:\n    run()\nexcept SystemExit:\n    print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--batch-sizes" in done.stdout
+    heavy = {"torch", "onnxruntime", "onnx", "numba", "matplotlib", "pydantic", "numpy", "rich", "openvino", "PIL"}
+    assert not heavy & set(done.stdout.split("\n")[-2].split())
