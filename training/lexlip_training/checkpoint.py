@@ -1,6 +1,6 @@
 """A checkpoint: the folder in which training hands weights to export.
 
-config.json        ModelConfig
+config.json        ModelConfig, or DenseConfig for the dense baseline
 model.safetensors  the state dict, tied tensors once
 tokenizer.json     the text tower's tokenizer
 training.json      how it was made: command, seed, versions, log, development figures
@@ -9,6 +9,8 @@ training.json      how it was made: command, seed, versions, log, development fi
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
+from lexlip_training.dense_model import DenseConfig, DenseModel
 from lexlip_training.model import LexLIP
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "load_dense_checkpoint", "save_checkpoint"]
 
 
-def save_checkpoint(folder: Path, model: LexLIP, tokenizer: Tokenizer, training: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, model: LexLIP | DenseModel, tokenizer: Tokenizer, training: dict[str, Any]) -> None:
     """Write a checkpoint, replacing the files of an earlier one.
 
     Args:
@@ -42,16 +45,47 @@ def load_checkpoint(folder: Path) -> tuple[LexLIP, Tokenizer, dict[str, Any]]:
     """Read a checkpoint: the model in evaluation mode, its tokenizer, its training record.
 
     Raises:
-        BundleError: a file is missing or damaged, or weights and configuration do not match.
+        BundleError: a file is missing or damaged, weights and configuration do not match, or the model is dense.
     """
-    try:
-        config = ModelConfig.model_validate_json((folder / "config.json").read_text())
-        model = LexLIP(config)
+    if _is_dense(folder):
+        raise BundleError(f"{folder}: a dense model, which has no lexicon; expected a checkpoint of LexLIP")
+    with _damage(folder):
+        model = LexLIP(ModelConfig.model_validate_json((folder / "config.json").read_text()))
         load_model(model, str(folder / "model.safetensors"))
-        training = json.loads((folder / "training.json").read_text())
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return model.eval(), *_companions(folder)
+
+
+def load_dense_checkpoint(folder: Path) -> tuple[DenseModel, Tokenizer, dict[str, Any]]:
+    """The same for a checkpoint of a dense model.
+
+    Raises:
+        BundleError: as above, or the model is LexLIP.
+    """
+    if not _is_dense(folder):
+        raise BundleError(f"{folder}: a lexicon model; expected a checkpoint of a dense one")
+    with _damage(folder):
+        model = DenseModel(DenseConfig.model_validate_json((folder / "config.json").read_text()))
+        load_model(model, str(folder / "model.safetensors"))
+        return model.eval(), *_companions(folder)
+
+
+def _is_dense(folder: Path) -> bool:
+    with _damage(folder):
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        return config.get("representation") == "dense"
+
+
+def _companions(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    training: dict[str, Any] = json.loads((folder / "training.json").read_text())
+    return Tokenizer.from_file(str(folder / "tokenizer.json")), training
+
+
+@contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    """Whatever a missing or damaged file makes pydantic, tokenizers and torch raise becomes one line."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise BundleError(f"{folder}: not a checkpoint, {error.filename} is missing") from None
     except Exception as error:  # noqa: BLE001  (tokenizers and torch raise bare Exception and RuntimeError)
         raise BundleError(f"{folder}: damaged checkpoint ({str(error).splitlines()[0]})") from None
-    return model.eval(), tokenizer, training

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lexlip_kernels.lexicon_pool import saturate
 from lexlip_training.captioned_images import Batch
 from lexlip_training.model import LexLIP
-from lexlip_training.objectives import flops, info_nce, word_divergence
+from lexlip_training.objectives.recipe_losses import flops, info_nce, word_divergence
 
 __all__ = ["Recipe", "RecipeSettings", "inverse_document_frequency", "word_targets"]
 

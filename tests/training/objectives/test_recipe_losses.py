@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lexlip_training.objectives import flops, info_nce, word_divergence
+from lexlip_training.objectives.recipe_losses import flops, info_nce, word_divergence
 from lexlip_training.recipe import inverse_document_frequency, word_targets
 
 

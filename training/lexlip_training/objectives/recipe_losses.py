@@ -1,4 +1,4 @@
-"""Training objectives, each a function of representations, none of a model.
+"""Losses of the recipe that trains `lexlip-tiny`, each a function of representations, none of a model.
 
 The contrast is LexLIP's in-batch lexicon contrast (section "Phase 1": L2-normalised lexicon vectors, cross entropy in
 both directions), widened to several captions an image. The inference-free query and the word target come from the

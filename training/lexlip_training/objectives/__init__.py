@@ -1,0 +1,47 @@
+"""LexLIP's training objectives: lexicon-bottlenecked pre-training, momentum contrast, and their dense counterparts.
+
+`recipe_losses` belongs to the separate recipe of `lexlip-tiny` and shares nothing with them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lexlip_kernels.errors import InputError
+from lexlip_training.objectives.config import ObjectiveConfig
+
+if TYPE_CHECKING:
+    from lexlip_training.dense_model import DenseModel
+    from lexlip_training.model import LexLIP
+    from lexlip_training.objectives.objective import Objective
+
+__all__ = ["ObjectiveConfig", "build_objective"]
+
+
+def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel) -> Objective:
+    """An objective around a model whose weights are already loaded: key encoders start as their copies.
+
+    Raises:
+        InputError: the model lacks a tower, or is not of the kind that the objective trains.
+    """
+    # Here, so that settings can be read without loading timm and transformers.
+    from lexlip_training.dense_model import DenseModel
+    from lexlip_training.model import LexLIP
+    from lexlip_training.objectives.momentum import MomentumContrast
+    from lexlip_training.objectives.pretrain_dense import PretrainDense
+    from lexlip_training.objectives.pretrain_lexicon import PretrainLexicon
+
+    if isinstance(model, LexLIP) and len(model.config.modalities) == 1:
+        raise InputError(f"{model.config.name} has {model.config.modalities[0]}s only; objectives pair both towers")
+    if isinstance(model, DenseModel) and (config.joint_top_k is not None or config.storage == "sparse"):
+        raise InputError("joint_top_k and storage 'sparse' prune terms, and a dense model has none; leave them out")
+    if config.kind == "momentum_contrast":
+        return MomentumContrast(config, model)
+    if config.kind == "pretrain_lexicon" and isinstance(model, LexLIP):
+        return PretrainLexicon(config, model)
+    if config.kind == "pretrain_dense" and isinstance(model, DenseModel):
+        return PretrainDense(config, model)
+    raise InputError(
+        f"objective {config.kind!r} with a {type(model).__name__}; "
+        "pretrain_lexicon trains a LexLIP, pretrain_dense a DenseModel"
+    )
