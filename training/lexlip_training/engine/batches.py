@@ -4,38 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
 
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from lexlip_kernels.errors import InputError
+from lexlip_training.data import GlobalBatchSampler, PairDataset
 from lexlip_training.pair_batch import PairBatch
 
-__all__ = ["Batches", "BatchSampler", "Pairs"]
-
-
-class Pairs(Protocol):
-    """A map-style set of pairs whose randomness depends on seed, epoch and sample alone."""
-
-    def __len__(self) -> int: ...
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw crops and masks anew."""
-
-    @property
-    def collate(self) -> object:
-        """Items to a PairBatch."""
-
-
-class BatchSampler(Protocol):
-    """One process's slices of the global batches, from a position on."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[list[int]]: ...
-
-    def set_position(self, epoch: int, step: int) -> None:
-        """Go to a micro-batch of an epoch."""
+__all__ = ["Batches"]
 
 
 @dataclass(slots=True)
@@ -49,8 +25,8 @@ class Batches:
         workers: processes that decode images.
     """
 
-    pairs: Pairs
-    sampler: BatchSampler
+    pairs: PairDataset
+    sampler: GlobalBatchSampler
     accumulation: int
     workers: int
 
@@ -72,10 +48,10 @@ class Batches:
         self.pairs.set_epoch(epoch)
         self.sampler.set_position(epoch, first_step * self.accumulation)
         loader = DataLoader(
-            cast("Dataset[object]", self.pairs),
-            batch_sampler=cast("Sampler[list[int]]", self.sampler),
+            self.pairs,
+            batch_sampler=self.sampler,
             num_workers=self.workers,
-            collate_fn=self.pairs.collate,  # type: ignore[arg-type]
+            collate_fn=self.pairs.collate,
         )
         stream = iter(loader)
         for _ in range(first_step, steps):

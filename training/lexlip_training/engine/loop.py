@@ -105,7 +105,7 @@ class TrainingLoop:
 
     def _train_epoch(self, step: int, log: RunLog | None, progress: Progress) -> int:
         epoch, first = divmod(step, self.steps_per_epoch)
-        self.objective.train(not self.config.run.norms_in_evaluation)
+        self._training_mode()
         started = time.perf_counter()
         for micro_batches in self.batches.epoch(epoch, first):
             figures = self.stepper.take(step, micro_batches)
@@ -138,9 +138,16 @@ class TrainingLoop:
             progress.update(step, figures["loss"])
         if due:
             self.accelerator.wait_for_everyone()
-            self.objective.train(not self.config.run.norms_in_evaluation)
+            self._training_mode()
         if due or self._is_due(step, self.config.run.checkpoint_steps or self.total):
             self._save(step, record)
+
+    def _training_mode(self) -> None:
+        """Of the objective, which fills its queue in no other; its models may be held still."""
+        self.objective.train()
+        if self.config.run.norms_in_evaluation:
+            for module in self.objective.children():
+                module.eval()
 
     def _is_due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.total

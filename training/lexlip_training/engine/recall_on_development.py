@@ -1,45 +1,33 @@
 """Recall on the development split, as a user gets it: kept terms, integer impacts, exact search on the runtime's index.
 
-A dense model has no terms and is ranked by cosine. Images are encoded once however many captions they have, and
-none is ever replaced by another.
+A dense model has no terms and is ranked by cosine. Every image is encoded once, and none is ever replaced by another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.retrieval.evaluation import CaptionedImages, impact_recall, keep_heaviest
 from lexlip_infer.retrieval.recall import Recall, rank_rows, recall
 from lexlip_infer.sparse import SparseBatch
 from lexlip_kernels import ImpactMatrix
+from lexlip_training.data import PairDataset
 from lexlip_training.dense_model import DenseModel
 from lexlip_training.engine.settings import EvaluationSettings
 from lexlip_training.model import LexLIP
-from lexlip_training.pair_batch import PairBatch
 
-__all__ = ["DevelopmentPairs", "RecallOnDevelopment"]
+__all__ = ["RecallOnDevelopment"]
 
 Part = TypeVar("Part")
-
-
-class DevelopmentPairs(Protocol):
-    """Pairs of the development split, not augmented, one row a caption."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> object: ...
-
-    @property
-    def collate(self) -> Callable[[list[Any]], PairBatch]:
-        """Items to a batch."""
 
 
 class RecallOnDevelopment:
@@ -47,7 +35,7 @@ class RecallOnDevelopment:
 
     Args:
         model: left in the training mode it had.
-        pairs: the development split.
+        pairs: the development split; images are encoded as they are.
         settings: section `[evaluation]`.
         device: of the model.
         autocast: makes a context for the forward passes, as training uses it.
@@ -56,7 +44,7 @@ class RecallOnDevelopment:
     def __init__(
         self,
         model: LexLIP | DenseModel,
-        pairs: DevelopmentPairs,
+        pairs: PairDataset,
         settings: EvaluationSettings,
         device: torch.device,
         autocast: Callable[[], Any],
@@ -97,28 +85,24 @@ class RecallOnDevelopment:
     def _encode(
         self, encode_images: Callable[[Tensor], Part], encode_texts: Callable[[Tensor, Tensor], Part]
     ) -> tuple[list[Part], list[Part], CaptionedImages]:
-        """Both sides in batches; an image counts where its id first appears."""
-        images, texts, owner = [], [], []
-        rows: dict[int, int] = {}
-        dtype = next(self.model.parameters()).dtype
-        for batch in self._batches():
-            fresh = []
-            for position, key in enumerate(batch.image_ids.tolist()):
-                if key not in rows:
-                    rows[key] = len(rows)
-                    fresh.append(position)
-                owner.append(rows[key])
-            with self.autocast():
-                if fresh:
-                    images.append(encode_images(batch.pixels[fresh].to(dtype)))
-                texts.append(encode_texts(batch.input_ids, batch.attention_mask))
-        return images, texts, CaptionedImages((Path(),) * len(rows), (), tuple(owner))
+        """Both sides in batches, every image and every caption once, in the order of the table."""
+        table, dtype = self.pairs.table, next(self.model.parameters()).dtype
+        images, texts = [], []
+        with self.autocast():
+            for rows in self._batches(table.images):
+                pixels = torch.stack([self.pairs.image_pixels(row) for row in rows])
+                images.append(encode_images(pixels.to(self.device, dtype)))
+            for rows in self._batches(len(table.captions)):
+                ids = [torch.tensor(self.pairs.token_ids(row)) for row in rows]
+                padded = pad_sequence(ids, batch_first=True)
+                mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
+                texts.append(encode_texts(padded.to(self.device), mask.to(self.device)))
+        owner = tuple(int(image) for image in table.owner)
+        return images, texts, CaptionedImages((Path(),) * table.images, (), owner)
 
-    def _batches(self) -> Iterator[PairBatch]:
+    def _batches(self, rows: int) -> Iterator[range]:
         size = self.settings.batch_size
-        for start in range(0, len(self.pairs), size):
-            rows = range(start, min(start + size, len(self.pairs)))
-            yield self.pairs.collate([self.pairs[row] for row in rows]).to(self.device)
+        return (range(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def _sparse(weights: Tensor, top_k: int) -> SparseBatch:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import load_checkpoint, load_dense_checkpoint
@@ -16,6 +16,7 @@ from lexlip_training.engine.position_tables import fit_position_tables
 from lexlip_training.engine.settings import ModelSettings
 from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
 from lexlip_training.model import LexLIP
+from lexlip_training.tokenizer_files import read_tokenizer_file
 from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
 
 __all__ = ["adapted_config", "starting_model"]
@@ -92,7 +93,7 @@ def _fresh(
     settings: ModelSettings, captions: Callable[[], list[str]]
 ) -> tuple[LexLIP | DenseModel, Tokenizer, dict[str, Any]]:
     base = preset(settings.preset)
-    tokenizer = _tokenizer(settings.tokenizer) if settings.tokenizer else train_wordpiece(captions(), base.vocab_size)
+    tokenizer = read_tokenizer_file(settings.tokenizer) if settings.tokenizer else train_wordpiece(captions(), base.vocab_size)
     suppressed = suppressed_terms(tokenizer) if settings.tokenizer is None else ()
     size = {"vocab_size": tokenizer.get_vocab_size(), "suppressed_ids": suppressed}
     model = _build(settings, adapted_config(base.model_copy(update=size), settings))
@@ -103,15 +104,3 @@ def _fresh(
 
 def _build(settings: ModelSettings, config: ModelConfig) -> LexLIP | DenseModel:
     return LexLIP(config) if settings.representation == "lexicon" else DenseModel(DenseConfig(towers=config))
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer.json, or BERT's vocab.txt."""
-    try:
-        if path.suffix == ".json":
-            return Tokenizer.from_file(str(path))
-        inner = BertWordPieceTokenizer(str(path), lowercase=True)._tokenizer  # noqa: SLF001  (no public way out of it)
-    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
-        raise InputError(f"{path}: not a readable tokenizer ({str(error).splitlines()[0]})") from None
-    assert isinstance(inner, Tokenizer)
-    return inner
