@@ -88,4 +88,5 @@ def _damage(folder: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise BundleError(f"{folder}: not a checkpoint, {error.filename} is missing") from None
     except Exception as error:  # noqa: BLE001  (tokenizers and torch raise bare Exception and RuntimeError)
-        raise BundleError(f"{folder}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BundleError(f"{folder}: damaged checkpoint ({reason})") from None

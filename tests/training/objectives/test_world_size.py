@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import world_process
+from tiny_pairs import pair_batch, part_of
 from torch import Tensor
 
 PROCESS = Path(__file__).parent / "world_process.py"
@@ -60,3 +61,11 @@ def test_official_gather_divides_the_contrast_by_the_number_of_processes(
     torch.testing.assert_close(two["true"], one["true"])
     torch.testing.assert_close(two["official"], one["true"] / 2)
     torch.testing.assert_close(one["official"], one["true"])
+
+
+def test_local_counts_average_the_processes_own_means(results: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
+    one, two = results
+    batch = pair_batch(world_process.ROWS, seed=0)
+    halves = [world_process.local_counts_gradient(1, part_of(batch, rank, 2)) for rank in (0, 1)]
+    torch.testing.assert_close(two["local"], (halves[0] + halves[1]) / 2)
+    assert not torch.allclose(two["local"], one["local"])

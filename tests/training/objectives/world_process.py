@@ -1,6 +1,6 @@
 """One of W processes that train the tiny model side by side: `python world_process.py RANK WORLD RENDEZVOUS OUTPUT`.
 
-Saves losses and final weights of 50 steps of each phase, and the gradients of a first step under either gather.
+Saves losses and final weights of 50 steps of each phase, and gradients of a first step under the official options.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lexlip_training import LexLIP
 from lexlip_training.objectives import ObjectiveConfig, build_objective
+from lexlip_training.pair_batch import PairBatch
 
 STEPS, ROWS = 50, 4
 
@@ -23,7 +24,9 @@ STEPS, ROWS = 50, 4
 def wrapped(world: int, **settings: Any) -> torch.nn.Module:
     torch.manual_seed(0)
     config = ObjectiveConfig.model_validate({"queue_size": 10, "queue_top_k": 30, **settings})
-    objective = build_objective(config, LexLIP(tiny_config()).double()).double().train()
+    objective = build_objective(config, LexLIP(tiny_config()).double()).train()
+    if config.kind == "pretrain_lexicon":
+        objective.double()  # the decoder; a queue keeps its float16
     if world == 1:
         return objective
     return DistributedDataParallel(objective, broadcast_buffers=False)
@@ -55,12 +58,23 @@ def first_gradient(rank: int, world: int, **settings: Any) -> Tensor:
     return gradient
 
 
+def local_counts_gradient(world: int, batch: PairBatch) -> Tensor:
+    """Of a weight that only masked-token losses reach."""
+    module = wrapped(world, kind="pretrain_lexicon", counts="local")
+    objective = module if world == 1 else module.module
+    module(batch)["loss"].backward()
+    gradient = objective.decoder.layers[0].output.dense.weight.grad
+    assert gradient is not None
+    return gradient
+
+
 def results(rank: int, world: int) -> dict[str, Tensor]:
     return {
         **trajectory(rank, world, "pretrain_lexicon"),
         **trajectory(rank, world, "momentum_contrast"),
         "true": first_gradient(rank, world),
         "official": first_gradient(rank, world, gather="official"),
+        "local": local_counts_gradient(world, part_of(pair_batch(ROWS, seed=0), rank, world)),
     }
 
 

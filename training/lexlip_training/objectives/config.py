@@ -13,9 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["ObjectiveConfig"]
 
-#: A text pass of a pre-training step hides this share of the tokens (LexLIP, supplementary, Table 1).
-ENCODER_MASK, DECODER_MASK = 0.3, 0.5
-
 
 class ObjectiveConfig(BaseModel):
     """One objective. Fields that its kind does not read are ignored.
@@ -59,8 +56,8 @@ class ObjectiveConfig(BaseModel):
     same_image_negatives: bool = False
     gather: Literal["true", "official"] = "true"
     counts: Literal["global", "local"] = "global"
-    encoder_mask: float = Field(default=ENCODER_MASK, gt=0, lt=1)
-    decoder_mask: float = Field(default=DECODER_MASK, gt=0, lt=1)
+    encoder_mask: float = Field(default=0.3, gt=0, lt=1)
+    decoder_mask: float = Field(default=0.5, gt=0, lt=1)
     decoder_layers: int = Field(default=2, gt=0)
     decoder_disabled: bool = False
     bottleneck_disabled: bool = False
