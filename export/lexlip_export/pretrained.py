@@ -15,10 +15,10 @@ from torch import Tensor
 from lexlip_export.beit_folder import BeitFolder, read_beit
 from lexlip_export.bert_folder import BertFolder, read_bert
 from lexlip_export.official.names import collect, head_names, load
-from lexlip_export.tokenizer_files import read_tokenizer_file
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
+from lexlip_training.tokenizer_files import read_tokenizer_file
 
 __all__ = ["initialise_from_pretrained"]
 

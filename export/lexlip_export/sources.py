@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 
 from lexlip_export.official.checkpoint import PositionMode, load_official
 from lexlip_export.text_folder import load_text_folder, similarity_of
-from lexlip_export.tokenizer_files import read_tokenizer_file
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.model import LexLIP
+from lexlip_training.tokenizer_files import read_tokenizer_file
 
 __all__ = ["ImportOptions", "Source", "load_source"]
 
