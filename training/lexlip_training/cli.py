@@ -21,9 +21,13 @@ def run_config(
     config: Annotated[str, typer.Option(help="name of a shipped configuration, or a .toml file")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's last checkpoint")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print shapes, steps, cost and memory; train nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print shapes, steps, cost and memory; train nothing")
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="of --dry-run: processes to plan for, one a GPU")] = 1,
-    pairs: Annotated[int | None, typer.Option(min=1, help="of --dry-run: training pairs, where the data is elsewhere")] = None,
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="of --dry-run: training pairs, where the data is elsewhere")
+    ] = None,
 ) -> None:
     """Train from a configuration file; under `accelerate launch` or `torchrun` in several processes."""
     for module in ("torch", "timm", "transformers", "accelerate"):

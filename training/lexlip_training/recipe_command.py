@@ -29,7 +29,7 @@ def recipe(
     settings: Annotated[Path | None, typer.Option(help="JSON file of recipe settings to override")] = None,
     threads: Annotated[int, typer.Option(help="torch threads; one is fastest on a busy machine")] = 1,
 ) -> None:
-    """Train lexlip-tiny by its own recipe: WordPiece vocabulary on the captions, then both towers; select on split "dev"."""
+    """Train lexlip-tiny by its own recipe, vocabulary included; select on split "dev"."""
     for module in ("torch", "timm", "transformers"):
         require(module, extra="train")
     import torch

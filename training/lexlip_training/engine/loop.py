@@ -20,6 +20,7 @@ from lexlip_training.engine.progress import Progress
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.engine.step import OptimiserStep
+from lexlip_training.model import LexLIP
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -83,7 +84,7 @@ class TrainingLoop:
             config.run.seed,
         )
         self.best = _Best()
-        vocabulary = objective.model.config.vocab_size if config.model.representation == "lexicon" else None
+        vocabulary = objective.model.config.vocab_size if isinstance(objective.model, LexLIP) else None
         self.monitor = SparsityMonitor(vocabulary, max(50, int(config.schedule.warmup * self.total)))
 
     def run(self, resume: bool) -> None:

@@ -49,7 +49,9 @@ class SparsityMonitor:
         if self.vocab_size is None or terms is None:
             return problems
         if terms < FEW_TERMS:
-            problems.append((f"few_{side}", f"{terms:.1f} active terms a {side}: collapsed; lower objective.flops_weight"))
+            problems.append(
+                (f"few_{side}", f"{terms:.1f} active terms a {side}: collapsed; lower objective.flops_weight")
+            )
         if terms > DENSE * self.vocab_size:
             problems.append(
                 (

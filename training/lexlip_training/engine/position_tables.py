@@ -50,6 +50,6 @@ def _fit_grid(table: Tensor, length: int) -> Tensor:
     first = table.shape[1] - old * old
     if first != length - new * new or first > 1:
         raise InputError(f"a table of {table.shape[1]} positions cannot become one of {length}: no square grids")
-    grid = table[:, first:].transpose(1, 2).unflatten(2, (old, old))
+    grid = table[:, first:].transpose(1, 2).reshape(1, -1, old, old)
     fitted = nn.functional.interpolate(grid.float(), (new, new), mode="bicubic", align_corners=False, antialias=False)
     return torch.cat([table[:, :first], fitted.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

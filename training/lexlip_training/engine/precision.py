@@ -1,4 +1,4 @@
-"""Numbers and devices of a run, through Accelerate: one process or many, half precision with loss scaling or without."""
+"""Numbers and devices of a run, through Accelerate: one process or many, half precision with loss scaling or not."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ def make_accelerator(run: RunSettings, accumulation: int) -> Accelerator:
     """
     cpu = run.device == "cpu" or not torch.cuda.is_available()
     if cpu and run.precision == "fp16":
-        raise BackendUnavailable(
-            "run.precision 'fp16' needs a GPU and none is used; set run.precision to bf16 or f32 (--set run.precision=f32)"
-        )
+        raise BackendUnavailable("run.precision 'fp16' needs a GPU and none is used; --set run.precision=bf16 or f32")
     kwargs = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory.*")

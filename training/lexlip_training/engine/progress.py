@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -36,7 +37,7 @@ class Progress:
         self._bar = RichProgress(*columns, console=console, disable=not (enabled and sys.stderr.isatty()))
         self._task = self._bar.add_task("train", total=total, completed=step, loss=float("nan"))
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

@@ -29,7 +29,7 @@ def provenance(notice: str = "") -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        run = subprocess.run(
+        run = subprocess.run(  # noqa: S603  (fixed words)
             ["git", *arguments],  # noqa: S607
             cwd=Path(__file__).parent,
             capture_output=True,

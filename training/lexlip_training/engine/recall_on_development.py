@@ -69,7 +69,9 @@ class RecallOnDevelopment:
             lambda pixels: _sparse(model.image_weights(pixels), settings.image_top_k),
             lambda ids, mask: _sparse(model.text_weights(ids, mask), settings.text_top_k),
         )
-        impacts = [quantise(SparseBatch.concatenate(part), QuantisationSettings(normalise=True)) for part in (images, texts)]
+        impacts = [
+            quantise(SparseBatch.concatenate(part), QuantisationSettings(normalise=True)) for part in (images, texts)
+        ]
         terms = {f"dev_terms_{side}": _mean_terms(part) for side, part in zip(("image", "text"), impacts, strict=True)}
         return _figures(*impact_recall(impacts[0], impacts[1], owner, threads=1)) | terms
 

@@ -91,7 +91,7 @@ class _Run:
 
 def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> _Run:
     torch.manual_seed(config.run.seed)
-    model, tokenizer, earlier = starting_model(config.model, lambda: list(read_pairs(config.data.train, "train").captions))
+    model, tokenizer, earlier = starting_model(config.model, lambda: training_captions(config))
     model.to(weights_dtype(config.run))
     if config.model.gradient_checkpointing:
         enable_gradient_checkpointing(model)
@@ -120,6 +120,12 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
         folder,
     )
     return _Run(loop, groups, folder, record)
+
+
+def training_captions(config: TrainingConfig) -> list[str]:
+    """All captions of the training split, to make a vocabulary of."""
+    captions = read_pairs(config.data.train, "train").captions
+    return [captions[row] for row in range(len(captions))]
 
 
 def _batches(

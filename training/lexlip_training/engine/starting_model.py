@@ -40,7 +40,9 @@ def starting_model(
     earlier, tokenizer, record = _load(settings.start)
     config = earlier.config if isinstance(earlier, LexLIP) else earlier.config.towers
     if isinstance(earlier, DenseModel) and settings.representation == "lexicon":
-        raise InputError(f"{settings.start}: a dense model, which has no lexicon to train; start from a LexLIP checkpoint")
+        raise InputError(
+            f"{settings.start}: a dense model, which has no lexicon to train; start from a LexLIP checkpoint"
+        )
     model = _build(settings, adapted_config(config, settings))
     weights = fit_position_tables(earlier.state_dict(), model)
     if isinstance(model, DenseModel) and isinstance(earlier, LexLIP):
@@ -93,7 +95,9 @@ def _fresh(
     settings: ModelSettings, captions: Callable[[], list[str]]
 ) -> tuple[LexLIP | DenseModel, Tokenizer, dict[str, Any]]:
     base = preset(settings.preset)
-    tokenizer = read_tokenizer_file(settings.tokenizer) if settings.tokenizer else train_wordpiece(captions(), base.vocab_size)
+    tokenizer = (
+        read_tokenizer_file(settings.tokenizer) if settings.tokenizer else train_wordpiece(captions(), base.vocab_size)
+    )
     suppressed = suppressed_terms(tokenizer) if settings.tokenizer is None else ()
     size = {"vocab_size": tokenizer.get_vocab_size(), "suppressed_ids": suppressed}
     model = _build(settings, adapted_config(base.model_copy(update=size), settings))
