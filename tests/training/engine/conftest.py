@@ -78,7 +78,7 @@ def command() -> Callable[..., subprocess.Popen[str]]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
     def start(*arguments: str, processes: int = 1) -> subprocess.Popen[str]:
-        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         line = [*(launcher if processes > 1 else []), "-m", "lexlip_training.cli", "run", *arguments]
         return subprocess.Popen(
             [sys.executable, *line], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

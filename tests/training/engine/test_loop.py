@@ -1,4 +1,4 @@
-"""A run that is killed, resumed, moved to two processes, or handed from phase to phase is the run it would have been."""
+"""A run that is killed, moved to two processes, or handed from phase to phase is the run it would have been."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_folder_with_a_run_is_not_overwritten(uninterrupted: Path, config: Mak
 def test_what_does_not_fit_is_refused(config: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="batch_size 4 on 3 processes"):
         micro_batch_size(config(), 3)
-    with pytest.raises(InputError, match="lower optimiser.batch_size|make the batch smaller"):
+    with pytest.raises(InputError, match=r"lower optimiser.batch_size|make the batch smaller"):
         train(config(optimiser={"batch_size": 64}), tmp_path, resume=False)
     if not torch.cuda.is_available():
         with pytest.raises(BackendUnavailable, match="fp16"):

@@ -87,14 +87,14 @@ class _Sketch:
         assert text is not None
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         size, length = image.image_size, self.config.data.max_length
+        micro = f"{self.config.optimiser.accumulation} micro-batches x {batch} pairs"
+        tokens = f"image tokens ({batch}, {self._image().tokens}, {self.shapes.hidden_size})"
+        pixels = f"pixels ({batch}, 3, {size}, {size}), text ({batch}, {length})"
         return [
             f"model        {self.shapes.name}, {self.config.model.representation}, {parameters / 1e6:.1f} M parameters",
             f"objective    {self.config.objective.kind}",
-            f"batch        {self.config.optimiser.batch_size} = {self.processes} processes x "
-            f"{self.config.optimiser.accumulation} micro-batches x {batch} pairs",
-            f"shapes       pixels ({batch}, 3, {size}, {size}), text ({batch}, {length}), "
-            f"image tokens ({batch}, {self._image().tokens}, {self.shapes.hidden_size}), "
-            f"vectors ({batch}, {self._width()})",
+            f"batch        {self.config.optimiser.batch_size} = {self.processes} processes x {micro}",
+            f"shapes       {pixels}, {tokens}, vectors ({batch}, {self._width()})",
         ]
 
     def operations(self) -> list[str]:

@@ -19,4 +19,8 @@ def enable_gradient_checkpointing(model: LexLIP | DenseModel) -> None:
     if not hasattr(backbone, "set_grad_checkpointing"):
         raise InputError(f"{type(backbone).__name__} cannot recompute activations; set gradient_checkpointing = false")
     backbone.set_grad_checkpointing(True)
-    model.text_tower.bert.gradient_checkpointing_enable({"use_reentrant": False})
+    bert = model.text_tower.bert
+    if hasattr(bert, "activation_checkpointing_enable"):
+        bert.activation_checkpointing_enable({"use_reentrant": False})
+    else:  # transformers of some months ago
+        bert.gradient_checkpointing_enable({"use_reentrant": False})

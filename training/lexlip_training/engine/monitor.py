@@ -53,11 +53,6 @@ class SparsityMonitor:
                 (f"few_{side}", f"{terms:.1f} active terms a {side}: collapsed; lower objective.flops_weight")
             )
         if terms > DENSE * self.vocab_size:
-            problems.append(
-                (
-                    f"dense_{side}",
-                    f"{terms:.0f} of {self.vocab_size} terms active a {side}: it stays dense; "
-                    "set objective.flops_normalised=false or objective.joint_top_k",
-                )
-            )
+            text = f"{terms:.0f} of {self.vocab_size} terms active a {side}: it stays dense; "
+            problems.append((f"dense_{side}", text + "set objective.flops_normalised=false or objective.joint_top_k"))
         return problems
