@@ -40,7 +40,7 @@ def uninterrupted(values: dict[str, dict[str, object]], tmp_path_factory: pytest
 def test_a_killed_run_goes_on_exactly(uninterrupted: Path, config: MakeConfig, command: Start, tmp_path: Path) -> None:
     file, folder = write(config(), tmp_path / "config.json"), tmp_path / "run"
     process = command(str(folder), "--config", str(file))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     # Step 5 is in the middle of the second epoch, one step behind the checkpoint of step 4.
     while 5 not in (losses(folder) if folder.exists() else {}):
         assert process.poll() is None, process.communicate()[0]
@@ -90,7 +90,7 @@ def test_two_processes_equal_one(config: MakeConfig, command: Start, tmp_path: P
     file = write(config(**changes), tmp_path / "config.json")
     process = command(str(tmp_path / "two"), "--config", str(file), processes=2)
     train(config(**changes), tmp_path / "one", resume=False)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=400)[0]
     assert process.returncode == 0, output
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert one.keys() == two.keys()

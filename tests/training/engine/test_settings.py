@@ -105,8 +105,8 @@ def test_warnings_come_once_and_not_too_early() -> None:
     first = monitor.check(10, bad)
     assert [text.split(":")[0] for text in first] == [
         "all image vectors are alike (mean cosine 0.990)",
-        "2.0 active terms a image",
-        "80 of 100 terms active a text",
+        "2.0 active terms per image",
+        "80 of 100 terms active per text",
     ]
     assert monitor.check(11, bad) == []
     assert SparsityMonitor(None, 0).check(1, {"alike_text": 0.2, "terms_text": 1.0}) == []

@@ -23,4 +23,4 @@ def enable_gradient_checkpointing(model: LexLIP | DenseModel) -> None:
     if hasattr(bert, "activation_checkpointing_enable"):
         bert.activation_checkpointing_enable({"use_reentrant": False})
     else:  # transformers of some months ago
-        bert.gradient_checkpointing_enable({"use_reentrant": False})
+        bert.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]

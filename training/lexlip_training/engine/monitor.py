@@ -50,9 +50,9 @@ class SparsityMonitor:
             return problems
         if terms < FEW_TERMS:
             problems.append(
-                (f"few_{side}", f"{terms:.1f} active terms a {side}: collapsed; lower objective.flops_weight")
+                (f"few_{side}", f"{terms:.1f} active terms per {side}: collapsed; lower objective.flops_weight")
             )
         if terms > DENSE * self.vocab_size:
-            text = f"{terms:.0f} of {self.vocab_size} terms active a {side}: it stays dense; "
+            text = f"{terms:.0f} of {self.vocab_size} terms active per {side}: it stays dense; "
             problems.append((f"dense_{side}", text + "set objective.flops_normalised=false or objective.joint_top_k"))
         return problems
