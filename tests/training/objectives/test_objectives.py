@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pydantic
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lexlip_kernels.errors import InputError
 from lexlip_training import LexLIP
-from lexlip_training.dense_model import DenseModel
+from lexlip_training.dense_model import DenseConfig, DenseModel
 from lexlip_training.objectives import ObjectiveConfig, build_objective
 from lexlip_training.objectives.objective import Objective
 from lexlip_training.objectives.pretrain import Pretrain
@@ -138,6 +139,20 @@ def test_words_that_an_index_must_not_hold_are_still_restored(random_model: LexL
     figures = build_objective(ObjectiveConfig(kind="pretrain_lexicon"), random_model)(batch)
     assert 0 < float(figures["self"]) < 100
     assert 0 < float(figures["i2t"]) < 100
+
+
+@pytest.mark.parametrize("kind", ["pretrain_lexicon", "pretrain_dense", "momentum_contrast"])
+def test_every_parameter_of_the_shipped_shape_gets_a_gradient(kind: str, random_model: LexLIP) -> None:
+    """DistributedDataParallel would wait for the others for ever."""
+    model: LexLIP | DenseModel = deepcopy(random_model)
+    if kind == "pretrain_dense":
+        model = DenseModel(DenseConfig(towers=random_model.config))
+    objective = build_objective(ObjectiveConfig.model_validate({"kind": kind, "queue_size": 8}), model).train()
+    ids, rows = torch.tensor([[2, 60, 70, 3], [2, 61, 62, 3]]), torch.arange(2)
+    masked = MaskedText(ids, ids)
+    batch = PairBatch(torch.randn(2, 3, 64, 64), ids, torch.ones_like(ids), rows, rows, masked, masked)
+    objective(batch)["loss"].backward()
+    assert not [name for name, p in objective.named_parameters() if p.requires_grad and p.grad is None]
 
 
 def test_autocast_leaves_comparisons_in_full_precision(lexicon_model: LexLIP, batch: PairBatch) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DenseRows", "KeyRows", "SparseRows"]
+__all__ = ["DenseRows", "KeyRows", "Packed", "SparseRows"]
 
 #: Keys that are dense at a time: 125 MB at 30,522 terms.
 CHUNK = 1024
 
+#: Tensors of B rows each, see `KeyRows.pack`.
 Packed = tuple[Tensor, ...]
 
 

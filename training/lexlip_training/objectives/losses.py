@@ -60,8 +60,8 @@ def pair_contrast(images: Tensor, texts: Tensor, temperature: float, same_image:
     scores = texts @ images.T / temperature
     own = torch.arange(len(scores), device=scores.device)
     if same_image is not None:
-        hidden = same_image & (own[:, None] != own[None, :])
-        scores = scores.masked_fill(hidden, float("-inf"))
+        siblings = same_image & (own[:, None] != own[None, :])
+        scores = scores.masked_fill(siblings, float("-inf"))
     return 0.5 * (cross_entropy(scores, own) + cross_entropy(scores.T, own))
 
 
