@@ -1,112 +1,58 @@
-"""`lexlip-train`: from captioned photographs to a checkpoint."""
+"""`lexlip-train`: the paper's training phases from a configuration, and the recipe of lexlip-tiny."""
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
-import sys
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-import pydantic
 import typer
 
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError, require
+from lexlip_training.recipe_command import recipe
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-    from lexlip_training.model import LexLIP
-    from lexlip_training.recipe import RecipeSettings
-
-app = application("Train lexlip-tiny.")
+app = application("Train LexLIP and its dense baselines.")
+app.command("recipe")(recipe)
 
 
-@app.command()
-def train(
-    captions: Annotated[Path, typer.Argument(help="captions.jsonl with rows {image, captions, split}")],
-    output: Annotated[Path, typer.Argument(help="folder for checkpoints and log; resumed if it holds a run")],
-    backbone: Annotated[Path | None, typer.Option(help="folded MobileNetV2 weights (.npz) to start from")] = None,
-    start: Annotated[Path | None, typer.Option(help="checkpoint to go on from, instead; keeps its tokenizer")] = None,
-    notice: Annotated[str, typer.Option(help="terms of use of data and weights, for the model card")] = "",
-    settings: Annotated[Path | None, typer.Option(help="JSON file of recipe settings to override")] = None,
-    threads: Annotated[int, typer.Option(help="torch threads; one is fastest on a busy machine")] = 1,
+@app.command("run")
+def run_config(
+    output: Annotated[Path | None, typer.Argument(help="run folder to write; not needed for --dry-run")] = None,
+    config: Annotated[str, typer.Option(help="name of a shipped configuration, or a .toml file")] = "",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's last checkpoint")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print shapes, steps, cost and memory; train nothing")
+    ] = False,
+    processes: Annotated[int, typer.Option(min=1, help="of --dry-run: processes to plan for, one a GPU")] = 1,
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="of --dry-run: training pairs, where the data is elsewhere")
+    ] = None,
 ) -> None:
-    """Train lexlip-tiny: WordPiece vocabulary on the captions, then both towers; select on split "dev"."""
-    for module in ("torch", "timm", "transformers"):
+    """Train from a configuration file; under `accelerate launch` or `torchrun` in several processes."""
+    for module in ("torch", "timm", "transformers", "accelerate"):
         require(module, extra="train")
-    import torch
+    from lexlip_training.engine.files import load_config, shipped_configs
 
-    from lexlip_training.captioned_images import read_captions
-    from lexlip_training.trainer import Trainer, seed_everything
+    if not config:
+        raise InputError(f"--config is missing; a .toml file or one of {', '.join(shipped_configs())}")
+    settings = load_config(config, set_)
+    if dry_run:
+        from lexlip_training.engine.dry_run import plan
 
-    recipe = _read_settings(settings)
-    torch.set_num_threads(threads)
-    seed_everything(recipe.seed)
-    training, development = read_captions(captions, "train"), read_captions(captions, "dev")
-    texts = [caption for image in training for caption in image.captions]
-    model, tokenizer, earlier = _starting_point(texts, backbone, start)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    provenance = _provenance(notice or earlier.get("notice", ""))
-    if earlier:
-        provenance["continued_from"] = {key: value for key, value in earlier.items() if key != "notice"}
-    Trainer(model, tokenizer, training, development, recipe, output, provenance).run()
+        typer.echo(plan(settings, processes, pairs))
+        return
+    if output is None:
+        raise InputError("the run folder is missing: lexlip-train run FOLDER --config ...")
+    from lexlip_training.engine.run import train
 
-
-def _starting_point(
-    texts: list[str], backbone: Path | None, start: Path | None
-) -> tuple[LexLIP, Tokenizer, dict[str, Any]]:
-    """A fresh model on a pretrained backbone, or an earlier checkpoint with its training record."""
-    from lexlip_training.checkpoint import load_checkpoint
-    from lexlip_training.config import preset
-    from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
-    from lexlip_training.model import LexLIP
-    from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
-
-    if (backbone is None) == (start is None):
-        raise InputError("give either --backbone WEIGHTS.npz or --start CHECKPOINT")
-    if start is not None:
-        return load_checkpoint(start)
-    assert backbone is not None
-    base = preset("lexlip-tiny")
-    tokenizer = train_wordpiece(texts, base.vocab_size)
-    model = LexLIP(base.model_copy(update={"suppressed_ids": suppressed_terms(tokenizer)}))
-    load_folded_mobilenet_v2(model.image_tower.backbone, backbone)
-    return model, tokenizer, {}
-
-
-def _read_settings(path: Path | None) -> RecipeSettings:
-    from lexlip_training.recipe import RecipeSettings
-
-    if path is None:
-        return RecipeSettings()
-    try:
-        return RecipeSettings.model_validate(json.loads(path.read_text()))
-    except (OSError, ValueError, pydantic.ValidationError) as error:
-        raise InputError(f"{path}: not valid recipe settings ({error})") from None
-
-
-def _provenance(notice: str) -> dict[str, Any]:
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    packages = ("torch", "timm", "transformers", "tokenizers", "numpy")
-    return {
-        "notice": notice,
-        "command": " ".join([Path(sys.argv[0]).name, *(Path(a).name for a in sys.argv[1:])]),
-        "revision": revision or None,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-    }
+    train(settings, output, resume)
 
 
 def run() -> None:
     """Console entry."""
     run_application(app, "lexlip-train")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""The training loop: settings from files, optimiser, checkpoints, logs, evaluation. It knows nothing of any loss."""

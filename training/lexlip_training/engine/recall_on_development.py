@@ -1,0 +1,125 @@
+"""Recall on the development split, as a user gets it: kept terms, integer impacts, exact search on the runtime's index.
+
+A dense model has no terms and is ranked by cosine. Every image is encoded once, and none is ever replaced by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.retrieval.evaluation import CaptionedImages, impact_recall, keep_heaviest
+from lexlip_infer.retrieval.recall import Recall, rank_rows, recall
+from lexlip_infer.sparse import SparseBatch
+from lexlip_kernels import ImpactMatrix
+from lexlip_training.data import PairDataset
+from lexlip_training.dense_model import DenseModel
+from lexlip_training.engine.settings import EvaluationSettings
+from lexlip_training.model import LexLIP
+
+__all__ = ["RecallOnDevelopment"]
+
+Part = TypeVar("Part")
+
+
+class RecallOnDevelopment:
+    """Called, gives recalls, their sum `dev_sum`, and mean active terms.
+
+    Args:
+        model: left in the training mode it had.
+        pairs: the development split; images are encoded as they are.
+        settings: section `[evaluation]`.
+        device: of the model.
+        autocast: makes a context for the forward passes, as training uses it.
+    """
+
+    def __init__(
+        self,
+        model: LexLIP | DenseModel,
+        pairs: PairDataset,
+        settings: EvaluationSettings,
+        device: torch.device,
+        autocast: Callable[[], Any],
+    ) -> None:
+        self.model, self.pairs, self.settings, self.device, self.autocast = model, pairs, settings, device, autocast
+
+    @torch.no_grad()
+    def __call__(self) -> dict[str, Any]:
+        """Encode both sides and search."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            if isinstance(self.model, LexLIP):
+                return self._lexicon(self.model)
+            return self._dense(self.model)
+        finally:
+            self.model.train(training)
+
+    def _lexicon(self, model: LexLIP) -> dict[str, Any]:
+        settings = self.settings
+        images, texts, owner = self._encode(
+            lambda pixels: _sparse(model.image_weights(pixels), settings.image_top_k),
+            lambda ids, mask: _sparse(model.text_weights(ids, mask), settings.text_top_k),
+        )
+        impacts = [
+            quantise(SparseBatch.concatenate(part), QuantisationSettings(normalise=True)) for part in (images, texts)
+        ]
+        terms = {f"dev_terms_{side}": _mean_terms(part) for side, part in zip(("image", "text"), impacts, strict=True)}
+        return _figures(*impact_recall(impacts[0], impacts[1], owner, threads=1)) | terms
+
+    def _dense(self, model: DenseModel) -> dict[str, Any]:
+        images, texts, owner = self._encode(
+            lambda pixels: model.image_vectors(pixels).float().cpu(),
+            lambda ids, mask: model.text_vectors(ids, mask).float().cpu(),
+        )
+        scores: npt.NDArray[np.float32] = (torch.cat(texts) @ torch.cat(images).T).numpy()
+        to_image = recall(rank_rows(scores), [[image] for image in owner.owner])
+        return _figures(to_image, recall(rank_rows(scores.T), owner.captions_of()))
+
+    def _encode(
+        self, encode_images: Callable[[Tensor], Part], encode_texts: Callable[[Tensor, Tensor], Part]
+    ) -> tuple[list[Part], list[Part], CaptionedImages]:
+        """Both sides in batches, every image and every caption once, in the order of the table."""
+        table, dtype = self.pairs.table, next(self.model.parameters()).dtype
+        images, texts = [], []
+        with self.autocast():
+            for rows in self._batches(table.images):
+                pixels = torch.stack([self.pairs.image_pixels(row) for row in rows])
+                images.append(encode_images(pixels.to(self.device, dtype)))
+            for rows in self._batches(len(table.captions)):
+                ids = [torch.tensor(self.pairs.token_ids(row)) for row in rows]
+                padded = pad_sequence(ids, batch_first=True)
+                mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
+                texts.append(encode_texts(padded.to(self.device), mask.to(self.device)))
+        owner = tuple(int(image) for image in table.owner)
+        return images, texts, CaptionedImages((Path(),) * table.images, (), owner)
+
+    def _batches(self, rows: int) -> Iterator[range]:
+        size = self.settings.batch_size
+        return (range(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def _sparse(weights: Tensor, top_k: int) -> SparseBatch:
+    """The heaviest terms of (B, V) weights."""
+    import scipy.sparse
+
+    dense = weights.float().cpu().numpy()
+    return keep_heaviest(SparseBatch.from_scipy(scipy.sparse.csr_array(dense)), top_k)
+
+
+def _mean_terms(impacts: ImpactMatrix) -> float:
+    return round(len(impacts.indices) / max(1, len(impacts)), 2)
+
+
+def _figures(to_image: Recall, to_text: Recall) -> dict[str, Any]:
+    named = {"t2i": to_image, "i2t": to_text}
+    figures = {f"{name}_{k}": getattr(value, f"at_{k}") for name, value in named.items() for k in (1, 5, 10)}
+    return figures | {"dev_sum": to_image.total() + to_text.total()}

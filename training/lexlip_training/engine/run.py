@@ -1,0 +1,174 @@
+"""One run, put together from its settings: model, data, objective, loop, and what is left in the folder."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from tokenizers import Tokenizer
+
+from lexlip_kernels.errors import InputError
+from lexlip_training.checkpoint import save_checkpoint
+from lexlip_training.config import ImageTowerConfig, ModelConfig
+from lexlip_training.data import GlobalBatchSampler, open_pairs, read_pairs
+from lexlip_training.dense_model import DenseModel
+from lexlip_training.engine.batches import Batches
+from lexlip_training.engine.gradient_checkpointing import enable_gradient_checkpointing
+from lexlip_training.engine.log import read_log
+from lexlip_training.engine.loop import TrainingLoop
+from lexlip_training.engine.parameter_groups import describe_groups, parameter_groups
+from lexlip_training.engine.plots import plot_run
+from lexlip_training.engine.precision import make_accelerator, weights_dtype
+from lexlip_training.engine.provenance import provenance
+from lexlip_training.engine.recall_on_development import RecallOnDevelopment
+from lexlip_training.engine.run_folder import RunFolder
+from lexlip_training.engine.settings import TrainingConfig
+from lexlip_training.engine.starting_model import starting_model
+from lexlip_training.model import LexLIP
+from lexlip_training.objectives import build_objective
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from lexlip_training.objectives.objective import Objective
+
+__all__ = ["micro_batch_size", "towers", "train"]
+
+
+def towers(model: LexLIP | DenseModel) -> ModelConfig:
+    """The configuration of either kind's towers."""
+    return model.config if isinstance(model, LexLIP) else model.config.towers
+
+
+def micro_batch_size(config: TrainingConfig, processes: int) -> int:
+    """Pairs that one process takes at a time.
+
+    Raises:
+        InputError: the batch does not divide evenly.
+    """
+    shares = processes * config.optimiser.accumulation
+    if config.optimiser.batch_size % shares or config.optimiser.batch_size < shares:
+        raise InputError(
+            f"optimiser.batch_size {config.optimiser.batch_size} on {processes} processes with accumulation "
+            f"{config.optimiser.accumulation}; it must be a multiple of {shares}"
+        )
+    return config.optimiser.batch_size // shares
+
+
+def train(config: TrainingConfig, output: Path, resume: bool) -> None:
+    """Train to the end, in as many processes as the launcher started.
+
+    Args:
+        config: settings.
+        output: run folder.
+        resume: go on from the folder's last checkpoint, if there is one.
+
+    Raises:
+        InputError: settings, data and folder do not fit together.
+    """
+    torch.set_num_threads(config.run.threads)
+    accelerator = make_accelerator(config.run, config.optimiser.accumulation)
+    run = _assemble(config, accelerator, output)
+    if accelerator.is_main_process:
+        _describe(run, config)
+    accelerator.wait_for_everyone()
+    run.loop.run(resume)
+    if accelerator.is_main_process:
+        plot_run(read_log(output / "log.jsonl"), output / "curves.png")
+    accelerator.end_training()
+
+
+@dataclass(slots=True)
+class _Run:
+    loop: TrainingLoop
+    groups: list[dict[str, Any]]
+    folder: RunFolder
+    record: dict[str, Any]
+
+
+def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> _Run:
+    torch.manual_seed(config.run.seed)
+    model, tokenizer, earlier = starting_model(config.model, lambda: training_captions(config))
+    model.to(weights_dtype(config.run))
+    if config.model.gradient_checkpointing:
+        enable_gradient_checkpointing(model)
+    objective = build_objective(config.objective, model)
+    objective.to(weights_dtype(config.run))
+    settings = config.optimiser
+    groups = parameter_groups(
+        objective.named_parameters(),
+        settings.learning_rate,
+        settings.weight_decay,
+        settings.decay,
+        settings.backbone_rate,
+    )
+    folder = RunFolder(output)
+    record = provenance(config.run.notice or str(earlier.get("notice", "")))
+    if earlier:
+        record["continued_from"] = {key: value for key, value in earlier.items() if key not in ("notice", "log")}
+    loop = TrainingLoop(
+        config,
+        accelerator,
+        objective,
+        groups,
+        _batches(config, accelerator, objective, tokenizer, output / "data_failures.jsonl"),
+        _evaluation(config, accelerator, model, tokenizer),
+        lambda path, line: _save_model(path, model, tokenizer, config, record | {"selected": line}, output),
+        folder,
+    )
+    return _Run(loop, groups, folder, record)
+
+
+def training_captions(config: TrainingConfig) -> list[str]:
+    """All captions of the training split, to make a vocabulary of."""
+    captions = read_pairs(config.data.train, "train").captions
+    return [captions[row] for row in range(len(captions))]
+
+
+def _batches(
+    config: TrainingConfig, accelerator: Accelerator, objective: Objective, tokenizer: Tokenizer, failures: Path
+) -> Batches:
+    image, seed = _image(objective.model), config.run.seed
+    pairs = open_pairs(config.data, "train", tokenizer, image, seed, objective.uses_masks, failures)
+    size = micro_batch_size(config, accelerator.num_processes)
+    sampler = GlobalBatchSampler(len(pairs), size, accelerator.process_index, accelerator.num_processes, seed)
+    return Batches(pairs, sampler, config.optimiser.accumulation, config.data.workers)
+
+
+def _evaluation(
+    config: TrainingConfig, accelerator: Accelerator, model: LexLIP | DenseModel, tokenizer: Tokenizer
+) -> RecallOnDevelopment:
+    pairs = open_pairs(config.data, "dev", tokenizer, _image(model), config.run.seed, None)
+
+    def autocast() -> AbstractContextManager[Any]:
+        return cast("AbstractContextManager[Any]", accelerator.autocast())
+
+    return RecallOnDevelopment(model, pairs, config.evaluation, accelerator.device, autocast)
+
+
+def _image(model: LexLIP | DenseModel) -> ImageTowerConfig:
+    image = towers(model).image
+    assert image is not None  # objectives refuse models without
+    return image
+
+
+def _save_model(
+    path: Path,
+    model: LexLIP | DenseModel,
+    tokenizer: Tokenizer,
+    config: TrainingConfig,
+    record: dict[str, Any],
+    output: Path,
+) -> None:
+    tokenizer.no_padding()
+    settings = {"settings": config.model_dump(mode="json"), "log": read_log(output / "log.jsonl")}
+    save_checkpoint(path, model, tokenizer, record | settings)
+
+
+def _describe(run: _Run, config: TrainingConfig) -> None:
+    run.folder.write_json("config.json", config.model_dump(mode="json"))
+    figures = {"steps_per_epoch": run.loop.steps_per_epoch, "steps": run.loop.total, "seed": config.run.seed}
+    run.folder.write_json("run.json", run.record | figures | {"parameter_groups": describe_groups(run.groups)})

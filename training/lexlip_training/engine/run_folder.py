@@ -1,0 +1,118 @@
+"""A run's folder: its settings, its log, and checkpoints that are whole or absent.
+
+config.json             resolved settings
+run.json                command, revision, versions, parameter groups
+log.jsonl               a line every few steps; evaluations and warnings among them
+checkpoints/step-N/     a checkpoint as export reads it, and state.pt to resume from
+last, best              links to two of them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lexlip_kernels.errors import InputError, OutputError
+
+__all__ = ["RunFolder"]
+
+STATE = "state.pt"
+
+
+class RunFolder:
+    """Files of one run; only the main process writes.
+
+    Args:
+        path: created if missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: no folder can be made there ({error.strerror})") from None
+
+    def write_json(self, name: str, value: object) -> None:
+        """Write a file as a whole or not at all."""
+        _write_whole(self.path / name, json.dumps(value, indent=2) + "\n")
+
+    def save(self, step: int, state: dict[str, Any], save_model: Callable[[Path], None]) -> Path:
+        """Add a checkpoint and let `last` point at it.
+
+        Args:
+            step: optimiser steps taken.
+            state: tensors and plain values, for `load`.
+            save_model: writes the model's own files into the folder that it is given.
+        """
+        folder = self.path / "checkpoints" / f"step-{step:08d}"
+        partial = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        save_model(partial)
+        torch.save(state, partial / STATE)
+        for file in partial.iterdir():
+            _sync(file)
+        _sync(partial)
+        if folder.exists():  # a run killed between the rename and the link, which came here again
+            shutil.rmtree(folder)
+        partial.rename(folder)
+        _sync(folder.parent)
+        self._link("last", folder)
+        return folder
+
+    def mark_best(self, folder: Path) -> None:
+        """Let `best` point at a checkpoint."""
+        self._link("best", folder)
+
+    def prune(self, keep: int) -> None:
+        """Remove all checkpoints but the newest `keep` and the linked ones."""
+        linked = {(self.path / name).resolve() for name in ("last", "best")}
+        folders = sorted((self.path / "checkpoints").glob("step-*"))
+        for folder in folders[:-keep]:
+            if folder.resolve() not in linked:
+                shutil.rmtree(folder)
+
+    def load(self) -> dict[str, Any] | None:
+        """The state behind `last`; None where nothing was saved yet.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        file = self.path / "last" / STATE
+        if not file.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # noqa: BLE001  (torch raises RuntimeError, UnpicklingError, EOFError)
+            raise InputError(f"{file}: damaged ({str(error).splitlines()[0]}); remove the link `last`") from None
+        return state
+
+    def _link(self, name: str, target: Path) -> None:
+        partial = self.path / f".{name}.tmp"
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(target.relative_to(self.path))
+        partial.replace(self.path / name)
+        _sync(self.path)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(text, encoding="utf-8")
+    _sync(partial)
+    partial.replace(path)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or a folder's list of names, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""Everything that a training run is told, as validated settings. Unknown keys are errors.
+
+`[objective]` and `[data]` are defined where they are used; the other sections here. The defaults are the
+supplementary's where it names a value.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lexlip_training.data.config import DataConfig
+from lexlip_training.objectives.config import ObjectiveConfig
+
+__all__ = [
+    "EvaluationSettings",
+    "ModelSettings",
+    "OptimiserSettings",
+    "Precision",
+    "RunSettings",
+    "ScheduleSettings",
+    "TrainingConfig",
+]
+
+Precision = Literal["fp16", "bf16", "f32", "f64"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(_Section):
+    """What is trained, and from which weights.
+
+    Attributes:
+        preset: shapes of a fresh model; not read where `start` is given.
+        representation: "lexicon" is LexLIP, "dense" one vector an input (Dense and CLIP baselines).
+        start: checkpoint folder to take shapes, weights and tokenizer from: an earlier phase's `best`, or what
+            `lexlip_export.initialise` made of BEiT and BERT.
+        tokenizer: tokenizer.json or vocab.txt of a fresh model; None trains a WordPiece on the training captions.
+        backbone: folded MobileNetV2 weights (.npz) for a fresh model.
+        image_size: pixels; None keeps the start's. Position tables follow by bicubic interpolation.
+        dropout: of the text tower; None keeps the start's.
+        drop_path: stochastic depth of the image backbone; None keeps the start's.
+        training_tokens: image tokens kept, at random, in a training step; 0 keeps all, None the start's.
+        gradient_checkpointing: recompute activations in the backward pass instead of keeping them.
+    """
+
+    preset: str = "lexlip-base"
+    representation: Literal["lexicon", "dense"] = "lexicon"
+    start: Path | None = None
+    tokenizer: Path | None = None
+    backbone: Path | None = None
+    image_size: int | None = Field(default=None, gt=0)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    drop_path: float | None = Field(default=None, ge=0, lt=1)
+    training_tokens: int | None = Field(default=None, ge=0)
+    gradient_checkpointing: bool = False
+
+
+class OptimiserSettings(_Section):
+    """AdamW.
+
+    Attributes:
+        batch_size: pairs of one optimiser step, over all processes and accumulated micro-batches.
+        accumulation: micro-batches of one optimiser step on each process.
+        learning_rate: at the end of the warm-up.
+        backbone_rate: factor on it for the image backbone.
+        weight_decay: of the groups that decay.
+        decay: "sane" spares every bias, norm, scale and table of positions; "official" spares by the official list of
+            substrings, which lets BEiT's norms and layer scales decay.
+        betas: of AdamW.
+        epsilon: of AdamW.
+        gradient_norm: gradients are clipped to this global norm; None clips nothing.
+    """
+
+    batch_size: int = Field(default=800, gt=1)
+    accumulation: int = Field(default=1, gt=0)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    backbone_rate: float = Field(default=1.0, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    decay: Literal["sane", "official"] = "sane"
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = Field(default=1e-8, gt=0)
+    gradient_norm: float | None = Field(default=1.0, gt=0)
+
+
+class ScheduleSettings(_Section):
+    """Linear warm-up, then linear decay to zero.
+
+    Attributes:
+        epochs: passes over the training pairs.
+        max_steps: optimiser steps instead; None follows `epochs`.
+        warmup: share of all steps.
+    """
+
+    epochs: int = Field(default=20, gt=0)
+    max_steps: int | None = Field(default=None, gt=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+
+
+class EvaluationSettings(_Section):
+    """Recall on the development split, which selects the best checkpoint.
+
+    Attributes:
+        every_steps: optimiser steps between evaluations; None evaluates after each epoch. The last step always is.
+        batch_size: rows at a time.
+        image_top_k: terms kept of an image before quantising; a dense model has none.
+        text_top_k: terms kept of a text.
+    """
+
+    every_steps: int | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=64, gt=0)
+    image_top_k: int = Field(default=256, gt=0)
+    text_top_k: int = Field(default=64, gt=0)
+
+
+class RunSettings(_Section):
+    """How the run is carried out.
+
+    Attributes:
+        seed: of everything random.
+        precision: "fp16" scales the loss and needs a GPU; "bf16"; "f32"; "f64" is for tests of exactness.
+        device: "auto" takes a GPU where there is one.
+        threads: of torch on a CPU; one is fastest on a busy machine.
+        norms_in_evaluation: hold dropout and batch statistics still; for tests of exactness.
+        checkpoint_steps: optimiser steps between checkpoints; None keeps those of evaluations alone.
+        keep: checkpoints that stay beside the best.
+        log_steps: optimiser steps between log lines.
+        tensorboard: write event files, too.
+        notice: terms of use of data and weights, for the model card.
+    """
+
+    seed: int = 0
+    precision: Precision = "fp16"
+    device: Literal["auto", "cpu"] = "auto"
+    threads: int = Field(default=1, gt=0)
+    norms_in_evaluation: bool = False
+    checkpoint_steps: int | None = Field(default=None, gt=0)
+    keep: int = Field(default=1, gt=0)
+    log_steps: int = Field(default=10, gt=0)
+    tensorboard: bool = True
+    notice: str = ""
+
+
+class TrainingConfig(_Section):
+    """A whole run."""
+
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveConfig
+    data: DataConfig
+    optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainingConfig:
+        kind, representation = self.objective.kind, self.model.representation
+        wanted = {"pretrain_lexicon": "lexicon", "pretrain_dense": "dense"}.get(kind, representation)
+        if wanted != representation:
+            raise ValueError(f"objective.kind {kind!r} trains a {wanted} model; model.representation is otherwise")
+        return self
