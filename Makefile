@@ -65,7 +65,10 @@ build/sanitize/%.o: kernels/cpp/%.cpp $(wildcard kernels/cpp/*.hpp) Makefile
 	$(CXX) $(SANITIZE) -c $< -o $@
 
 bench: bench-kernels  ## measure what needs no data and no GPU; results go to benchmarks/results/
-	.venv-dev/bin/python benchmarks/bench_json_writer.py
+	.venv-dev/bin/python benchmarks/micro.py
+	.venv-dev/bin/lexlip-bench --save benchmarks/results/bench_cpu_tiny.json
+	.venv-dev/bin/python benchmarks/bench_index.py
+	.venv-dev/bin/python benchmarks/write_performance_doc.py
 
 bench-kernels: .venv-dev/.installed  ## measure every kernel that runs here, and draw its roofline
 	.venv-dev/bin/python benchmarks/bench_ceilings.py

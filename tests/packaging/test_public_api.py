@@ -64,7 +64,7 @@ except SystemExit as stop:
     assert not loaded_after(code) & {*HEAVY, "numpy", "onnxruntime", "tokenizers", "pydantic"}
 
 
-@pytest.mark.parametrize("command", ["lexlip", "lexlip-encode", "lexlip-train", "lexlip-export"])
+@pytest.mark.parametrize("command", ["lexlip", "lexlip-encode", "lexlip-bench", "lexlip-train", "lexlip-export"])
 def test_console_scripts_answer(command: str) -> None:
     from importlib.metadata import entry_points
 
