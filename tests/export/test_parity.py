@@ -71,8 +71,8 @@ def test_3_hidden_states(
     with torch.no_grad():
         image = random_model.image_hidden(torch.from_numpy(pixels)).numpy()
         text = random_model.text_hidden(*map(torch.from_numpy, tokens.values())).numpy()
-    (image_onnx,) = encoder._image_tower._backbone({"pixel_values": pixels})
-    (text_onnx,) = encoder._text_tower._backbone(tokens)
+    (image_onnx,) = encoder._image_tower.backbone({"pixel_values": pixels})
+    (text_onnx,) = encoder._text_tower.backbone(tokens)
     assert np.abs(image - image_onnx).max() <= TOLERANCE["hidden"]
     real = tokens["attention_mask"] == 1
     assert np.abs(text - text_onnx)[real].max() <= TOLERANCE["hidden"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lexlip_infer.cli import shell
-from lexlip_infer.retrieval.collection import Collection
+from lexlip_kernels.impact_dot import ImpactIndex
 
 COMMANDS = ["encode", "search", "inspect", "eval", "doctor"]
 
@@ -37,7 +37,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def search(self: object, *arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Collection, "search", search)
+    monkeypatch.setattr(ImpactIndex, "search", search)
 
 
 def test_interrupted(lexlip: Callable[..., Any], encoded: Path, interrupted: None) -> None:
