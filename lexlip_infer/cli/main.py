@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexlip_infer.cli import calibrate, check, convert, doctor, encode, evaluate, inspect, search
+from lexlip_infer.cli import calibrate, check, cloud, convert, doctor, encode, evaluate, inspect, search
 from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
@@ -20,6 +20,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
 app.command("eval")(evaluate.evaluate)
+app.command("cloud")(cloud.cloud)
 app.command("doctor")(doctor.doctor)
 
 
