@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def cloud(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="files, folders, patterns, lists, shards")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="files, folders, patterns, lists, shards")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="new .png, .jpg or .webp")],
     caption: Annotated[str | None, typer.Option(metavar="TEXT", help="draw its words too, beside one image's")] = None,
     terms: Annotated[int, typer.Option(metavar="N", min=1, max=200, help="heaviest terms to draw of each")] = 40,

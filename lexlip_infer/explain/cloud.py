@@ -26,7 +26,7 @@ _SCALE = 2
 #: Pixels of the layout. Lighter words are drawn at this size: what cannot be read explains nothing.
 _SMALLEST = 5
 #: The heaviest word is at least this large while any other is drawn: no differences would be seen below.
-_SMALL = 12
+_SMALL = 8
 
 
 def draw_cloud(words: Words, size: tuple[int, int], shared: AbstractSet[str] = frozenset()) -> Image.Image:
@@ -77,7 +77,7 @@ def _laid_out(font_sizes: dict[str, int], size: tuple[int, int]) -> Any:
         width=size[0],
         height=size[1],
         scale=_SCALE,
-        margin=6,
+        margin=4,
         max_words=len(font_sizes),
         max_font_size=max(font_sizes.values()),
         font_step=max(font_sizes.values()),

@@ -9,6 +9,7 @@ from PIL import Image, ImageColor, ImageFont
 from lexlip_infer.errors import MissingExtra
 from lexlip_infer.explain import Words, draw_cloud
 from lexlip_infer.explain import cloud as cloud_module
+from lexlip_infer.explain.sheets import CELL
 from lexlip_infer.explain.style import ACCENT
 
 SIZE = (300, 200)
@@ -72,10 +73,16 @@ def test_no_words_are_an_empty_panel_that_says_so() -> None:
     assert len(colours(picture)) > 1
 
 
+def test_a_contact_sheet_has_room_for_what_the_command_draws() -> None:
+    """Forty words by default; of six letters here."""
+    words = [(f"word{n:02d}", 1.5 - n / 45) for n in range(40)]
+    assert len(cloud_module._largest_that_fits(words, (CELL[0] // 2, CELL[1] // 2)).layout_) == 40
+
+
 def test_the_lightest_are_left_out_where_there_is_no_room() -> None:
     words = [(f"extraordinary{n}", 2 - n / 200) for n in range(200)]
     drawn = list(layout(words))
-    assert 10 < len(drawn) < 200
+    assert 20 < len(drawn) < 200
     assert drawn == [word for word, _ in words[: len(drawn)]]
     assert draw_cloud(words, SIZE).size == SIZE
 
