@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from lexlip_infer.cli import bench, calibrate, check, convert, doctor, encode, evaluate_group, index, inspect, search
+from lexlip_infer.cli import (
+    bench,
+    calibrate,
+    check,
+    cloud,
+    convert,
+    doctor,
+    encode,
+    evaluate_group,
+    index,
+    inspect,
+    search,
+)
 from lexlip_infer.cli.shell import Version, application, run_application
 
 app = application("LexLIP: sparse image search on an inverted index.")
@@ -22,6 +34,7 @@ app.command("check")(check.check)
 app.command("convert")(convert.convert)
 app.add_typer(evaluate_group.app, name="eval")
 app.command("bench")(bench.bench)
+app.command("cloud")(cloud.cloud)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,0 +1,23 @@
+"""What a model saw, for people to look at: the words of images and texts as word clouds.
+
+cell = image_seen(encoder, "dog.jpg", "dog.jpg", terms=40)
+picture = side_by_side(cell.photograph, cell.words, caption_seen(encoder, "a dog on a beach", terms=40))
+save_picture(picture, Path("dog.png"))
+"""
+
+from lexlip_infer.explain.cloud import Words, draw_cloud
+from lexlip_infer.explain.picture_file import save_picture
+from lexlip_infer.explain.seen import caption_seen, image_seen
+from lexlip_infer.explain.sheets import Caption, Cell, contact_sheet, side_by_side
+
+__all__ = [
+    "Caption",
+    "Cell",
+    "Words",
+    "caption_seen",
+    "contact_sheet",
+    "draw_cloud",
+    "image_seen",
+    "save_picture",
+    "side_by_side",
+]

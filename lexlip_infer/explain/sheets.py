@@ -1,0 +1,115 @@
+"""Photographs with their clouds: one beside its caption's, or many on a contact sheet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw
+
+from lexlip_infer.explain.cloud import Words, draw_cloud
+from lexlip_infer.explain.style import ACCENT, BOLD, FAINT, INK, PAPER, fit_picture, font, shorten, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CELL", "PANEL", "Caption", "Cell", "contact_sheet", "side_by_side"]
+
+PANEL = (480, 360)
+"""Width and height, pixels, of the photograph and of a cloud where there is one photograph."""
+CELL = (300, 225)
+"""The same on a contact sheet."""
+
+_MARGIN, _HEADING, _NAME, _CAPTION = 24, 36, 32, 96
+_COLUMNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A text and its words."""
+
+    text: str
+    words: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One photograph of a contact sheet."""
+
+    name: str
+    photograph: Image.Image
+    words: Words
+
+
+def side_by_side(photograph: Image.Image, words: Words, caption: Caption | None = None) -> Image.Image:
+    """A photograph and its cloud; with a caption, that below and its cloud beside, words of both in the accent colour.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        MissingExtra: wordcloud or matplotlib is not installed.
+    """
+    texts = [] if caption is None else [caption]
+    width, height = PANEL[0], PANEL[1] + _CAPTION * len(texts)
+    shared = {word for word, _ in words}.intersection(word for text in texts for word, _ in text.words)
+    columns = 2 + len(texts)
+    sheet = Image.new("RGB", (columns * (width + _MARGIN) + _MARGIN, height + _HEADING + 2 * _MARGIN), PAPER)
+    panels = [("words of the photograph", words), *(("words of the caption", text.words) for text in texts)]
+    sheet.paste(fit_picture(photograph, PANEL), (_MARGIN, _MARGIN + _HEADING))
+    _draw_heading(sheet, 0, "photograph")
+    for column, (heading, panel) in enumerate(panels, 1):
+        left = _MARGIN + column * (width + _MARGIN)
+        sheet.paste(draw_cloud(panel, (width, height), shared), (left, _MARGIN + _HEADING))
+        _draw_heading(sheet, column, heading, in_both=bool(shared))
+    for text in texts:
+        _draw_caption(sheet, text.text)
+    return sheet
+
+
+def contact_sheet(cells: Sequence[Cell]) -> Image.Image:
+    """A grid: each photograph, its name and its cloud below.
+
+    Args:
+        cells: at least one.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        MissingExtra: wordcloud or matplotlib is not installed.
+    """
+    rows = ceil(len(cells) / _COLUMNS)
+    columns = ceil(len(cells) / rows)
+    step = (CELL[0] + _MARGIN, 2 * CELL[1] + _NAME + 2 * _MARGIN)
+    sheet = Image.new("RGB", (columns * step[0] + _MARGIN, rows * step[1]), PAPER)
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, columns)
+        _draw_cell(sheet, _MARGIN + column * step[0], _MARGIN + row * step[1], cell)
+    return sheet
+
+
+def _draw_heading(sheet: Image.Image, column: int, heading: str, in_both: bool = False) -> None:
+    draw, left = ImageDraw.Draw(sheet), _MARGIN + column * (PANEL[0] + _MARGIN)
+    letters = font(18, BOLD)
+    draw.text((left, _MARGIN), heading, fill=INK, font=letters)
+    if in_both:
+        draw.text((left + letters.getlength(heading) + 14, _MARGIN + 1), "in both", fill=ACCENT, font=font(17, BOLD))
+
+
+def _draw_caption(sheet: Image.Image, text: str) -> None:
+    letters = font(20)
+    wrapped = wrap(text, letters, PANEL[0], lines=3)
+    top = _MARGIN + _HEADING + PANEL[1] + 14
+    ImageDraw.Draw(sheet).multiline_text((_MARGIN, top), wrapped, fill=INK, font=letters, spacing=6)
+
+
+def _draw_cell(sheet: Image.Image, left: int, top: int, cell: Cell) -> None:
+    fitted = fit_picture(cell.photograph, CELL)
+    sheet.paste(fitted, (left + (CELL[0] - fitted.width) // 2, top + (CELL[1] - fitted.height) // 2))
+    letters = font(15)
+    name = shorten(cell.name, letters, CELL[0])
+    middle = (left + CELL[0] / 2, top + CELL[1] + _NAME / 2)
+    ImageDraw.Draw(sheet).text(middle, name, fill=FAINT, font=letters, anchor="mm")
+    sheet.paste(draw_cloud(cell.words, CELL), (left, top + CELL[1] + _NAME))
