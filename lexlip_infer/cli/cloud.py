@@ -25,7 +25,7 @@ def cloud(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="new .png, .jpg or .webp")],
     caption: Annotated[str | None, typer.Option(metavar="TEXT", help="draw its words too, beside one image's")] = None,
     terms: Annotated[int, typer.Option(metavar="N", min=1, max=200, help="heaviest terms to draw of each")] = 40,
-    per_page: Annotated[int, typer.Option(metavar="N", min=1, max=200, help="images on one contact sheet")] = 20,
+    per_page: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="images on one contact sheet")] = 20,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
     ] = None,

@@ -46,4 +46,8 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     """
     check_picture_path(path)
     with new_file(path) as file:
-        picture.save(file, _FORMATS[path.suffix.lower()], optimize=True, quality=90, subsampling=0)
+        try:
+            picture.save(file, _FORMATS[path.suffix.lower()], optimize=True, quality=90, subsampling=0)
+        except ValueError as error:  # WebP, of more than 16,383 pixels a side
+            size = f"{picture.width} x {picture.height} pixels"
+            raise OutputError(f"{path}: cannot be written with {size} ({error}); name a .png") from None

@@ -57,14 +57,15 @@ def side_by_side(photograph: Image.Image, words: Words, caption: Caption | None 
     columns = 2 + len(texts)
     sheet = Image.new("RGB", (columns * (width + _MARGIN) + _MARGIN, height + _HEADING + 2 * _MARGIN), PAPER)
     panels = [("words of the photograph", words), *(("words of the caption", text.words) for text in texts)]
-    sheet.paste(fit_picture(photograph, PANEL), (_MARGIN, _MARGIN + _HEADING))
+    fitted = fit_picture(photograph, PANEL)
+    sheet.paste(fitted, (_MARGIN, _MARGIN + _HEADING))
     _draw_heading(sheet, 0, "photograph")
     for column, (heading, panel) in enumerate(panels, 1):
         left = _MARGIN + column * (width + _MARGIN)
         sheet.paste(draw_cloud(panel, (width, height), shared), (left, _MARGIN + _HEADING))
         _draw_heading(sheet, column, heading, in_both=bool(shared))
     for text in texts:
-        _draw_caption(sheet, text.text)
+        _draw_caption(sheet, _MARGIN + _HEADING + fitted.height + 14, text.text)
     return sheet
 
 
@@ -98,10 +99,9 @@ def _draw_heading(sheet: Image.Image, column: int, heading: str, in_both: bool =
         draw.text((left + letters.getlength(heading) + 14, _MARGIN + 1), "in both", fill=ACCENT, font=font(17, BOLD))
 
 
-def _draw_caption(sheet: Image.Image, text: str) -> None:
+def _draw_caption(sheet: Image.Image, top: int, text: str) -> None:
     letters = font(20)
     wrapped = wrap(text, letters, PANEL[0], lines=3)
-    top = _MARGIN + _HEADING + PANEL[1] + 14
     ImageDraw.Draw(sheet).multiline_text((_MARGIN, top), wrapped, fill=INK, font=letters, spacing=6)
 
 

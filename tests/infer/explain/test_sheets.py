@@ -74,6 +74,12 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert photograph.read_bytes() == b"precious"
 
 
+def test_larger_than_the_format_allows(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be written with 1 x 17000 pixels .*; name a \.png"):
+        save_picture(Image.new("RGB", (1, 17_000)), tmp_path / "out.webp")
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_half_picture_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Image.Image, file: object, *rest: object, **more: object) -> None:
         file.write(b"half")  # type: ignore[attr-defined]
