@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexlip_infer.cli.evaluate_report import describe, print_retrieval, retrieval_record, retrieval_results
-from lexlip_infer.cli.evaluate_save import Save, refuse_existing
 from lexlip_infer.cli.evaluate_sweeps import check_plots, draw_sweeps
+from lexlip_infer.cli.new_output import Save, refuse_existing
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
 from lexlip_infer.cli.shell import Threads
 from lexlip_infer.errors import InputError

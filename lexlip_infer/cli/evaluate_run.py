@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lexlip_infer.cli.evaluate_save import Save, refuse_existing
+from lexlip_infer.cli.new_output import Save, refuse_existing
 from lexlip_infer.cli.shell import console
 
 

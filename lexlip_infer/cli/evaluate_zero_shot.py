@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexlip_infer.cli.evaluate_report import describe
-from lexlip_infer.cli.evaluate_save import Save, refuse_existing
+from lexlip_infer.cli.new_output import Save, refuse_existing
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
 from lexlip_infer.cli.shell import Threads, console, progress_bar
 

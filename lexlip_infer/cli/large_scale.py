@@ -28,7 +28,10 @@ def large_scale(
         list[Path] | None, typer.Option(metavar="DIR", help="output of lexlip-encode; may be repeated")
     ] = None,
     synthetic: Annotated[
-        int, typer.Option(metavar="N", min=0, help="documents drawn from real distributions, for speed and size only")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=10**9, help="documents drawn from real distributions, for speed and size only"
+        ),
     ] = 0,
     image_top_k: Annotated[
         list[int] | None, typer.Option(metavar="N", min=1, help=f"to compare; may be repeated  [default: {_TOP_KS}]")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.new_output import refuse_existing
 from lexlip_infer.cli.search_queries import Asked, load_queries
 from lexlip_infer.cli.shell import Threads
 from lexlip_infer.errors import InputError
@@ -63,6 +64,7 @@ def search(
     asked.check()
     if output is not None and as_json:
         raise InputError("give either --output FILE, which is a TREC run, or --json")
+    refuse_existing(output)
     searchable = open_searchable(collection, engine)
     found = load_queries(asked, collection, searchable, model, threads)
     opened = searchable.open(found.vocabulary)
@@ -75,7 +77,7 @@ def search(
     else:
         _print_hits(hits_of(opened, found.impacts, 0, ranking, found.vocabulary), found, as_json)
     if not any(ranking.ids):
-        known = len(found.impacts.indices) or image is not None
+        known = len(found.impacts.indices) or asked.image or asked.vectors
         typer.echo(f"nothing found: {_NO_HIT if known else _NO_WORD}", err=True)
 
 

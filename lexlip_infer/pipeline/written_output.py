@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pydantic
 
-from lexlip_infer.errors import OutputError
+from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.pipeline.manifest import RUN_FORMAT_VERSION, RunFormat, RunManifest, ShardRecord
 
-__all__ = ["FAILURES", "MANIFEST", "TRUNCATED", "VECTORS", "check_shards", "read_manifest", "read_shard"]
+__all__ = [
+    "FAILURES",
+    "MANIFEST",
+    "TRUNCATED",
+    "VECTORS",
+    "check_finished",
+    "check_shards",
+    "read_finished",
+    "read_manifest",
+    "read_shard",
+]
 
 MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "truncated.jsonl", "vectors"
 
@@ -49,6 +59,25 @@ def read_manifest(folder: Path) -> RunManifest:
         raise OutputError(
             f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({error.strerror})"
         ) from None
+
+
+def read_finished(folder: Path) -> RunManifest:
+    """The manifest of a run that has ended, after comparing names and sizes of its part files.
+
+    Raises:
+        InputError: the run was interrupted.
+        OutputError: as `read_manifest` and `check_shards`.
+    """
+    manifest = read_manifest(folder)
+    check_finished(folder, manifest)
+    return manifest
+
+
+def check_finished(folder: Path, manifest: RunManifest) -> None:
+    """Refuse a run that has not ended, and part files that are not as it wrote them; see `read_finished`."""
+    check_shards(folder, manifest)
+    if not manifest.complete:
+        raise InputError(f"{folder}: the run was interrupted; the same lexlip-encode command finishes it")
 
 
 def check_shards(folder: Path, manifest: RunManifest) -> None:

@@ -15,7 +15,8 @@ from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import read_json_lines
 from lexlip_infer.impacts.terms import JAVA_WHITESPACE
 from lexlip_infer.inputs.lines import read_lines
-from lexlip_infer.pipeline.written_output import VECTORS, check_shards, read_manifest, read_shard
+from lexlip_infer.pipeline.written_output import VECTORS, read_finished, read_shard
+from lexlip_infer.retrieval.stored_impacts import GrowingTerms
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
@@ -37,14 +38,6 @@ class QueryVectors:
     unknown: int
 
 
-class _Open(dict[str, int]):
-    """A vocabulary that gives every unknown term an id behind its own."""
-
-    def __missing__(self, term: str) -> int:
-        self[term] = len(self)
-        return self[term]
-
-
 def read_query_vectors(path: Path, vocabulary: Vocabulary) -> QueryVectors:
     """Read all queries.
 
@@ -54,10 +47,10 @@ def read_query_vectors(path: Path, vocabulary: Vocabulary) -> QueryVectors:
         vocabulary: of the index.
 
     Raises:
-        InputError: it is none of these, cannot be read, a line is malformed, or a query id occurs twice.
+        InputError: it is none of these, cannot be read, holds no query or a malformed line, or a query id occurs twice.
         OutputError: a part file of the output has changed since it was written.
     """
-    terms = _Open(vocabulary.ids)
+    terms = GrowingTerms(vocabulary.ids)
     if path.is_dir():
         ids, impacts = _read_output(path, terms)
     elif path.suffix == ".tsv":
@@ -65,17 +58,16 @@ def read_query_vectors(path: Path, vocabulary: Vocabulary) -> QueryVectors:
     else:
         lines = ((number, line.encode()) for number, line in read_lines(path))
         ids, impacts = _rows([read_json_lines([line], terms, str(path), number) for number, line in lines])
+    if not ids:
+        raise InputError(f"{path}: no queries")
     for name, count in Counter(ids).items():
         if count > 1:
             raise InputError(f"{path}: query id {name!r} occurs {count} times; every query needs an id of its own")
     return _without_unknown(ids, impacts, len(vocabulary))
 
 
-def _read_output(folder: Path, terms: _Open) -> tuple[list[str], ImpactMatrix]:
-    manifest = read_manifest(folder)
-    check_shards(folder, manifest)
-    if not manifest.complete:
-        raise InputError(f"{folder}: the run was interrupted; the same lexlip-encode command finishes it")
+def _read_output(folder: Path, terms: GrowingTerms) -> tuple[list[str], ImpactMatrix]:
+    manifest = read_finished(folder)
     return _rows(
         [
             read_json_lines(read_shard(folder, shard).splitlines(), terms, str(folder / VECTORS / shard.name))
@@ -84,7 +76,7 @@ def _read_output(folder: Path, terms: _Open) -> tuple[list[str], ImpactMatrix]:
     )
 
 
-def _read_topics(path: Path, terms: _Open) -> tuple[list[str], ImpactMatrix]:
+def _read_topics(path: Path, terms: GrowingTerms) -> tuple[list[str], ImpactMatrix]:
     parts = []
     for number, line in read_lines(path):
         name, tab, text = line.partition("\t")

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.pipeline.manifest import RunSettings
 from lexlip_infer.pipeline.written_output import MANIFEST, read_manifest
 from lexlip_infer.retrieval.anserini import AnseriniEngine
@@ -74,6 +74,8 @@ def open_searchable(path: Path, engine: str = "auto") -> Searchable:
     if (path / INDEX_MANIFEST).exists() or killed:
         index = ExactEngine.open(path)
         return Searchable(index.manifest.encoded_with, index.vocab, lambda _: index)
+    if not (path / MANIFEST).exists():
+        raise OutputError(f"{path}: neither an index nor the output of lexlip-encode; build one with lexlip index")
     encoded_with = EncodedWith.of_run(read_manifest(path).settings)
     return Searchable(encoded_with, None, lambda terms: _Output(Collection(path, terms)))
 

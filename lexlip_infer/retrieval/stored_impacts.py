@@ -19,11 +19,11 @@ from lexlip_infer.impacts import read_json_lines
 from lexlip_infer.impacts.lint.files import collection_files
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.written_output import VECTORS, check_shards, read_shard
+from lexlip_infer.pipeline.written_output import VECTORS, check_finished, read_shard
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["CHUNK", "JsonLinesFiles", "RunOutput", "StoredImpacts", "collect_vocabulary"]
+__all__ = ["CHUNK", "GrowingTerms", "JsonLinesFiles", "RunOutput", "StoredImpacts", "collect_vocabulary"]
 
 #: Documents of a chunk.
 CHUNK = 2_000
@@ -45,9 +45,7 @@ class RunOutput:
     vocabulary: Vocabulary
 
     def __post_init__(self) -> None:
-        check_shards(self.folder, self.manifest)
-        if not self.manifest.complete:
-            raise InputError(f"{self.folder}: the run was interrupted; the same lexlip-encode command finishes it")
+        check_finished(self.folder, self.manifest)
 
     @property
     def scale(self) -> float | None:
@@ -103,15 +101,15 @@ def collect_vocabulary(path: Path) -> Vocabulary:
     Raises:
         InputError: as `JsonLinesFiles`.
     """
-    terms = _Collected()
+    terms = GrowingTerms()
     for file in _files(path):
         for chunk in _chunked(_lines(file)):
             read_json_lines(chunk.lines, terms, str(file), chunk.first)
     return Vocabulary(tuple(terms))
 
 
-class _Collected(dict[str, int]):
-    """Gives a new term the next id."""
+class GrowingTerms(dict[str, int]):
+    """Term to id; a term that is not there yet gets the next id."""
 
     def __missing__(self, term: str) -> int:
         self[term] = len(self)

@@ -59,11 +59,15 @@ def measure_run(run: Path, judgements: Path, measures: Sequence[str] = DEFAULT_M
 
 def _parse(ir_measures: ModuleType, name: str) -> Any:
     try:
-        return ir_measures.parse_measure(name)
+        measure = ir_measures.parse_measure(name)
     except (NameError, ValueError, SyntaxError) as error:
         raise InputError(
             f"measure {name!r} is unknown to ir-measures ({error}); for example nDCG@10 or R@100"
         ) from None
+    # trec_eval ends the whole process over a cutoff of 0, and keeps it in 32 bits.
+    if not 1 <= measure.params.get("cutoff", 1) < 2**31:
+        raise InputError(f"measure {name!r}: expected a cutoff from 1 to {2**31 - 1:,}")
+    return measure
 
 
 def _read_judgements(file: Path) -> _Judgements:

@@ -45,10 +45,12 @@ def trec_lines(query_ids: Sequence[str], ranking: Ranking, tag: str) -> Iterator
         InputError: as `write_trec_run`.
     """
     _check("tag", tag)
-    for query_id, ids, scores in zip(query_ids, ranking.ids, ranking.scores, strict=True):
+    for query_id, ids in zip(query_ids, ranking.ids, strict=True):  # before a line is out, which may go to a pipe
         _check("query id", query_id)
-        for rank, (name, score) in enumerate(zip(ids, decreasing(scores).tolist(), strict=True), start=1):
+        for name in ids:
             _check("document id", name)
+    for query_id, ids, scores in zip(query_ids, ranking.ids, ranking.scores, strict=True):
+        for rank, (name, score) in enumerate(zip(ids, decreasing(scores).tolist(), strict=True), start=1):
             yield f"{query_id} Q0 {name} {rank} {score:.9g} {tag}\n"
 
 

@@ -18,7 +18,7 @@ from lexlip_infer.errors import InputError, OutputError, require
 from lexlip_infer.impacts.lint.files import collection_files, numbered_lines
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.pipeline.manifest import RunSettings
-from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS, check_shards, read_manifest
+from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS, read_finished
 from lexlip_infer.retrieval.anserini.hits import search_batch
 from lexlip_infer.retrieval.anserini.index_folder import (
     LUCENE,
@@ -76,10 +76,7 @@ def _documents(vectors: Path) -> tuple[Path, int, RunSettings | None]:
     """The folder for Anserini, how many documents it holds, and the settings of the run that wrote it."""
     output = vectors if (vectors / MANIFEST).is_file() else vectors.parent
     if (output / MANIFEST).is_file() and vectors in {output, output / VECTORS}:
-        manifest = read_manifest(output)
-        check_shards(output, manifest)
-        if not manifest.complete:
-            raise InputError(f"{output}: the run was interrupted; the same lexlip-encode command finishes it")
+        manifest = read_finished(output)
         return output / VECTORS, manifest.documents, manifest.settings
     if not vectors.is_dir():
         raise InputError(f"{vectors}: no such folder; expected an output of lexlip-encode, or JSON lines")

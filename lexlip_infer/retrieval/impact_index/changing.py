@@ -12,6 +12,7 @@ from lexlip_infer.retrieval.impact_index.folder import ImpactIndexFolder
 from lexlip_infer.retrieval.impact_index.manifest import SegmentRecord
 from lexlip_infer.retrieval.impact_index.merging import merge_segments
 from lexlip_infer.retrieval.impact_index.segment import Segment, write_deletions
+from lexlip_infer.retrieval.impact_index.verification import verify
 
 __all__ = ["compact", "delete"]
 
@@ -50,12 +51,15 @@ def delete(index: Path, ids: Iterable[str]) -> int:
 def compact(index: Path) -> None:
     """Merge all segments into one without deleted documents; results stay the same.
 
+    Every byte is verified first: new files get new hashes, which would make damage look sound from then on.
+
     Raises:
         OutputError: the index is damaged, is being changed by another process, or cannot be written.
     """
     with ImpactIndexFolder.change(index) as folder:
         if len(folder.manifest.segments) < 2 and not folder.manifest.deleted:
             return
+        verify(index)
         merged = merge_segments(index, folder.new_name(), folder.segments())
         folder.commit([merged] if merged.documents else [])
 

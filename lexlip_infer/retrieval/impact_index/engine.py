@@ -14,7 +14,12 @@ import numpy.typing as npt
 
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.retrieval.engine import Ranking
-from lexlip_infer.retrieval.impact_index.manifest import INDEX_MANIFEST, IndexManifest, read_index_manifest
+from lexlip_infer.retrieval.impact_index.manifest import (
+    INDEX_MANIFEST,
+    IndexManifest,
+    read_index_manifest,
+    unreadable,
+)
 from lexlip_infer.retrieval.impact_index.segment import Segment, damaged, open_segment
 from lexlip_infer.retrieval.impact_index.terms import read_terms
 from lexlip_infer.vocabulary import Vocabulary
@@ -46,17 +51,19 @@ class ExactEngine:
         """Map an index; reads the manifest, the vocabulary and the sizes of all files, whatever they hold.
 
         Raises:
-            OutputError: there is no index, or it is damaged, truncated, or of another format version.
+            OutputError: there is no index, or it is damaged, truncated, unreadable, or of another format version.
         """
         while True:
             manifest = read_index_manifest(index)
             try:
                 segments = tuple(open_segment(index, record) for record in manifest.segments)
                 return cls(index, manifest, segments, read_terms(index, manifest))
-            except FileNotFoundError as error:
+            except OutputError:
+                raise
+            except OSError as error:
                 # A writer may have replaced segments between the manifest and here.
                 if read_index_manifest(index).generation == manifest.generation:
-                    raise OutputError(f"{error.filename}: missing; build the index again") from None
+                    raise unreadable(error) from None
 
     @property
     def documents(self) -> int:

@@ -25,6 +25,7 @@ from lexlip_infer.retrieval.impact_index.manifest import (
     IndexManifest,
     SegmentRecord,
     read_index_manifest,
+    unreadable,
 )
 from lexlip_infer.retrieval.impact_index.segment import SEGMENTS, Segment, open_segment, record_file
 from lexlip_infer.retrieval.impact_index.terms import read_terms
@@ -114,10 +115,8 @@ class ImpactIndexFolder:
         Raises:
             OutputError: its file is missing or damaged.
         """
-        try:
+        with _reading():
             return read_terms(self.path, self.manifest)
-        except FileNotFoundError as error:
-            raise OutputError(f"{error.filename}: missing; build the index again") from None
 
     def segments(self) -> list[Segment]:
         """Of the manifest, mapped.
@@ -125,10 +124,8 @@ class ImpactIndexFolder:
         Raises:
             OutputError: a file is missing or damaged.
         """
-        try:
+        with _reading():
             return [open_segment(self.path, record) for record in self.manifest.segments]
-        except FileNotFoundError as error:
-            raise OutputError(f"{error.filename}: missing; build the index again") from None
 
     def commit(self, segments: Sequence[SegmentRecord]) -> None:
         """Make these the segments of the index, and remove what is none of it."""
@@ -179,8 +176,22 @@ def _writing(path: Path) -> Iterator[None]:
     """A full disk or a missing permission, said in one line."""
     try:
         yield
+    except OutputError:  # says so already, and is an OSError too
+        raise
     except OSError as error:
-        raise OutputError(f"{error.filename or path}: cannot be written ({error.strerror or error})") from error
+        # numpy counts what fitted, and says nothing of the reason.
+        why = error.strerror or f"{error}; is the disk full?"
+        raise OutputError(f"{error.filename or path}: cannot be written ({why})") from error
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise unreadable(error) from None
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -23,10 +23,15 @@ __all__ = [
     "IndexManifest",
     "SegmentRecord",
     "read_index_manifest",
+    "unreadable",
 ]
 
 INDEX_FORMAT_VERSION = 1
 INDEX_MANIFEST = "index.json"
+
+#: Names of segments and files; whatever else a manifest says could lead out of the folder.
+_SEGMENT = r"[0-9]{6,20}"
+_FILE = rf"vocabulary\.json|segments/{_SEGMENT}/[a-z_]+(-[0-9]+)?\.npy"
 
 
 class _Section(BaseModel):
@@ -42,7 +47,7 @@ class FileRecord(_Section):
         sha256: of the contents.
     """
 
-    name: str
+    name: str = Field(pattern=rf"^({_FILE})$")
     size: int = Field(ge=0)
     sha256: str
 
@@ -59,7 +64,7 @@ class SegmentRecord(_Section):
         deletions: the file that lists them; nothing where there are none.
     """
 
-    name: str
+    name: str = Field(pattern=rf"^{_SEGMENT}$")
     documents: int = Field(ge=0)
     postings: int = Field(ge=0)
     files: tuple[FileRecord, ...]
@@ -190,3 +195,12 @@ def read_index_manifest(index: Path) -> IndexManifest:
     if manifest.checksum != manifest.digest():
         raise OutputError(f"{path}: damaged (its checksum does not match); build the index again")
     return manifest
+
+
+def unreadable(error: OSError) -> OutputError:
+    """The error for a file of an index that is missing or cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return OutputError(f"{error.filename}: missing; build the index again")
+    return OutputError(
+        f"{error.filename}: cannot be read ({error.strerror}); make it readable, or build the index again"
+    )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import JsonLinesParser
 from lexlip_infer.pipeline.manifest import RunManifest, ShardRecord
-from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS, check_shards, read_manifest, read_shard
+from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS, read_finished, read_shard
 from lexlip_infer.retrieval.impact_index.manifest import EncodedWith
 from lexlip_infer.retrieval.stored_impacts import JsonLinesFiles, collect_vocabulary
 from lexlip_infer.vocabulary import Vocabulary
@@ -52,15 +51,12 @@ def open_documents(source: Path, model: str | None = None, vocabulary: Vocabular
         OutputError: a part file is missing, changed or added.
     """
     if (source / MANIFEST).exists():
-        return _open_output(source, read_manifest(source), model)
+        return _open_output(source, read_finished(source), model)
     known = collect_vocabulary(source) if vocabulary is None else vocabulary
     return Documents(known, None, lambda _threads: JsonLinesFiles(source, known).chunks())
 
 
 def _open_output(folder: Path, manifest: RunManifest, model: str | None) -> Documents:
-    check_shards(folder, manifest)
-    if not manifest.complete:
-        raise InputError(f"{folder}: the run was interrupted; the same lexlip-encode command finishes it")
     encoded_with = EncodedWith.of_run(manifest.settings)
     vocabulary = model_vocabulary(str(folder), encoded_with, model)
     parser = JsonLinesParser(vocabulary)

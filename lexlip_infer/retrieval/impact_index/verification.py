@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.errors import InputError
 from lexlip_infer.retrieval.impact_index.engine import ExactEngine
-from lexlip_infer.retrieval.impact_index.manifest import IndexManifest
+from lexlip_infer.retrieval.impact_index.manifest import IndexManifest, unreadable
 from lexlip_infer.retrieval.impact_index.segment import damaged, record_file
 
 __all__ = ["verify"]
@@ -23,9 +23,7 @@ def verify(index: Path) -> IndexManifest:
         try:
             intact = record_file(index, file.name) == file
         except OSError as error:
-            raise OutputError(
-                f"{index / file.name}: cannot be read ({error.strerror}); build the index again"
-            ) from None
+            raise unreadable(error) from None
         if not intact:
             raise damaged(index / file.name, "its sha256 does not match")
     for segment in engine.segments:

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.errors import BackendUnavailable
+from lexlip_infer.errors import BackendUnavailable, InputError
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.retrieval.evaluation import CaptionedImages, keep_heaviest, read_captioned_images
 from lexlip_infer.retrieval.large_scale.engines import check_installed
@@ -94,9 +94,7 @@ class _Experiment:
     ) -> None:
         self.files = files
         self._encoder, self._settings, self._data, self._say = encoder, settings, data, say
-        root = Path(settings.captions).parent
-        ids = tuple(image.relative_to(root).as_posix() for image in data.images)
-        self._questions = QuerySet.of(data, ids)
+        self._questions = QuerySet.of(data, _ids(data, Path(settings.captions).parent))
         self._distractors = open_distractors(settings, encoder.vocabulary)
 
     def run(self, journal: Journal) -> None:
@@ -161,3 +159,10 @@ class _Experiment:
             raise BackendUnavailable(f"{what} {system.name}: ended with status {done.returncode}: {said}")
         found: Facts = json.loads(done.stdout.splitlines()[-1])
         return found
+
+
+def _ids(data: CaptionedImages, root: Path) -> tuple[str, ...]:
+    outside = [image for image in data.images if not image.is_relative_to(root)]
+    if outside:
+        raise InputError(f"{outside[0]}: not below {root}; expected image paths relative to the captions file")
+    return tuple(image.relative_to(root).as_posix() for image in data.images)

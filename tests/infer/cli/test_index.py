@@ -170,3 +170,15 @@ def test_an_anserini_index(lexlip: Callable[..., Any], encoded: Path, index: Pat
     done(lexlip("index", encoded, tmp_path / "lucene", "--engine", "anserini"))
     for options in (["--query-vectors", encoded], ["--query-vectors", encoded, "--json"]):
         assert done(lexlip("search", tmp_path / "lucene", *options)) == done(lexlip("search", index, *options)) != ""
+
+
+def test_a_file_without_queries_and_a_destination_that_exists(
+    lexlip: Callable[..., Any], index: Path, encoded: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.tsv").touch()
+    assert "empty.tsv: no queries" in refused(lexlip("search", index, "--query-vectors", tmp_path / "empty.tsv"))
+    said = refused(lexlip("search", index, "--query-vectors", tmp_path / "none", "--output", tmp_path / "empty.tsv"))
+    assert "empty.tsv: exists" in said
+    said = refused(lexlip("index", encoded, tmp_path / "empty.tsv"))
+    assert said.count("exists") == 1
+    assert "cannot be written" not in said

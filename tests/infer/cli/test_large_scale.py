@@ -111,3 +111,12 @@ def test_a_folder_of_something_else(lexlip: Lexlip, captions_file: Path, bundle_
     outcome = lexlip("eval", "large-scale", captions_file, folder, "--model", bundle_folder, *OPTIONS)
     assert outcome.status == 2
     assert "exists and holds no experiment" in outcome.stderr
+
+
+def test_photographs_outside_of_the_folder(
+    lexlip: Lexlip, captions_file: Path, bundle_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.jsonl").write_text(json.dumps({"image": "/elsewhere/a.jpg", "captions": ["a"], "split": "dev"}))
+    outcome = lexlip("eval", "large-scale", tmp_path / "c.jsonl", tmp_path / "o", "--model", bundle_folder, *OPTIONS)
+    assert outcome.status == 2
+    assert "/elsewhere/a.jpg: not below" in outcome.stderr

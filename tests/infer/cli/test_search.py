@@ -190,7 +190,9 @@ def test_numbers_out_of_range(option: str, value: int, lexlip: Callable[..., Any
 
 
 def test_no_such_collection(lexlip: Callable[..., Any], tmp_path: Path) -> None:
-    assert "none: not the output of lexlip-encode" in refusal(lexlip("search", tmp_path / "none", "a dog"))
+    assert "none: neither an index nor the output of lexlip-encode" in refusal(
+        lexlip("search", tmp_path / "none", "a dog")
+    )
 
 
 def test_no_such_image(lexlip: Callable[..., Any], encoded: Path, tmp_path: Path) -> None:

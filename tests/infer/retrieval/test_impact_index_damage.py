@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import OutputError
-from lexlip_infer.retrieval.impact_index import ExactEngine, IndexWriter, delete, verify
+from lexlip_infer.retrieval.impact_index import ExactEngine, IndexWriter, compact, delete, verify
 from lexlip_kernels import ImpactMatrix
 
 FILES = ("term_offsets", "posting_docs", "posting_impacts", "term_max_impacts", "id_offsets", "id_text")
@@ -193,3 +193,54 @@ def test_readers_while_it_changes(index: Path, tmp_path: Path) -> None:
         assert "199" in output
         assert "201" in output
     verify(index)
+
+
+@pytest.mark.parametrize("array", [*FILES, "deleted-000002"])
+def test_compaction_does_not_make_damage_look_sound(array: str, index: Path) -> None:
+    file = index / "segments" / "000001" / f"{array}.npy"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    before = (index / "index.json").read_bytes()
+    with pytest.raises(OutputError, match="damaged"):
+        compact(index)
+    assert (index / "index.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["vocabulary.json", "segments/000001/id_text.npy"])
+def test_a_folder_in_place_of_a_file(name: str, index: Path) -> None:
+    (index / name).unlink()
+    (index / name).mkdir()
+    for attempt in (ExactEngine.open, verify, compact):
+        with pytest.raises(OutputError, match=rf"{name}: (cannot be read|damaged)"):
+            attempt(index)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("segments/000001/id_text.npy", "../secret.npy"), ('"name":"000001"', '"name":"../../.."')]
+)
+def test_a_manifest_that_leads_out_of_the_folder(old: str, new: str, index: Path) -> None:
+    """Its checksum proves nothing: whoever makes an index can compute it."""
+    text = json.dumps(json.loads((index / "index.json").read_bytes()), separators=(",", ":"))
+    assert old in text
+    (index / "index.json").write_text(text.replace(old, new))
+    with pytest.raises(OutputError, match=r"index\.json: damaged \(String should match"):
+        ExactEngine.open(index)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 10_000_000,
+        b'{"format_version":' + b"9" * 5000 + b"}",
+        b'{"format_version":-1}',
+        b'{"format_version":1e999}',
+        b'{"format_version":null}',
+    ],
+    ids=["nested", "huge", "negative", "infinite", "null"],
+)
+def test_a_hostile_manifest(content: bytes, index: Path) -> None:
+    (index / "index.json").write_bytes(content)
+    with pytest.raises(OutputError, match=r"index\.json: damaged|index format") as refused:
+        ExactEngine.open(index)
+    assert len(str(refused.value)) < 500

@@ -72,3 +72,9 @@ def test_a_measure_that_fails(files: tuple[Path, Path]) -> None:
 def test_unknown_measures(name: str, files: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=r"unknown to ir-measures .*for example nDCG@10"):
         measure_run(*files, [name])
+
+
+@pytest.mark.parametrize("name", ["nDCG@0", "P@99999999999999999999"])
+def test_a_cutoff_that_trec_eval_would_abort_on(name: str, files: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match="expected a cutoff from 1 to"):
+        measure_run(*files, [name])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.retrieval.engine import Ranking
-from lexlip_infer.retrieval.trec_run import decreasing, read_trec_run, write_trec_run
+from lexlip_infer.retrieval.trec_run import decreasing, read_trec_run, trec_lines, write_trec_run
 
 
 @given(st.lists(st.integers(0, 2**31) | st.integers(0, 5), max_size=50))
@@ -56,3 +56,9 @@ def test_no_run(line: str, tmp_path: Path) -> None:
     (tmp_path / "run").write_text(f"q Q0 d 1 2.0 tag\n{line}\n")
     with pytest.raises(InputError, match=r"run:2: \d fields; expected query, Q0"):
         read_trec_run(tmp_path / "run")
+
+
+def test_no_line_leaves_before_every_id_is_checked() -> None:
+    ranking = Ranking([["a"], ["b c"]], [np.ones(1), np.ones(1)])
+    with pytest.raises(InputError, match="'b c'"):
+        next(trec_lines(["1", "2"], ranking, "t"))

@@ -1,4 +1,4 @@
-"""The option --save of the commands that evaluate."""
+"""Files that commands write at the end, refused at the beginning; and the option --save of those that evaluate."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Save = Annotated[
 ]
 
 
-def refuse_existing(save: Path | None) -> None:
+def refuse_existing(file: Path | None) -> None:
     """Say so before minutes of work, not after them.
 
     Raises:
         OutputError: the file exists, or its folder does not.
     """
-    if save is None:
+    if file is None:
         return
-    if save.exists():
-        raise OutputError(f"{save}: exists, and nothing is written over; name a new file or remove it")
-    if not save.parent.is_dir():
-        raise OutputError(f"{save}: there is no folder {save.parent}; make it first")
+    if file.exists():
+        raise OutputError(f"{file}: exists, and nothing is written over; name a new file or remove it")
+    if not file.parent.is_dir():
+        raise OutputError(f"{file}: there is no folder {file.parent}; make it first")
