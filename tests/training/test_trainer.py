@@ -110,6 +110,11 @@ def test_resuming_goes_on_where_the_run_stopped(
     other = SETTINGS.model_copy(update={"learning_rate": 1.0})
     with pytest.raises(InputError, match="holds a run with other settings"):
         Trainer(LexLIP(model_config), tokenizer, images, images, other, tmp_path, {}).run()
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    del state["settings"]
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(InputError, match="of an earlier version, which cannot be resumed"):
+        Trainer(LexLIP(model_config), tokenizer, images, images, SETTINGS, tmp_path, {}).run()
 
 
 def test_a_run_repeats_itself(

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,17 +36,21 @@ def ablation(
     output: Annotated[Path, typer.Argument(help="folder for the runs and the table; resumed if it exists")],
     backbone: Annotated[Path | None, typer.Option(help="folded MobileNetV2 weights (.npz); without: random")] = None,
     steps: Annotated[int, typer.Option(min=8, help="optimiser steps of each model, all phases together")] = 1488,
+    jobs: Annotated[int, typer.Option(min=1, help="models trained at a time, one thread each")] = 1,
     set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value for every run")] = None,
 ) -> None:
     """Run what is not finished, then write ablation.json and ablation.md."""
-    rows = []
-    for name, phases in _models(steps).items():
+    models = _models(steps)
+
+    def train(name: str) -> dict[str, Any]:
         folder: Path | None = None
-        for phase in phases:
+        for phase in models[name]:
             folder = _run(phase, captions, output / name.replace(" ", "_"), folder, backbone, set_ or [])
         assert folder is not None
-        rows.append({"model": name, "steps": sum(phase.steps for phase in phases)} | _figures(folder))
-    _write(output, rows)
+        return {"model": name, "steps": sum(phase.steps for phase in models[name])} | _figures(folder)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        _write(output, list(pool.map(train, models)))
 
 
 def _models(steps: int) -> dict[str, list[_Phase]]:
@@ -82,6 +87,7 @@ def _run(
         "model.start": "none" if before is None else json.dumps(str(before / "best")),
         "model.backbone": json.dumps(str(backbone)) if before is None and backbone else "none",
         "model.preset": "lexlip-tiny",
+        "model.stem_memory": json.dumps(str(model.parent / "stem")),
     }
     arguments = [*(f"{key}={value}" for key, value in settings.items()), *overrides]
     command = [sys.executable, "-m", "lexlip_training.cli", "run", str(folder), "--config", phase.config, "--resume"]

@@ -16,6 +16,9 @@ from lexlip_training.config import ImageTowerConfig
 
 __all__ = ["ImageTower"]
 
+#: Of an RGB image.
+_CHANNELS = 3
+
 
 class ImageTower(nn.Module):
     """A timm backbone and its adapter, in two steps: `backbone_tokens`, then `forward`.
@@ -52,6 +55,7 @@ class ImageTower(nn.Module):
         else:
             self.adapter = _Adapter(config, width, length, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+        self.stem_stages = 0
         self.train(self.training)
 
     def forward(self, backbone_tokens: Tensor) -> Tensor:
@@ -60,14 +64,41 @@ class ImageTower(nn.Module):
         return tokens
 
     def backbone_tokens(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, 3, S, S), normalised as the configuration says, to tokens (B, L, C) of the bare backbone."""
-        features: Tensor = self.backbone.forward_features(pixels)
+        """Pixels (B, 3, S, S), normalised as the configuration says, to tokens (B, L, C) of the bare backbone.
+
+        In training with a frozen stem (`split`) also of what the stem made of them, (B, c, h, w).
+        """
+        beyond = self.stem_stages > 0 and pixels.shape[1] != _CHANNELS
+        features: Tensor = self._above_stem(pixels) if beyond else self.backbone.forward_features(pixels)
         if features.ndim == 3:
             return features
         width = self.backbone.num_features
         if features.shape[1] != width and features.shape[-1] == width:
             return features.flatten(1, 2)
         return features.flatten(2).transpose(1, 2)
+
+    def split(self, stages: int) -> None:
+        """Let `stem` be the first stages of the backbone, and `backbone_tokens` take its output, too.
+
+        Raises:
+            InputError: the backbone is not of timm's EfficientNet family, which MobileNetV2 belongs to, or is shorter.
+        """
+        backbone = self.backbone
+        if not all(hasattr(backbone, name) for name in ("conv_stem", "bn1", "blocks", "conv_head", "bn2")):
+            raise InputError(f"{self.config.backbone} has no stages to freeze; leave out model.frozen_stages")
+        if stages > len(backbone.blocks):
+            raise InputError(f"{stages} frozen stages; {self.config.backbone} has {len(backbone.blocks)}")
+        self.stem_stages = stages
+
+    def stem(self) -> nn.Sequential:
+        """The lower half, after `split`."""
+        return nn.Sequential(self.backbone.conv_stem, self.backbone.bn1, *self.backbone.blocks[: self.stem_stages])
+
+    def _above_stem(self, features: Tensor) -> Tensor:
+        for stage in self.backbone.blocks[self.stem_stages :]:
+            features = stage(features)
+        top: Tensor = self.backbone.bn2(self.backbone.conv_head(features))
+        return top
 
     def train(self, mode: bool = True) -> ImageTower:
         """Switch training mode, leaving batch normalisation alone where the configuration freezes it."""

@@ -220,6 +220,8 @@ class Trainer:
         if not last.exists():
             return
         state = torch.load(last, weights_only=True)
+        if "settings" not in state:
+            raise InputError(f"{last}: of an earlier version, which cannot be resumed; name a new folder to train anew")
         if state["settings"] != self.settings.model_dump_json():
             raise InputError(f"{self.output} holds a run with other settings; name a new folder to train anew")
         for name, part in self._state().items():

@@ -182,3 +182,18 @@ def test_memory_of_the_queue() -> None:
         buffers = PairQueue(config, VOCAB).buffers()
         held = sum(buffer.nbytes for buffer in buffers if buffer.ndim)
         assert held == queue_bytes(config, VOCAB)
+
+
+def test_a_positive_is_pruned_as_the_negatives_are(lexicon_model: LexLIP, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that kept all its terms would win for that alone, and nothing be learnt."""
+    built = objective(lexicon_model, storage="sparse", queue_top_k=2)
+    seen: list[Tensor] = []
+
+    def contrast(images: Tensor, texts: Tensor, image_keys: Tensor, text_keys: Tensor, ids: Tensor) -> Tensor:
+        seen.extend([image_keys, text_keys])
+        return (images * image_keys).sum() + (texts * text_keys).sum()
+
+    monkeypatch.setattr(built, "_contrast", contrast)
+    built(pair_batch(rows=3, seed=1))
+    for keys in seen:
+        assert (keys.count_nonzero(dim=1) <= 2).all()

@@ -53,6 +53,7 @@ class DataConfig(_Settings):
         crop_scale: of "crop_flip": smallest and largest part of the picture's area that is kept.
         at_least_one_mask: mask a word of every text, also where the draw hit none (the official code leaves it).
         inclusive_decoder_mask: hide from the decoder what is hidden from the encoder, and more; officially independent.
+        views: crops of each sample, walked through again after so many passes; None draws a new one every time.
         workers: processes that decode and augment; 0 does it in the training process.
         keep_decoded: keep decoded training images in memory, 3 bytes a pixel, once in every worker.
     """
@@ -66,6 +67,7 @@ class DataConfig(_Settings):
     crop_scale: tuple[float, float] = (0.4, 1.0)
     at_least_one_mask: bool = False
     inclusive_decoder_mask: bool = False
+    views: int | None = Field(default=None, gt=0)
     workers: int = Field(default=0, ge=0)
     keep_decoded: bool = False
 

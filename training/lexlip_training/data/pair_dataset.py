@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +32,16 @@ __all__ = ["Pair", "PairDataset", "open_pairs"]
 _ATTEMPTS = 20
 
 
+#: Gives what stands for the pixels of (view, sample), which the last argument makes.
+Memory = Callable[[int, int, Callable[[], Tensor]], Tensor]
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One sample: pixels (3, S, S), token ids (L,), the ids of its image and of itself, and its maskings."""
+    """One sample: pixels (3, S, S), token ids (L,), the ids of its image and of itself, and its maskings.
+
+    In place of pixels stands what a memory made of them, where `PairDataset.remember` was given one.
+    """
 
     pixels: Tensor
     input_ids: Tensor
@@ -104,6 +112,8 @@ class PairDataset(Dataset[Pair]):
         self._preprocess = ImagePreprocessor(image.image_size, image.resize, image.mean, image.std)
         self._augment = Augment(config.augmentation if training else "none", self._preprocess, config.crop_scale)
         options = (config.inclusive_decoder_mask, config.at_least_one_mask)
+        self._views = config.views if training else None
+        self._memory: Memory | None = None
         self._masker = None if masks is None else WholeWordMasker(self._tokenizer, config.max_length, masks, *options)
         # Shared, so that workers that live longer than an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -116,6 +126,10 @@ class PairDataset(Dataset[Pair]):
     def set_epoch(self, epoch: int) -> None:
         """Draw everything anew; before the epoch's iteration over a loader begins."""
         self._epoch.fill_(epoch)
+
+    def remember(self, memory: Memory) -> None:
+        """Let samples hold what `memory` gives for a view, a sample and a way to make its pixels."""
+        self._memory = memory
 
     def __getitem__(self, index: int) -> Pair:
         """One sample of the current epoch.
@@ -165,7 +179,12 @@ class PairDataset(Dataset[Pair]):
 
     def _pair(self, sample: int, epoch: int) -> Pair:
         image = self._image_of(sample)
-        pixels = self._augment(self._load(image), draws(self._seed, epoch, sample, Purpose.AUGMENTATION))
+        view = epoch if self._views is None else epoch % self._views
+
+        def crop() -> Tensor:
+            return self._augment(self._load(image), draws(self._seed, view, sample, Purpose.AUGMENTATION))
+
+        pixels = crop() if self._memory is None else self._memory(view, sample, crop)
         ids = np.array(self.token_ids(self._caption(sample, epoch)), np.int64)
         masked = None
         if self._masker is not None:

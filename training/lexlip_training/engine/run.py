@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import save_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig
-from lexlip_training.data import GlobalBatchSampler, open_pairs, read_pairs
+from lexlip_training.data import GlobalBatchSampler, PairDataset, open_pairs, read_pairs
 from lexlip_training.dense_model import DenseModel
 from lexlip_training.engine.batches import Batches
 from lexlip_training.engine.gradient_checkpointing import enable_gradient_checkpointing
@@ -27,6 +27,7 @@ from lexlip_training.engine.recall_on_development import RecallOnDevelopment
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.engine.starting_model import starting_model
+from lexlip_training.engine.stem_memory import StemMemory
 from lexlip_training.model import LexLIP
 from lexlip_training.objectives import build_objective
 
@@ -93,6 +94,10 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
     torch.manual_seed(config.run.seed)
     model, tokenizer, earlier = starting_model(config.model, lambda: training_captions(config))
     model.to(weights_dtype(config.run))
+    if config.model.frozen_stages:
+        model.image_tower.split(config.model.frozen_stages)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.image_tower.stem().requires_grad_(False)
     if config.model.gradient_checkpointing:
         enable_gradient_checkpointing(model)
     objective = build_objective(config.objective, model)
@@ -133,9 +138,21 @@ def _batches(
 ) -> Batches:
     image, seed = _image(objective.model), config.run.seed
     pairs = open_pairs(config.data, "train", tokenizer, image, seed, objective.uses_masks, failures)
+    if config.model.frozen_stages:
+        _remember_stem(config, objective.model, pairs)
     size = micro_batch_size(config, accelerator.num_processes)
     sampler = GlobalBatchSampler(len(pairs), size, accelerator.process_index, accelerator.num_processes, seed)
     return Batches(pairs, sampler, config.optimiser.accumulation, config.data.workers)
+
+
+def _remember_stem(config: TrainingConfig, model: LexLIP | DenseModel, pairs: PairDataset) -> None:
+    assert config.data.views is not None  # settings are checked
+    data = config.data.model_dump_json(include={"augmentation", "crop_scale", "rows", "views"})
+    files = "\n".join(pairs.table.origin(image) for image in range(pairs.table.images))
+    crops = f"{data}\n{_image(model).model_dump_json()}\n{config.run.seed}\n{len(pairs)}\n{files}"
+    pairs.remember(
+        StemMemory(model.image_tower, config.data.views, len(pairs), config.model.stem_memory, crops),
+    )
 
 
 def _evaluation(

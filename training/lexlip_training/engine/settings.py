@@ -45,6 +45,9 @@ class ModelSettings(_Section):
         dropout: of the text tower; None keeps the start's.
         drop_path: stochastic depth of the image backbone; None keeps the start's.
         training_tokens: image tokens kept, at random, in a training step; 0 keeps all, None the start's.
+        frozen_stages: lower stages of a convolutional backbone that stay as they are; their output is remembered for
+            each of `data.views`, in the training process, on a CPU.
+        stem_memory: folder for that, which runs may share; None keeps it in memory.
         gradient_checkpointing: recompute activations in the backward pass instead of keeping them.
     """
 
@@ -57,6 +60,8 @@ class ModelSettings(_Section):
     dropout: float | None = Field(default=None, ge=0, lt=1)
     drop_path: float | None = Field(default=None, ge=0, lt=1)
     training_tokens: int | None = Field(default=None, ge=0)
+    frozen_stages: int = Field(default=0, ge=0)
+    stem_memory: Path | None = None
     gradient_checkpointing: bool = False
 
 
@@ -162,4 +167,6 @@ class TrainingConfig(_Section):
         wanted = {"pretrain_lexicon": "lexicon", "pretrain_dense": "dense"}.get(kind, representation)
         if wanted != representation:
             raise ValueError(f"objective.kind {kind!r} trains a {wanted} model; model.representation is otherwise")
+        if self.model.frozen_stages and (self.data.views is None or self.data.workers or self.run.device != "cpu"):
+            raise ValueError('model.frozen_stages needs data.views, data.workers = 0 and run.device = "cpu"')
         return self

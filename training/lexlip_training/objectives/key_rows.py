@@ -36,13 +36,17 @@ class KeyRows(nn.Module):
         """Keys (B, V) as they are stored; the last tensor holds numbers, any other says which terms they are of."""
         raise NotImplementedError
 
+    def unpack(self, packed: Packed, dtype: torch.dtype) -> Tensor:
+        """Packed rows as keys (B, V) again, without what packing took from them."""
+        raise NotImplementedError
+
     def stored(self) -> Packed:
         """The buffers, in the order of `pack`."""
         raise NotImplementedError
 
     def dense(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         """Rows (stop - start, V)."""
-        raise NotImplementedError
+        return self.unpack(tuple(part[start:stop] for part in self.stored()), dtype)
 
     def write(self, slots: Tensor, packed: Packed) -> None:
         """Store packed rows in these slots."""
@@ -78,9 +82,9 @@ class DenseRows(KeyRows):
         """The one buffer."""
         return (self.values,)
 
-    def dense(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+    def unpack(self, packed: Packed, dtype: torch.dtype) -> Tensor:
         """A view, or a copy in another dtype."""
-        return self.values[start:stop].to(dtype)
+        return packed[0].to(dtype)
 
 
 class SparseRows(KeyRows):
@@ -110,10 +114,11 @@ class SparseRows(KeyRows):
         """Ids and weights."""
         return self.ids, self.values
 
-    def dense(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
-        """A chunk, scattered; an empty slot is a row of zeros."""
-        rows = torch.zeros(stop - start, self.width, dtype=dtype, device=self.values.device)
-        return rows.scatter_(1, self.ids[start:stop].long(), self.values[start:stop].to(dtype))
+    def unpack(self, packed: Packed, dtype: torch.dtype) -> Tensor:
+        """Scattered; an empty slot is a row of zeros."""
+        ids, values = packed
+        rows = torch.zeros(len(ids), self.width, dtype=dtype, device=values.device)
+        return rows.scatter_(1, ids.long(), values.to(dtype))
 
 
 class _Scores(torch.autograd.Function):

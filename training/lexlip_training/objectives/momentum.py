@@ -63,10 +63,15 @@ class MomentumContrast(Objective):
             unit_images, unit_texts = unit_vectors(images, config.joint_top_k), unit_vectors(texts, config.joint_top_k)
         image_keys, text_keys = self.encode_keys(batch)
         with full_precision(images):
+            packed = self.queue.images.pack(image_keys), self.queue.texts.pack(text_keys)
+            # As the queue holds its negatives: a key that lost nothing would win for that alone, and nothing be learnt.
+            dtype = image_keys.dtype
+            image_keys = self.queue.images.unpack(packed[0], dtype)
+            text_keys = self.queue.texts.unpack(packed[1], dtype)
             contrast = self._contrast(unit_images, unit_texts, image_keys, text_keys, batch.image_ids)
             parts = {"contrast": contrast, "flops": self.flops(images, texts)}
             figures = self.figures(parts, unit_images, unit_texts)
-        return figures | {"queue_mass": self._remember(image_keys, text_keys, batch.image_ids)}
+        return figures | {"queue_mass": self._remember(*packed, batch.image_ids, dtype)}
 
     @torch.no_grad()
     def encode_keys(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
@@ -96,11 +101,10 @@ class MomentumContrast(Objective):
         return 0.5 * (losses[0] + losses[1])
 
     @torch.no_grad()
-    def _remember(self, image_keys: Tensor, text_keys: Tensor, image_ids: Tensor) -> Tensor:
-        images, texts = self.queue.images.pack(image_keys), self.queue.texts.pack(text_keys)
+    def _remember(self, images: Packed, texts: Packed, image_ids: Tensor, dtype: torch.dtype) -> Tensor:
         if self.training:
             self._pending.append((images, texts, image_ids))
-        mass = [packed[-1].to(image_keys.dtype).square().sum(dim=1).mean() for packed in (images, texts)]
+        mass = [packed[-1].to(dtype).square().sum(dim=1).mean() for packed in (images, texts)]
         return global_sum(0.5 * (mass[0] + mass[1])) / world_size()
 
 
