@@ -66,6 +66,7 @@ CLOSING = """\
     lexlip-bench --stages                                                              # the shipped model, here
     lexlip-bench --preset lexlip-base --random-weights --precision f32,int8,openvino:int8 --batch-sizes 1,8,32
     lexlip-bench --save before.json; lexlip-bench --compare before.json                # did a change help?
+    lexlip-bench --peers --preset lexlip-base --random-weights --precision f32,openvino:int8 --words 38
     python benchmarks/micro.py
     python benchmarks/write_performance_doc.py
 

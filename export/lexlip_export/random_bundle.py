@@ -22,7 +22,7 @@ from lexlip_infer.cli.shell import application, run_application
 from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, preset
 from lexlip_training.wordpiece import suppressed_terms
 
-__all__ = ["random_bundle", "random_model", "sized_config"]
+__all__ = ["random_bundle", "random_model", "random_parts", "sized_config"]
 
 #: Share of positive terms that the biases are set for, on smooth random images and random words.
 SHARE = 0.03
@@ -85,6 +85,21 @@ def _lower(bias: nn.Parameter, weights: Tensor) -> None:
     bias.sub_(threshold)
 
 
+def random_parts(preset_name: str, image_size: int | None = None, seed: int = 0) -> tuple[LexLIP, Tokenizer]:
+    """What `random_bundle` exports: the model in evaluation mode, and its tokenizer.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    config = preset(preset_name)
+    tokenizer: Tokenizer = synthetic_tokenizer(config.vocab_size)
+    names = {"name": f"{preset_name}-random-weights", "suppressed_ids": suppressed_terms(tokenizer)}
+    config = config.model_copy(update=names)
+    if image_size is not None:
+        config = sized_config(config, image_size)
+    return random_model(config, seed), tokenizer
+
+
 def random_bundle(
     preset_name: str,
     output: Path,
@@ -105,16 +120,10 @@ def random_bundle(
         InputError: there is no such preset.
         OutputError: `output` exists and is no bundle.
     """
-    config = preset(preset_name)
-    tokenizer: Tokenizer = synthetic_tokenizer(config.vocab_size)
-    names = {"name": f"{preset_name}-random-weights", "suppressed_ids": suppressed_terms(tokenizer)}
-    config = config.model_copy(update=names)
-    if image_size is not None:
-        config = sized_config(config, image_size)
+    model, tokenizer = random_parts(preset_name, image_size, seed)
     notice = (
         "Random weights and an invented vocabulary: for benchmarks and tests of the machinery, useless for retrieval."
     )
-    model = random_model(config, seed)
     write_bundle(model, tokenizer, {"notice": notice, "seed": seed}, output, settings or ExportSettings(), gate=_GATE)
 
 

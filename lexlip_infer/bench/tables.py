@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 
@@ -11,7 +12,7 @@ from lexlip_infer.bench.comparison import Change
 from lexlip_infer.bench.report import Report, Result
 from lexlip_infer.bench.settings import Setting
 
-__all__ = ["ceilings_table", "changes_table", "name_of", "results_table", "stages_table", "warnings_of"]
+__all__ = ["ceilings_table", "changes_table", "name_of", "peers_table", "results_table", "stages_table", "warnings_of"]
 
 
 def name_of(setting: Setting) -> str:
@@ -35,6 +36,16 @@ def results_table(report: Report) -> Table:
     table = _table("setting", "items/s", "95 %", "sequential", "p50", "p95", "p99 ms", "peak MB", "GFLOP/s", "x floor")
     for result in report.results:
         table.add_row(*_cells(result))
+    return table
+
+
+def peers_table(record: Mapping[str, Any]) -> Table:
+    """One line an engine, modality and batch size, of a record of benchmarks/peers."""
+    table = _table("engine", "of", "batch", "items/s", "95 %", "x ours f32", "output")
+    for row in record["results"]:
+        interval = f"{_short(row['low'])} - {_short(row['high'])}"
+        figures = (_short(row["items_per_s"]), interval, f"{row['speed_of_ours_f32']:.2f}")
+        table.add_row(row["peer"], row["modality"], str(row["batch_size"]), *figures, row["output"])
     return table
 
 

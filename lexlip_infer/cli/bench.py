@@ -6,7 +6,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,6 +56,9 @@ def bench(
     ] = 256,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="turns of every setting")] = 5,
     stages: Annotated[bool, typer.Option("--stages", help="also print where the time of each setting goes")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="then other engines on the same model, with --preset (checkout, extra dev)")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the whole record as one JSON object")] = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="keep the record, for --compare")] = None,
     compare: Annotated[Path | None, typer.Option(metavar="FILE", help="a record to compare with")] = None,
@@ -79,16 +82,28 @@ def bench(
     counts = [thread_count(None)] if threads is None else parse_numbers(threads, "--threads")
     sizes = parse_numbers(batch_sizes, "--batch-sizes")
     grid = settings_grid(_modalities(modality), device, precision, counts, sizes)
+    if peers:
+        _check_peers(preset, counts)
+    others = None
     with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, _telling() as tell:
         tell("preparing")
         folder = Path(name)
         bundle = _bundle(model, preset if random_weights else None, grid, folder)
         present = [each for each in grid if modality != "both" or bundle.has_tower(each.modality)]
         report = _measure(bundle, present, folder, (images, synthetic or 64, words, items, rounds), tell)
+        if peers and preset is not None:
+            from lexlip_infer.bench.peers import run_peers
+
+            tell("peers")
+            options = {"modality": modality, "words": words, "rounds": rounds, "threads": counts[0]}
+            given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+            others = run_peers(preset, bundle.folder, folder, [*given, "--batch-sizes", *map(str, sizes)])
     if as_json:
         typer.echo(report.model_dump_json())
     else:
         _print(report, stages)
+    if others is not None:
+        _print_peers(others, as_json)
     if save is not None:
         save_report(report, save)
     if plot is not None:
@@ -108,6 +123,19 @@ def _check_choices(
         raise InputError("give either --model MODEL or --preset NAME --random-weights")
     if images is not None and synthetic is not None:
         raise InputError("give either --images DIR or --synthetic N")
+
+
+def _check_peers(preset: str | None, counts: Sequence[int]) -> None:
+    from lexlip_infer.bench.peers import peers_folder
+
+    peers_folder()
+    if preset is None:
+        raise InputError(
+            "--peers needs the model for torch too: give --preset NAME --random-weights, or run "
+            "benchmarks/peers/run.py on a bundle and its checkpoint"
+        )
+    if len(counts) != 1:
+        raise InputError(f"--peers compares engines on one number of threads, and --threads names {len(counts)}")
 
 
 def _check_outputs(save: Path | None, plot: Path | None) -> None:
@@ -203,6 +231,21 @@ def _print(report: Report, stages: bool) -> None:
         out.print(stages_table(result))
     for warning in warnings_of(report):
         typer.echo(f"noisy: {warning}", err=True)
+
+
+def _print_peers(record: dict[str, Any], as_json: bool) -> None:
+    import json
+
+    from lexlip_infer.bench.tables import peers_table
+
+    if as_json:
+        typer.echo(json.dumps(record))
+    else:
+        out = console()
+        out.print("\npeers and ourselves in turn: pixels or texts to kept terms")
+        out.print(peers_table(record))
+    for line in record["skipped"]:
+        typer.echo(f"not measured: {line}", err=True)
 
 
 def _print_changes(baseline: Report, report: Report, as_json: bool) -> None:

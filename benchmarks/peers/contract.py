@@ -1,0 +1,146 @@
+"""What every peer keeps to, so that one runner can time them all in turn.
+
+A peer is a script. It loads its model, encodes all inputs once, writes the vectors to `--vectors` and prints a line of
+JSON about itself; for each line that then comes in on standard input it encodes everything again and prints
+{"seconds": ...}. It stays loaded between rounds, because compiling takes some of them a minute. A peer that cannot run
+here says why in one line on standard error and ends with status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lexlip_infer.bundle import Bundle, Modality
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.errors import LexLIPError
+from lexlip_infer.sparse import SparseBatch
+
+__all__ = ["Job", "Peer", "answer", "inputs_of", "read_job"]
+
+#: Texts, or pixels (B, 3, S, S), to the vectors of a batch; None from a model whose vectors are of another kind.
+Encode = Callable[[Any], SparseBatch | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a peer is asked to do.
+
+    Attributes:
+        bundle: the model as ONNX graphs and arrays.
+        checkpoint: the same model for torch.
+        modality: of the inputs.
+        inputs: texts, or pixels (N, 3, S, S) float32.
+        batch_size: inputs at a time.
+        threads: of the CPU.
+        top_k: terms to keep.
+        vectors: file for the vectors.
+        variant: which of the script's engines.
+    """
+
+    bundle: Bundle
+    checkpoint: Path
+    modality: Modality
+    inputs: Sequence[str] | npt.NDArray[np.float32]
+    batch_size: int
+    threads: int
+    top_k: int
+    vectors: Path
+    variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A loaded engine.
+
+    Attributes:
+        name: for the table, version included where it is another's work.
+        output: "equal" promises our exact path's vectors, but for the order of additions; "rounded" the same model in
+            fewer bits; anything else says what comes out.
+        encode: a batch.
+    """
+
+    name: str
+    output: str
+    encode: Encode
+
+
+def read_job() -> Job:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description="A peer; benchmarks/peers/run.py starts it.")
+    for name in ("--model", "--checkpoint", "--inputs", "--vectors"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--modality", choices=["image", "text"], required=True)
+    for name in ("--batch-size", "--threads", "--top-k"):
+        parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--variant", default="")
+    given = parser.parse_args()
+    return Job(
+        bundle=Bundle.open(given.model),
+        checkpoint=given.checkpoint,
+        modality=given.modality,
+        inputs=_read_inputs(given.inputs),
+        batch_size=given.batch_size,
+        threads=given.threads,
+        top_k=given.top_k,
+        vectors=given.vectors,
+        variant=given.variant,
+    )
+
+
+def _read_inputs(path: Path) -> Sequence[str] | npt.NDArray[np.float32]:
+    if path.suffix == ".npy":
+        pixels: npt.NDArray[np.float32] = np.load(path)
+        return pixels
+    texts: list[str] = json.loads(path.read_text(encoding="utf-8"))
+    return texts
+
+
+def inputs_of(job: Job) -> Callable[[Any], dict[str, npt.NDArray[Any]]]:
+    """A batch to what the bundle's graphs take: texts are tokenised here, so that every peer's time has it inside."""
+    if job.modality == "image":
+        return lambda pixels: {"pixel_values": pixels}
+    tokenize = LexLIPEncoder(job.bundle).tokenize
+
+    def tokenised(texts: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        ids, mask = tokenize(texts)
+        return {"input_ids": ids, "attention_mask": mask}
+
+    return tokenised
+
+
+def answer(open_peer: Callable[[Job], Peer]) -> None:
+    """A peer's whole life."""
+    try:
+        job = read_job()
+        peer = open_peer(job)
+        found = _run(peer, job)
+    except (LexLIPError, ImportError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    if found:
+        SparseBatch.concatenate(found).save(job.vectors)
+    _say({"peer": peer.name, "output": peer.output})
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        _run(peer, job)
+        _say({"seconds": time.perf_counter() - started})
+
+
+def _run(peer: Peer, job: Job) -> list[SparseBatch]:
+    starts = range(0, len(job.inputs), job.batch_size)
+    batches = [peer.encode(job.inputs[start : start + job.batch_size]) for start in starts]
+    return [batch for batch in batches if batch is not None]
+
+
+def _say(record: dict[str, object]) -> None:
+    print(json.dumps(record), flush=True)

@@ -1,0 +1,130 @@
+"""`lexlip-bench --peers` and the scripts behind it, on a model of a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lexlip_infer.bench import peers
+from lexlip_infer.bench.tables import peers_table
+from lexlip_infer.cli.bench import app
+from lexlip_infer.errors import BackendUnavailable, LexLIPError
+
+SCRIPTS = Path(__file__).parents[3] / "benchmarks" / "peers"
+#: Not engines: the contract, its two sides, and what several engines share.
+PARTS = {"child.py", "contract.py", "make_checkpoint.py", "materialised.py", "run.py", "torch_model.py"}
+
+
+def run_script(model: Path, checkpoint: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The runner, on two images at a time."""
+    command = [sys.executable, str(SCRIPTS / "run.py"), "--model", str(model), "--checkpoint", str(checkpoint)]
+    small = ["--batch-sizes", "2", "--items", "4", "--words", "5", "--rounds", "2", "--threads", "1"]
+    return subprocess.run(
+        [*command, *small, "--output", str(output), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+
+
+@pytest.fixture(scope="session")
+def checkpoint(random_model, tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    from lexlip_training.checkpoint import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "random"
+    save_checkpoint(folder, random_model, tokenizer, {})
+    return folder
+
+
+def test_a_peer_of_equal_output_is_compared_and_timed(bundle_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "peers.json"
+    done = run_script(bundle_folder, checkpoint, output, "--modality", "text", "--only", "onnxruntime", "eager")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(output.read_text())
+    assert json.loads(done.stdout.splitlines()[-1]) == record
+    assert [row["peer"].split()[0] for row in record["results"]] == ["lexlip-infer", "torch", "onnxruntime"]
+    for row in record["results"]:
+        assert (row["modality"], row["batch_size"], row["output"]) == ("text", 2, "equal")
+        assert len(row["seconds_per_item"]) == 2
+        assert 0 < row["low"] <= row["items_per_s"] <= row["high"]
+    assert peers_table(record).row_count == 3
+
+
+def test_a_peer_with_another_output_stops_the_run(bundle_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """The checkpoint of another model: nothing is timed, and no record is left."""
+    from safetensors.torch import load_file, save_file
+
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in checkpoint.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    weights = load_file(other / "model.safetensors")
+    weights["image_head.bias"] += 0.1
+    save_file(weights, other / "model.safetensors")
+    output = tmp_path / "peers.json"
+    done = run_script(bundle_folder, other, output, "--modality", "image", "--only", "eager")
+    assert done.returncode == 1
+    assert "promises the vectors" in done.stderr.splitlines()[-1]
+    assert not output.exists()
+
+
+def test_a_peer_that_cannot_run_is_named_with_its_reason(bundle_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "peers.json"
+    done = run_script(bundle_folder, checkpoint, output, "--modality", "text", "--only", "ours.py int8")
+    assert done.returncode == 0, done.stderr
+    (line,) = json.loads(output.read_text())["skipped"]
+    assert line.startswith("ours.py int8, text:")
+    assert "int8" in line.partition(":")[2]
+    assert f"not measured: {line}" in done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py") if path.name not in PARTS))
+def test_every_engine_keeps_the_contract(script: str) -> None:
+    """It opens a peer, answers the runner, and the runner knows it."""
+    source = (SCRIPTS / script).read_text(encoding="utf-8")
+    assert "def open_peer(job: Job) -> Peer:" in source
+    assert source.rstrip().endswith("answer(open_peer)")
+    assert f'"{script}' in (SCRIPTS / "run.py").read_text(encoding="utf-8")
+
+
+def test_outside_of_a_checkout_the_command_says_where_the_scripts_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(peers, "_CHECKOUT", tmp_path)
+    error = runner_error("--peers")
+    assert "clone" in error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--peers"], "--preset NAME --random-weights"),
+        (["--peers", "--preset", "lexlip-tiny", "--random-weights", "--threads", "1,2"], "one number of threads"),
+    ],
+)
+def test_what_peers_need_is_asked_for_before_anything_is_made(options: list[str], said: str) -> None:
+    assert said in runner_error(*options)
+
+
+def runner_error(*options: str) -> str:
+    error = CliRunner().invoke(app, list(options)).exception
+    assert isinstance(error, LexLIPError)
+    return str(error)
+
+
+def test_a_script_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("run.py", "make_checkpoint.py"):
+        script = tmp_path / "benchmarks" / "peers" / name
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text("import sys\nsys.exit('error: no torch here')\n")
+    monkeypatch.setattr(peers, "_CHECKOUT", tmp_path)
+    with pytest.raises(BackendUnavailable, match=r"^no torch here$"):
+        peers.run_peers("lexlip-tiny", tmp_path, tmp_path, [])
