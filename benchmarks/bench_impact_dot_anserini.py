@@ -59,8 +59,7 @@ def build_native(path: Path) -> tuple[ImpactIndex, Report]:
     read = time.perf_counter()
     index = ImpactIndex.build(documents, "native")
     end = time.perf_counter()
-    arrays = (index.term_offsets, index.posting_docs, index.posting_impacts, index.term_max_impacts)
-    size = sum(array.nbytes for array in arrays)
+    size = index.nbytes
     return index, {
         "kept_in": "memory",
         "bytes": size,
@@ -145,7 +144,7 @@ def measure(documents: ImpactMatrix, queries: ImpactMatrix, k: int, repeats: int
     anserini.assert_same_hits(found, searcher.search(k))
     anserini.assert_same_hits(found, searcher.search_in_batch(k))
     rows = summarise(alternate(engines(index, searcher, queries, k), repeats), len(queries))
-    postings = int(np.diff(index.term_offsets)[queries.indices].sum())
+    postings = int(index.document_frequencies[queries.indices].sum())
     return {
         "results_identical": True,
         "postings_per_query": round(postings / len(queries)),

@@ -2,9 +2,9 @@
 
 Run `python benchmarks/bench_index.py --documents 100000 1000000`. The documents are synthetic (terms Zipf-like over
 30,522 terms, impacts uniform): they say something about speed and size, nothing about retrieval quality. They are
-written as an output's JSON lines first, which is not timed; what is timed is `build_exact_index` from these files, in
-a process of its own, so that its peak of resident memory is its own too. A table comes first, one line of JSON last;
-the same JSON goes to `--output`.
+written as an output's JSON lines first, which is not timed; what is timed is the parser and `IndexWriter`, in one
+thread and in a process of its own, so that its peak of resident memory is its own too. A table comes first, one line
+of JSON last; the same JSON goes to `--output`.
 """
 
 from __future__ import annotations

@@ -32,22 +32,42 @@ auto view(const Array& array) {
   return std::span(array.data(), array.size());
 }
 
+template <typename Impact>
 void build_postings(const Vector<const std::int64_t>& indptr, const Vector<const std::int32_t>& indices,
-                    const Vector<const std::int32_t>& impacts, const Vector<std::int64_t>& term_offsets,
-                    const Vector<std::int32_t>& posting_docs, const Vector<std::uint16_t>& posting_impacts) {
-  lexlip::build_postings({view(indptr), view(indices), view(impacts)}, view(term_offsets), view(posting_docs),
-                         view(posting_impacts));
+                    const Vector<const std::int32_t>& impacts, std::int64_t vocab_size,
+                    const Vector<std::int64_t>& term_offsets, const Vector<std::uint16_t>& posting_docs,
+                    const Vector<Impact>& posting_impacts) {
+  lexlip::build_postings({view(indptr), view(indices), view(impacts)}, vocab_size, view(term_offsets),
+                         view(posting_docs), view(posting_impacts));
 }
 
-void search(const Vector<const std::int64_t>& term_offsets, const Vector<const std::int32_t>& posting_docs,
-            const Vector<const std::uint16_t>& posting_impacts, std::int64_t num_docs,
+template <typename Impact>
+void search(const Vector<const std::int64_t>& term_offsets, const Vector<const std::uint16_t>& posting_docs,
+            const Vector<const Impact>& posting_impacts, std::int64_t num_docs, std::int64_t vocab_size,
             const Vector<const std::int64_t>& query_indptr, const Vector<const std::int32_t>& query_indices,
             const Vector<const std::int32_t>& query_impacts, std::int64_t threads,
             const Matrix<std::int32_t>& rows, const Matrix<std::int32_t>& scores) {
   const auto k = static_cast<std::int64_t>(rows.shape(1));
-  lexlip::search({view(term_offsets), view(posting_docs), view(posting_impacts), num_docs},
-                 {view(query_indptr), view(query_indices), view(query_impacts)}, k, threads, view(rows),
-                 view(scores));
+  const lexlip::Postings<Impact> index{view(term_offsets), view(posting_docs), view(posting_impacts),
+                                       num_docs, vocab_size};
+  lexlip::search(index, {view(query_indptr), view(query_indices), view(query_impacts)}, k, threads,
+                 view(rows), view(scores));
+}
+
+// Once for each width of a stored impact; Python chooses by the dtype of the array.
+template <typename Impact>
+void define_impact_dot(nb::module_& module) {
+  module.def("impact_build_postings", &build_postings<Impact>, "indptr"_a.noconvert(),
+             "indices"_a.noconvert(), "impacts"_a.noconvert(), "vocab_size"_a, "term_offsets"_a.noconvert(),
+             "posting_docs"_a.noconvert(), "posting_impacts"_a.noconvert(),
+             nb::call_guard<nb::gil_scoped_release>(),
+             "Transpose documents into postings; overwrites the last three arrays.");
+
+  module.def("impact_search", &search<Impact>, "term_offsets"_a.noconvert(), "posting_docs"_a.noconvert(),
+             "posting_impacts"_a.noconvert(), "num_docs"_a, "vocab_size"_a, "query_indptr"_a.noconvert(),
+             "query_indices"_a.noconvert(), "query_impacts"_a.noconvert(), "threads"_a, "rows"_a.noconvert(),
+             "scores"_a.noconvert(), nb::call_guard<nb::gil_scoped_release>(),
+             "Exact top-k of each query; overwrites rows and scores, both of shape (Q, k).");
 }
 
 std::vector<std::string> lexicon_cpu_paths() {
@@ -115,16 +135,8 @@ NB_MODULE(_native, module) {
   module.doc() =
       "Compiled kernels. Private: use the packages of lexlip_kernels, which check their arguments.";
 
-  module.def("impact_build_postings", &build_postings, "indptr"_a.noconvert(), "indices"_a.noconvert(),
-             "impacts"_a.noconvert(), "term_offsets"_a.noconvert(), "posting_docs"_a.noconvert(),
-             "posting_impacts"_a.noconvert(), nb::call_guard<nb::gil_scoped_release>(),
-             "Transpose documents into postings; overwrites the last three arrays.");
-
-  module.def("impact_search", &search, "term_offsets"_a.noconvert(), "posting_docs"_a.noconvert(),
-             "posting_impacts"_a.noconvert(), "num_docs"_a, "query_indptr"_a.noconvert(),
-             "query_indices"_a.noconvert(), "query_impacts"_a.noconvert(), "threads"_a, "rows"_a.noconvert(),
-             "scores"_a.noconvert(), nb::call_guard<nb::gil_scoped_release>(),
-             "Exact top-k of each query; overwrites rows and scores, both of shape (Q, k).");
+  define_impact_dot<std::uint8_t>(module);
+  define_impact_dot<std::uint16_t>(module);
 
   module.def("lexicon_cpu_paths", &lexicon_cpu_paths, "CPU paths that run here, fastest first.");
 

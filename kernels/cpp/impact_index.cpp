@@ -18,10 +18,7 @@ using std::int32_t;
 using std::int64_t;
 using std::size_t;
 using std::uint16_t;
-using std::uint32_t;
-
-// Documents scored at a time: 256 KiB of accumulators stay in the L2 cache of any server processor.
-constexpr int64_t kBlockDocs = int64_t{1} << 16;
+using std::uint8_t;
 
 // A single query is split between threads only into pieces that take longer than starting a thread.
 constexpr int64_t kMinDocsPerThread = int64_t{1} << 15;
@@ -32,46 +29,59 @@ T& at(std::span<T> values, int64_t i) {
   return values[static_cast<size_t>(i)];
 }
 
-// A query term's place in its posting list.
-struct Cursor {
-  int64_t next;
-  int64_t end;
-  int32_t weight;
-};
-
+// Rows [first, last). Within one chunk where it says so.
 struct DocRange {
   int64_t first;
   int64_t last;
 };
 
-std::vector<Cursor> open_cursors(const Postings& index, const ImpactRows& queries, int64_t query,
-                                 int64_t first_doc) {
-  std::vector<Cursor> cursors;
+// Half-open range of the posting arrays.
+struct PostingRange {
+  int64_t begin;
+  int64_t end;
+};
+
+// A term's postings in the chunk that starts at row `chunk`, as far as their documents lie in `range`.
+template <typename Impact>
+PostingRange postings_of(const Postings<Impact>& index, int64_t term, int64_t chunk, DocRange range) {
+  const int64_t bucket = chunk / kChunkDocs * index.vocabulary + term;
+  const auto begin = index.docs.begin() + at(index.offsets, bucket);
+  const auto end = index.docs.begin() + at(index.offsets, bucket + 1);
+  const auto first = range.first == chunk ? begin : std::lower_bound(begin, end, range.first - chunk);
+  const bool whole = range.last == std::min(chunk + kChunkDocs, index.num_docs);
+  const auto last = whole ? end : std::lower_bound(first, end, range.last - chunk);
+  return {first - index.docs.begin(), last - index.docs.begin()};
+}
+
+// Adds a term's postings to the scores of their chunk. kChunkDocs accumulators take any 16-bit number; fewer
+// are compared with, because the documents may be those of a damaged file.
+template <typename Impact>
+void add_postings(const Postings<Impact>& index, PostingRange range, int32_t weight,
+                  std::span<int32_t> scores) {
+  const uint16_t* docs = index.docs.data();
+  const Impact* impacts = index.impacts.data();
+  if (std::ssize(scores) == kChunkDocs) {
+    for (int64_t i = range.begin; i < range.end; ++i) scores[docs[i]] += weight * impacts[i];
+  } else {
+    for (int64_t i = range.begin; i < range.end; ++i)
+      if (docs[i] < scores.size()) scores[docs[i]] += weight * impacts[i];
+  }
+}
+
+// Adds all postings of the query in a chunk; true if there were any.
+template <typename Impact>
+bool score_chunk(const Postings<Impact>& index, const ImpactRows& queries, int64_t query, int64_t chunk,
+                 DocRange range, std::span<int32_t> scores) {
+  bool touched = false;
   for (int64_t i = at(queries.offsets, query); i < at(queries.offsets, query + 1); ++i) {
-    const int64_t term = at(queries.terms, i);
-    const auto begin = index.docs.begin() + at(index.term_offsets, term);
-    const auto end = index.docs.begin() + at(index.term_offsets, term + 1);
-    const auto next = std::lower_bound(begin, end, first_doc);
-    cursors.push_back({next - index.docs.begin(), end - index.docs.begin(), at(queries.impacts, i)});
+    const PostingRange postings = postings_of(index, at(queries.terms, i), chunk, range);
+    add_postings(index, postings, at(queries.impacts, i), scores);
+    touched |= postings.begin != postings.end;
   }
-  return cursors;
+  return touched;
 }
 
-// Adds one term's postings that fall into the block; true if there were any.
-bool add_postings(const Postings& index, Cursor& cursor, uint32_t first_doc, std::span<int32_t> scores) {
-  const int32_t* docs = index.docs.data();
-  const uint16_t* impacts = index.impacts.data();
-  int64_t i = cursor.next;
-  for (; i < cursor.end; ++i) {
-    // Unsigned, so that a document before the block (a damaged index file) ends the loop like one behind it.
-    const uint32_t slot = static_cast<uint32_t>(docs[i]) - first_doc;
-    if (slot >= scores.size()) break;
-    scores[slot] += cursor.weight * impacts[i];
-  }
-  return std::exchange(cursor.next, i) != i;
-}
-
-// Offers the block's scores and clears them. Most stretches hold no candidate: a vectorised test skips them.
+// Offers scores and clears them. Most stretches hold no candidate: a vectorised test skips them.
 void drain(std::span<int32_t> scores, int64_t first_doc, TopK& top) {
   constexpr size_t kStretch = 64;
   for (size_t start = 0; start < scores.size(); start += kStretch) {
@@ -89,26 +99,28 @@ void drain(std::span<int32_t> scores, int64_t first_doc, TopK& top) {
   }
 }
 
-// The best k documents of a range, best first. Term at a time within a block, block after block.
-std::vector<Hit> best_in_range(const Postings& index, const ImpactRows& queries, int64_t query,
+// The best k documents of a range, best first. Term at a time within a chunk, chunk after chunk.
+template <typename Impact>
+std::vector<Hit> best_in_range(const Postings<Impact>& index, const ImpactRows& queries, int64_t query,
                                DocRange range, int64_t k) {
-  std::vector<Cursor> cursors = open_cursors(index, queries, query, range.first);
-  std::vector<int32_t> scores(static_cast<size_t>(std::min(kBlockDocs, range.last - range.first)));
+  std::vector<int32_t> scores(static_cast<size_t>(std::min(kChunkDocs, index.num_docs)));
   TopK top(static_cast<size_t>(k));
-  for (int64_t first = range.first; first < range.last; first += kBlockDocs) {
-    const int64_t size = std::min(kBlockDocs, range.last - first);
-    const std::span<int32_t> block = std::span(scores).first(static_cast<size_t>(size));
-    bool touched = false;
-    for (Cursor& cursor : cursors)
-      touched |= add_postings(index, cursor, static_cast<uint32_t>(first), block);
-    if (touched) drain(block, first, top);
+  for (int64_t first = range.first; first < range.last;) {
+    const int64_t chunk = first / kChunkDocs * kChunkDocs;
+    const DocRange part{first, std::min(chunk + kChunkDocs, range.last)};
+    if (score_chunk(index, queries, query, chunk, part, scores)) {
+      const auto start = static_cast<size_t>(first - chunk);
+      drain(std::span(scores).subspan(start, static_cast<size_t>(part.last - first)), first, top);
+    }
+    first = part.last;
   }
   return std::move(top).finish();
 }
 
 // One query on several threads: each takes a contiguous range of documents.
-std::vector<Hit> best_split(const Postings& index, const ImpactRows& queries, int64_t query, int64_t k,
-                            int64_t threads) {
+template <typename Impact>
+std::vector<Hit> best_split(const Postings<Impact>& index, const ImpactRows& queries, int64_t query,
+                            int64_t k, int64_t threads) {
   const int64_t worthwhile = std::max<int64_t>(1, index.num_docs / kMinDocsPerThread);
   const int64_t parts = std::min(threads, worthwhile);
   std::vector<std::vector<Hit>> partial(static_cast<size_t>(parts));
@@ -131,24 +143,31 @@ void write_row(const std::vector<Hit>& hits, std::span<int32_t> rows, std::span<
 
 }  // namespace
 
-void build_postings(const ImpactRows& documents, std::span<int64_t> term_offsets, std::span<int32_t> docs,
-                    std::span<uint16_t> impacts) {
-  std::fill(term_offsets.begin(), term_offsets.end(), 0);
-  for (const int32_t term : documents.terms) ++at(term_offsets, int64_t{term} + 1);
-  std::partial_sum(term_offsets.begin(), term_offsets.end(), term_offsets.begin());
-
-  std::vector<int64_t> next(term_offsets.begin(), term_offsets.end() - 1);
+template <typename Impact>
+void build_postings(const ImpactRows& documents, int64_t vocabulary, std::span<int64_t> offsets,
+                    std::span<uint16_t> docs, std::span<Impact> impacts) {
   const int64_t num_docs = std::ssize(documents.offsets) - 1;
-  for (int64_t doc = 0; doc < num_docs; ++doc) {
-    for (int64_t i = at(documents.offsets, doc); i < at(documents.offsets, doc + 1); ++i) {
-      const int64_t slot = next[static_cast<size_t>(at(documents.terms, i))]++;
-      at(docs, slot) = static_cast<int32_t>(doc);
-      at(impacts, slot) = static_cast<uint16_t>(at(documents.impacts, i));
+  const auto each = [&](const auto& visit) {
+    for (int64_t doc = 0; doc < num_docs; ++doc) {
+      const int64_t bucket = doc / kChunkDocs * vocabulary;
+      for (int64_t i = at(documents.offsets, doc); i < at(documents.offsets, doc + 1); ++i)
+        visit(bucket + at(documents.terms, i), doc, at(documents.impacts, i));
     }
-  }
+  };
+  std::fill(offsets.begin(), offsets.end(), 0);
+  each([&](int64_t bucket, int64_t, int32_t) { ++at(offsets, bucket + 1); });
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+
+  std::vector<int64_t> next(offsets.begin(), offsets.end() - 1);
+  each([&](int64_t bucket, int64_t doc, int32_t impact) {
+    const int64_t slot = next[static_cast<size_t>(bucket)]++;
+    at(docs, slot) = static_cast<uint16_t>(doc % kChunkDocs);
+    at(impacts, slot) = static_cast<Impact>(impact);
+  });
 }
 
-void search(const Postings& index, const ImpactRows& queries, int64_t k, int64_t threads,
+template <typename Impact>
+void search(const Postings<Impact>& index, const ImpactRows& queries, int64_t k, int64_t threads,
             std::span<int32_t> rows, std::span<int32_t> scores) {
   const int64_t num_queries = std::ssize(queries.offsets) - 1;
   const auto search_one = [&](int64_t query, int64_t threads_each) {
@@ -164,5 +183,14 @@ void search(const Postings& index, const ImpactRows& queries, int64_t k, int64_t
     for (int64_t query = 0; query < num_queries; ++query) search_one(query, threads);
   }
 }
+
+template void build_postings(const ImpactRows&, int64_t, std::span<int64_t>, std::span<uint16_t>,
+                             std::span<uint8_t>);
+template void build_postings(const ImpactRows&, int64_t, std::span<int64_t>, std::span<uint16_t>,
+                             std::span<uint16_t>);
+template void search(const Postings<uint8_t>&, const ImpactRows&, int64_t, int64_t, std::span<int32_t>,
+                     std::span<int32_t>);
+template void search(const Postings<uint16_t>&, const ImpactRows&, int64_t, int64_t, std::span<int32_t>,
+                     std::span<int32_t>);
 
 }  // namespace lexlip

@@ -45,9 +45,7 @@ class BagOfWordsEngine:
     @property
     def bytes_on_disk(self) -> int:
         """Of the arrays of its index, which stays in memory: what a file of them would take."""
-        index = self._index
-        arrays = (index.term_offsets, index.posting_docs, index.posting_impacts, index.term_max_impacts)
-        return sum(array.nbytes for array in arrays)
+        return self._index.nbytes
 
     def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Ranking:
         """See `SearchEngine.search`; a text is found by one shared word.

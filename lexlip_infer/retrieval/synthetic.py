@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from lexlip_infer.errors import InputError
 from lexlip_kernels import ImpactMatrix
-from lexlip_kernels.impact_dot import ImpactIndex
 
 __all__ = ["ImpactDistribution", "synthetic_unit_vectors"]
 
@@ -34,11 +34,11 @@ class ImpactDistribution:
 
     Attributes:
         lengths: (N,), terms of each real document.
-        postings: the real documents, by term.
+        postings: (V, N), the impacts of each term one after the other.
     """
 
     lengths: npt.NDArray[np.int64]
-    postings: ImpactIndex
+    postings: csr_array
 
     @classmethod
     def fit(cls, matrix: ImpactMatrix) -> ImpactDistribution:
@@ -49,12 +49,14 @@ class ImpactDistribution:
         """
         if not len(matrix.indices):
             raise InputError(f"{len(matrix)} documents without a single term; synthetic ones are drawn from real ones")
-        return cls(np.diff(matrix.indptr), ImpactIndex.build(matrix))
+        documents = csr_array((matrix.impacts, matrix.indices, matrix.indptr), (len(matrix), matrix.vocab_size))
+        return cls(np.diff(matrix.indptr), documents.T.tocsr())
 
     @property
     def document_frequencies(self) -> npt.NDArray[np.int64]:
         """Real documents that hold each term, (V,)."""
-        return np.diff(self.postings.term_offsets)
+        frequencies: npt.NDArray[np.int64] = np.diff(self.postings.indptr).astype(np.int64)
+        return frequencies
 
     def batches(self, count: int, seed: int, size: int = 20_000) -> Iterator[ImpactMatrix]:
         """`count` documents in batches of `size`: the same ones for the same arguments."""
@@ -70,7 +72,7 @@ class ImpactDistribution:
             rows = np.flatnonzero(lengths == length)
             places = indptr[rows, None] + np.arange(length)
             indices[places] = self._terms(len(rows), int(length), generator)
-        return ImpactMatrix(indptr, indices, self._impacts(indices, generator), self.postings.vocab_size)
+        return ImpactMatrix(indptr, indices, self._impacts(indices, generator), int(self.postings.shape[0]))
 
     def _terms(self, count: int, length: int, generator: np.random.Generator) -> npt.NDArray[np.int32]:
         """(count, length), terms ascending within a row."""
@@ -85,7 +87,7 @@ class ImpactDistribution:
     def _impacts(self, terms: npt.NDArray[np.int32], generator: np.random.Generator) -> npt.NDArray[np.int32]:
         frequencies = self.document_frequencies[terms]
         drawn = (generator.random(len(terms)) * frequencies).astype(np.int64)
-        found: npt.NDArray[np.int32] = self.postings.posting_impacts[self.postings.term_offsets[terms] + drawn]
+        found: npt.NDArray[np.int32] = self.postings.data[self.postings.indptr[terms] + drawn]
         return found.astype(np.int32)
 
 

@@ -1,11 +1,13 @@
 // Runs the C++ core on awkward sizes, for `make sanitize`: address and undefined-behaviour sanitisers see
 // every access. Values are checked against the float32 path and against invariants; Python's tests check them
 // against the reference. Exits 1 with a message if something is wrong.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "cpu_dispatch.hpp"
@@ -115,6 +117,7 @@ void check_unusable_values() {
   require(head.refused == 40, "column 40 is refused");
 }
 
+template <typename Impact>
 void check_impact_index(int64_t num_docs, int32_t vocabulary, int64_t k) {
   std::mt19937 random(static_cast<unsigned>(num_docs));
   std::vector<int64_t> offsets{0};
@@ -128,20 +131,27 @@ void check_impact_index(int64_t num_docs, int32_t vocabulary, int64_t k) {
     offsets.push_back(static_cast<int64_t>(terms.size()));
   }
   const lexlip::ImpactRows rows{offsets, terms, impacts};
-  std::vector<int64_t> term_offsets(static_cast<size_t>(vocabulary) + 1);
-  std::vector<int32_t> docs(terms.size());
-  std::vector<std::uint16_t> posting_impacts(terms.size());
-  lexlip::build_postings(rows, term_offsets, docs, posting_impacts);
+  const int64_t chunks = (num_docs + lexlip::kChunkDocs - 1) / lexlip::kChunkDocs;
+  std::vector<int64_t> term_offsets(static_cast<size_t>(chunks * vocabulary) + 1);
+  std::vector<std::uint16_t> docs(terms.size());
+  std::vector<Impact> posting_impacts(terms.size());
+  lexlip::build_postings<Impact>(rows, vocabulary, term_offsets, docs, posting_impacts);
   require(term_offsets.back() == static_cast<int64_t>(terms.size()), "every impact is posted");
 
-  const auto size = static_cast<size_t>(num_docs * k);
+  const int64_t num_queries = std::min<int64_t>(num_docs, 500);
+  const lexlip::ImpactRows queries{std::span(offsets).first(static_cast<size_t>(num_queries) + 1), terms,
+                                   impacts};
+  const auto size = static_cast<size_t>(num_queries * k);
   std::vector<int32_t> found(size), scores(size), expected(size), expected_scores(size);
-  const lexlip::Postings index{term_offsets, docs, posting_impacts, num_docs};
-  lexlip::search(index, rows, k, 1, expected, expected_scores);
-  for (const int64_t threads : {2, 5}) {
-    lexlip::search(index, rows, k, threads, found, scores);
+  const lexlip::Postings<Impact> index{term_offsets, docs, posting_impacts, num_docs, vocabulary};
+  lexlip::search(index, queries, k, 1, expected, expected_scores);
+  for (const int64_t threads : {2, 5, 700}) {
+    lexlip::search(index, queries, k, threads, found, scores);
     require(found == expected && scores == expected_scores, "threads do not change a search");
   }
+  for (std::uint16_t& doc : docs) doc = static_cast<std::uint16_t>(random());  // a damaged file
+  lexlip::search(index, queries, k, 700, found, scores);
+  for (const int32_t row : found) require(row >= -1 && row < num_docs, "rows are those of documents");
 }
 
 }  // namespace
@@ -154,6 +164,11 @@ int main() {
   check_head(2, 49, 256, 1000);
   check_unusable_values();
   for (const int64_t num_docs : {0, 1, 7, 500})
-    for (const int64_t k : {1, 3, 600}) check_impact_index(num_docs, 61, k);
+    for (const int64_t k : {1, 3, 600}) {
+      check_impact_index<std::uint8_t>(num_docs, 61, k);
+      check_impact_index<std::uint16_t>(num_docs, 61, k);
+    }
+  for (const int64_t num_docs : {65'535, 65'536, 65'537, 140'000})
+    check_impact_index<std::uint8_t>(num_docs, 5, 3);
   std::puts("C++ core: no error found");
 }

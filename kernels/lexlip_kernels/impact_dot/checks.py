@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
 __all__ = [
+    "CHUNK_DOCS",
     "INT32_MAX",
     "MAX_IMPACT",
+    "Impacts",
     "check_array",
     "check_count",
     "check_documents",
@@ -29,14 +31,26 @@ __all__ = [
     "check_postings",
     "check_queries",
     "check_score_bound",
+    "num_chunks",
     "term_max_impacts",
 ]
+
+Impacts = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+"""Stored impacts: 8 bits where all of them fit."""
+
+CHUNK_DOCS = 2**16
+"""Documents of a chunk, so that 16 bits number them; `kChunkDocs` of kernels/cpp/impact_index.hpp."""
 
 INT32_MAX = 2**31 - 1
 """Largest score, row number plus one, k and number of threads."""
 
 MAX_IMPACT = 2**16 - 1
-"""Largest impact of a document term: postings hold 16 bits. (Query weights may be larger.)"""
+"""Largest impact of a document term: postings hold up to 16 bits. (Query weights may be larger.)"""
+
+
+def num_chunks(num_docs: int) -> int:
+    """C, the chunks that hold N documents."""
+    return -(-num_docs // CHUNK_DOCS)
 
 
 def check_count(name: str, value: int, at_least: int = 1) -> None:
@@ -49,14 +63,15 @@ def check_count(name: str, value: int, at_least: int = 1) -> None:
         raise InputError(f"{name} must be >= {at_least} and an integer below 2^31, not {value!r}")
 
 
-def check_array(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike) -> None:
-    """Refuse an array that is not of rank 1, this dtype, and contiguous.
+def check_array(name: str, array: npt.NDArray[Any], *dtypes: npt.DTypeLike) -> None:
+    """Refuse an array that is not of rank 1, one of these dtypes, and contiguous.
 
     Raises:
         InputError: it is not.
     """
-    if array.dtype != dtype or array.ndim != 1:
-        raise InputError(f"{name} is {array.dtype} of rank {array.ndim}; expected rank 1 {np.dtype(dtype)}")
+    if array.dtype not in dtypes or array.ndim != 1:
+        expected = " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
+        raise InputError(f"{name} is {array.dtype} of rank {array.ndim}; expected rank 1 {expected}")
     if not array.flags.c_contiguous:
         raise InputError(f"{name} is a strided view; expected a contiguous array: use numpy.ascontiguousarray")
 
@@ -86,17 +101,18 @@ def check_documents(matrix: ImpactMatrix) -> None:
 
 
 def check_offsets(index: ImpactIndex) -> None:
-    """Refuse offsets that lead out of the posting arrays; costs O(V), not O(nnz).
+    """Refuse offsets that lead out of the posting arrays; costs O(C*V), not O(nnz).
 
     Raises:
         InputError: offsets do not run from 0 to the number of postings, or the arrays' lengths disagree.
     """
     offsets = index.term_offsets
-    lengths = (len(index.posting_docs), len(index.posting_impacts), len(index.term_max_impacts) + 1)
+    lengths = (len(index.posting_docs), len(index.posting_impacts), index.num_chunks * index.vocab_size + 1)
     if len(offsets) == 0 or lengths != (offsets[-1], offsets[-1], len(offsets)):
         raise InputError(
             f"ImpactIndex arrays disagree: {lengths[0]} documents and {lengths[1]} impacts in the postings, "
-            f"{lengths[2] - 1} term maxima, {len(offsets)} term offsets ending at {offsets[-1:]}"
+            f"{index.vocab_size} term maxima for {index.num_chunks} chunks of documents, "
+            f"{len(offsets)} term offsets ending at {offsets[-1:]}"
         )
     if offsets[0] != 0 or (offsets[1:] < offsets[:-1]).any():
         raise InputError("ImpactIndex.term_offsets must start at 0 and not decrease")
@@ -109,7 +125,9 @@ def check_postings(index: ImpactIndex) -> None:
         InputError: documents are out of range or out of order, an impact is 0, or a maximum is wrong.
     """
     docs = index.posting_docs
-    if len(docs) and (docs.min() < 0 or docs.max() >= index.num_docs):
+    # Sixteen bits cannot leave any chunk but the last.
+    last = max(index.num_chunks - 1, 0)
+    if docs[index.term_offsets[last * index.vocab_size] :].max(initial=0) >= max(index.num_docs - last * CHUNK_DOCS, 1):
         raise InputError(f"ImpactIndex.posting_docs must lie in [0, {index.num_docs})")
     ascending = np.ones(len(docs) + 1, np.bool_)
     ascending[1:-1] = docs[1:] > docs[:-1]
@@ -118,7 +136,8 @@ def check_postings(index: ImpactIndex) -> None:
         raise InputError("ImpactIndex.posting_docs must be strictly ascending within a term")
     if not index.posting_impacts.all():
         raise InputError("ImpactIndex.posting_impacts must be at least 1; leave a zero impact out")
-    if not np.array_equal(index.term_max_impacts, term_max_impacts(index.term_offsets, index.posting_impacts)):
+    maxima = term_max_impacts(index.term_offsets, index.posting_impacts, index.vocab_size)
+    if not np.array_equal(index.term_max_impacts, maxima):
         raise InputError("ImpactIndex.term_max_impacts are not the maxima of the postings; build the index again")
 
 
@@ -155,12 +174,12 @@ def check_score_bound(index: ImpactIndex, queries: ImpactMatrix) -> None:
 
 
 def term_max_impacts(
-    term_offsets: npt.NDArray[np.int64], posting_impacts: npt.NDArray[np.uint16]
+    term_offsets: npt.NDArray[np.int64], posting_impacts: Impacts, vocab_size: int
 ) -> npt.NDArray[np.uint16]:
     """The largest impact of each term, (V,), 0 where no document holds it."""
-    held = term_offsets[:-1] < term_offsets[1:]
-    maxima = np.zeros(len(held), np.uint16)
-    if held.any():
+    held = np.flatnonzero(term_offsets[:-1] < term_offsets[1:])
+    maxima = np.zeros(vocab_size, np.uint16)
+    if len(held):
         # Terms without postings occupy nothing, so each segment ends where the next held term begins.
-        maxima[held] = np.maximum.reduceat(posting_impacts, term_offsets[:-1][held])
+        np.maximum.at(maxima, held % vocab_size, np.maximum.reduceat(posting_impacts, term_offsets[held]))
     return maxima

@@ -11,24 +11,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lexlip_kernels.impact_dot.checks import CHUNK_DOCS, num_chunks
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from lexlip_kernels.impact_dot import ImpactIndex
+    from lexlip_kernels.impact_dot import ImpactIndex, Impacts
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
 __all__ = ["build_postings", "search"]
 
 
 def build_postings(
-    matrix: ImpactMatrix,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.uint16]]:
-    """Transpose documents into `(term_offsets (V+1,), posting_docs (nnz,), posting_impacts (nnz,))`."""
-    by_term = np.argsort(matrix.indices, kind="stable")
-    doc_of_impact = np.repeat(np.arange(len(matrix), dtype=np.int32), np.diff(matrix.indptr))
-    lengths = np.bincount(matrix.indices, minlength=matrix.vocab_size)
+    matrix: ImpactMatrix, dtype: type[np.uint8 | np.uint16]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], Impacts]:
+    """Transpose documents into `(term_offsets (C*V+1,), posting_docs (nnz,), posting_impacts (nnz,) of dtype)`."""
+    doc_of_impact = np.repeat(np.arange(len(matrix)), np.diff(matrix.indptr))
+    buckets = doc_of_impact // CHUNK_DOCS * matrix.vocab_size + matrix.indices
+    order = np.argsort(buckets, kind="stable")
+    lengths = np.bincount(buckets, minlength=num_chunks(len(matrix)) * matrix.vocab_size)
     term_offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return term_offsets, doc_of_impact[by_term], matrix.impacts[by_term].astype(np.uint16)
+    posting_docs = (doc_of_impact % CHUNK_DOCS).astype(np.uint16)
+    impacts = matrix.impacts[order]
+    narrow = dtype is np.uint8
+    return term_offsets, posting_docs[order], impacts.astype(np.uint8) if narrow else impacts.astype(np.uint16)
 
 
 def search(
@@ -52,7 +58,8 @@ def search(
 def _scores(index: ImpactIndex, terms: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """All N scores of one query: its weights times the dense (terms, N) block of impacts."""
     impacts = np.zeros((len(terms), index.num_docs), np.int64)
-    for dense, term in zip(impacts, terms, strict=True):
-        postings = slice(index.term_offsets[term], index.term_offsets[term + 1])
-        dense[index.posting_docs[postings]] = index.posting_impacts[postings]
+    for dense, term in zip(impacts, terms.tolist(), strict=True):
+        for chunk in range(index.num_chunks):
+            docs, held = index.postings(chunk, term)
+            dense[chunk * CHUNK_DOCS + docs.astype(np.int64)] = held
     return weights.astype(np.int64) @ impacts

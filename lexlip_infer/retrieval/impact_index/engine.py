@@ -24,6 +24,7 @@ from lexlip_infer.retrieval.impact_index.segment import Segment, damaged, open_s
 from lexlip_infer.retrieval.impact_index.terms import read_terms
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import CHUNK_DOCS
 
 __all__ = ["ExactEngine"]
 
@@ -122,9 +123,10 @@ class ExactEngine:
 
 
 def _impact(segment: Segment, term: int, row: int) -> int:
-    start, end = segment.impacts.term_offsets[term : term + 2]
-    at = start + int(np.searchsorted(segment.impacts.posting_docs[start:end], row))
-    return int(segment.impacts.posting_impacts[at]) if at < end and segment.impacts.posting_docs[at] == row else 0
+    chunk, number = divmod(row, CHUNK_DOCS)
+    docs, impacts = segment.impacts.postings(chunk, term)
+    at = int(np.searchsorted(docs, np.uint16(number)))
+    return int(impacts[at]) if at < len(docs) and docs[at] == number else 0
 
 
 def _search_segment(segment: Segment, queries: ImpactMatrix, k: int, threads: int) -> list[Found]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +27,7 @@ __all__ = [
     "unreadable",
 ]
 
-INDEX_FORMAT_VERSION = 1
+INDEX_FORMAT_VERSION = 2
 INDEX_MANIFEST = "index.json"
 
 #: Names of segments and files; whatever else a manifest says could lead out of the folder.
@@ -59,6 +60,7 @@ class SegmentRecord(_Section):
         name: its folder in `segments/`.
         documents: rows, deleted ones included.
         postings: stored impacts.
+        impact_bits: of each; 8 where all of them fit.
         files: its arrays.
         deleted: number of deleted rows.
         deletions: the file that lists them; nothing where there are none.
@@ -67,6 +69,7 @@ class SegmentRecord(_Section):
     name: str = Field(pattern=rf"^{_SEGMENT}$")
     documents: int = Field(ge=0)
     postings: int = Field(ge=0)
+    impact_bits: Literal[8, 16]
     files: tuple[FileRecord, ...]
     deleted: int = Field(default=0, ge=0)
     deletions: FileRecord | None = None

@@ -1,7 +1,8 @@
 """Several segments become one, in memory that grows with the number of documents and not with the postings.
 
-Ids are merged in one pass over all tables; then a few million postings at a time get their new rows. Within a term
-the rows of a segment keep their order, so that the stable sort (a merge of ascending runs) has little to do.
+Ids are merged in one pass over all tables. Then the new chunks are written one after the other, a few million postings
+at a time. The documents of a new chunk are a contiguous range of rows in every segment, and within a term they keep
+their order, so that the stable sort (a merge of ascending runs) has little to do.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextlib
 import heapq
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from lexlip_infer.retrieval.impact_index.id_table import pack_ids
 from lexlip_infer.retrieval.impact_index.manifest import SegmentRecord
 from lexlip_infer.retrieval.impact_index.segment import SEGMENTS, Segment, npy_header, record_file, write_array
+from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
 
 __all__ = ["merge_segments"]
 
@@ -44,8 +47,9 @@ def merge_segments(index: Path, name: str, segments: Sequence[Segment]) -> Segme
     (index / folder).mkdir(parents=True)
     names, rows = _merge_ids(segments)
     id_offsets, id_text = pack_ids(names)
-    total = sum(_count_live(segment, new) for segment, new in zip(segments, rows, strict=True))
-    lengths, maxima = _merge_postings(index / folder, segments, rows, total)
+    live = [_count_live(segment) for segment in segments]
+    total, dtype = sum(count for count, _ in live), np.uint8 if max(most for _, most in live) <= 255 else np.uint16
+    lengths, maxima = _merge_postings(index / folder, segments, rows, total, dtype)
     files = (
         write_array(index, f"{folder}/term_offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)),
         record_file(index, f"{folder}/posting_docs.npy"),
@@ -54,7 +58,8 @@ def merge_segments(index: Path, name: str, segments: Sequence[Segment]) -> Segme
         write_array(index, f"{folder}/id_offsets.npy", id_offsets),
         write_array(index, f"{folder}/id_text.npy", id_text),
     )
-    return SegmentRecord(name=name, documents=len(names), postings=total, files=files)
+    bits: Literal[8, 16] = 8 if dtype == np.uint8 else 16
+    return SegmentRecord(name=name, documents=len(names), postings=total, impact_bits=bits, files=files)
 
 
 def _merge_ids(segments: Sequence[Segment]) -> tuple[list[bytes], Rows]:
@@ -72,35 +77,72 @@ def _live_ids(number: int, segment: Segment) -> Iterator[tuple[bytes, int, int]]
     return ((name, number, row) for row, name in enumerate(segment.ids) if live[row])
 
 
-def _count_live(segment: Segment, new_rows: npt.NDArray[np.int32]) -> int:
-    docs = segment.impacts.posting_docs
+def _count_live(segment: Segment) -> tuple[int, int]:
+    """Postings of documents that are not deleted, and the largest of their impacts."""
+    index = segment.impacts
     if not len(segment.deleted):
-        return len(docs)
-    return sum(int((new_rows[docs[at : at + _POSTINGS]] >= 0).sum()) for at in range(0, len(docs), _POSTINGS))
+        return len(index.posting_docs), int(index.term_max_impacts.max(initial=0))
+    live, count, largest = segment.live(), 0, 0
+    for chunk in range(index.num_chunks):
+        bounds = index.term_offsets[[chunk * index.vocab_size, (chunk + 1) * index.vocab_size]]
+        for at in range(bounds[0], bounds[1], _POSTINGS):
+            held = slice(at, min(at + _POSTINGS, bounds[1]))
+            kept = index.posting_impacts[held][live[chunk * CHUNK_DOCS :][index.posting_docs[held]]]
+            count, largest = count + len(kept), max(largest, int(kept.max(initial=0)))
+    return count, largest
 
 
 def _merge_postings(
-    folder: Path, segments: Sequence[Segment], rows: Rows, total: int
+    folder: Path, segments: Sequence[Segment], rows: Rows, total: int, dtype: npt.DTypeLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
-    """Write the two large arrays; number of postings and largest impact of each term, (V,)."""
-    lengths, maxima = [np.zeros(0, np.int64)], [np.zeros(0, np.uint16)]
+    """Write the two large arrays; number of postings of each term and chunk, largest impact of each term."""
+    vocab_size = segments[0].impacts.vocab_size
+    lengths, maxima = [np.zeros(0, np.int64)], np.zeros(vocab_size, np.uint16)
     with (
-        _npy(folder / "posting_docs.npy", np.int32, total) as docs_file,
-        _npy(folder / "posting_impacts.npy", np.uint16, total) as impacts_file,
+        _npy(folder / "posting_docs.npy", np.uint16, total) as docs_file,
+        _npy(folder / "posting_impacts.npy", dtype, total) as impacts_file,
     ):
-        for first, last in _term_ranges(segments):
-            terms, docs, impacts = _merged(segments, rows, first, last)
-            docs_file.write(docs.data)
-            impacts_file.write(impacts.data)
-            lengths.append(np.bincount(terms, minlength=last - first))
-            maxima.append(np.zeros(last - first, np.uint16))
-            np.maximum.at(maxima[-1], terms, impacts)
-    return np.concatenate(lengths), np.concatenate(maxima)
+        for start in range(0, sum(int((new >= 0).sum()) for new in rows), CHUNK_DOCS):
+            sources = list(_sources(segments, rows, start))
+            for first, last in _term_ranges(sources, vocab_size):
+                terms, docs, impacts = _merged(sources, first, last)
+                docs_file.write(docs.data)
+                impacts_file.write(impacts.astype(dtype).data)
+                lengths.append(np.bincount(terms, minlength=last - first))
+                np.maximum.at(maxima[first:last], terms, impacts)
+    return np.concatenate(lengths), maxima
 
 
-def _term_ranges(segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
-    ends = np.sum([segment.impacts.term_offsets for segment in segments], axis=0)
-    first, vocab_size = 0, len(ends) - 1
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A chunk of a segment that has documents for a chunk of the new one.
+
+    Attributes:
+        index: of the segment.
+        offsets: (V+1,), of the chunk's terms.
+        new_docs: (documents of the chunk,) int32, their numbers in the new chunk, -1 where they are not in it.
+    """
+
+    index: ImpactIndex
+    offsets: npt.NDArray[np.int64]
+    new_docs: npt.NDArray[np.int32]
+
+
+def _sources(segments: Sequence[Segment], rows: Rows, start: int) -> Iterator[_Source]:
+    """What the chunk of the new rows from `start` is made of."""
+    for segment, new_rows in zip(segments, rows, strict=True):
+        vocab_size = segment.impacts.vocab_size
+        for chunk in range(segment.impacts.num_chunks):
+            new = new_rows[chunk * CHUNK_DOCS : (chunk + 1) * CHUNK_DOCS]
+            wanted = (new >= start) & (new < start + CHUNK_DOCS)
+            if wanted.any():
+                offsets = segment.impacts.term_offsets[chunk * vocab_size : (chunk + 1) * vocab_size + 1]
+                yield _Source(segment.impacts, offsets, np.where(wanted, new - start, -1).astype(np.int32))
+
+
+def _term_ranges(sources: Sequence[_Source], vocab_size: int) -> Iterator[tuple[int, int]]:
+    ends = np.sum([source.offsets for source in sources], axis=0)
+    first = 0
     while first < vocab_size:
         last = max(first + 1, int(np.searchsorted(ends, ends[first] + _POSTINGS, "right")) - 1)
         yield first, last
@@ -108,21 +150,21 @@ def _term_ranges(segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
 
 
 def _merged(
-    segments: Sequence[Segment], rows: Rows, first: int, last: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.uint16]]:
-    """Terms (counted from `first`), new rows and impacts of a range of terms, in this order."""
+    sources: Sequence[_Source], first: int, last: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+    """Terms (counted from `first`), numbers in the new chunk and impacts of a range of terms, in this order."""
     keys, impacts = [], []
-    for segment, new_rows in zip(segments, rows, strict=True):
-        offsets = segment.impacts.term_offsets[first : last + 1]
+    for source in sources:
+        offsets = source.offsets[first : last + 1]
         terms = np.repeat(np.arange(last - first, dtype=np.int64), np.diff(offsets))
-        new = new_rows[segment.impacts.posting_docs[offsets[0] : offsets[-1]]]
-        live = new >= 0
-        keys.append((terms[live] << 32) | new[live])
-        impacts.append(segment.impacts.posting_impacts[offsets[0] : offsets[-1]][live])
+        new = source.new_docs[source.index.posting_docs[offsets[0] : offsets[-1]]]
+        wanted = new >= 0
+        keys.append((terms[wanted] << 16) | new[wanted])
+        impacts.append(source.index.posting_impacts[offsets[0] : offsets[-1]][wanted].astype(np.uint16))
     key = np.concatenate(keys)
     order = np.argsort(key, kind="stable")
     key = key[order]
-    return key >> 32, (key & 0xFFFFFFFF).astype(np.int32), np.concatenate(impacts)[order]
+    return key >> 16, (key & 0xFFFF).astype(np.uint16), np.concatenate(impacts)[order]
 
 
 @contextlib.contextmanager

@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 SEGMENTS = "segments"
-_DTYPES = {
+_DTYPES: dict[str, npt.DTypeLike] = {
     "term_offsets": np.int64,
-    "posting_docs": np.int32,
-    "posting_impacts": np.uint16,
+    "posting_docs": np.uint16,
+    "posting_impacts": np.uint16,  # or uint8: `SegmentRecord.impact_bits`
     "term_max_impacts": np.uint16,
     "id_offsets": np.int64,
     "id_text": np.uint8,
@@ -82,8 +82,10 @@ def open_segment(index: Path, record: SegmentRecord) -> Segment:
         FileNotFoundError: a file is missing.
         OutputError: a file is truncated or damaged.
     """
-    arrays = {Path(file.name).stem: _map(index, file) for file in record.files}
-    deleted = np.zeros(0, np.int32) if record.deletions is None else _map(index, record.deletions)
+    dtypes: dict[str, npt.DTypeLike] = _DTYPES | {"posting_impacts": f"uint{record.impact_bits}"}
+    named = {Path(file.name).stem: file for file in record.files}
+    arrays = {name: _map(index, file, dtypes.get(name, np.int32)) for name, file in named.items()}
+    deleted = np.zeros(0, np.int32) if record.deletions is None else _map(index, record.deletions, np.int32)
     try:
         term_offsets, docs, impacts, maxima, id_offsets, text = (arrays[name] for name in _DTYPES)
         postings = ImpactIndex(term_offsets, docs, impacts, maxima, record.documents)
@@ -111,13 +113,12 @@ def damaged(path: Path, why: str) -> OutputError:
     return OutputError(f"{path}: damaged ({why}); build the index again")
 
 
-def _map(index: Path, file: FileRecord) -> npt.NDArray[Any]:
+def _map(index: Path, file: FileRecord, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     path = index / file.name
     if path.stat().st_size != file.size:
         raise damaged(path, f"{path.stat().st_size:,} bytes; it was written with {file.size:,}")
-    dtype = np.dtype(_DTYPES.get(path.stem, np.int32))
     header = npy_header(dtype, 0)
-    header = npy_header(dtype, (file.size - len(header)) // dtype.itemsize)
+    header = npy_header(dtype, (file.size - len(header)) // np.dtype(dtype).itemsize)
     with path.open("rb") as opened:
         # Compared and not parsed: what numpy makes of a damaged header is anything at all.
         if opened.read(len(header)) != header:
@@ -154,7 +155,13 @@ def write_arrays(index: Path, name: str, impacts: ImpactIndex, ids: tuple[npt.ND
     }
     (index / SEGMENTS / name).mkdir(parents=True)
     files = tuple(write_array(index, f"{SEGMENTS}/{name}/{array}.npy", arrays[array]) for array in _DTYPES)
-    return SegmentRecord(name=name, documents=len(impacts), postings=len(impacts.posting_docs), files=files)
+    return SegmentRecord(
+        name=name,
+        documents=len(impacts),
+        postings=len(impacts.posting_docs),
+        impact_bits=8 if impacts.posting_impacts.dtype == np.uint8 else 16,
+        files=files,
+    )
 
 
 def write_deletions(index: Path, record: SegmentRecord, generation: int, rows: npt.NDArray[np.int32]) -> SegmentRecord:

@@ -23,6 +23,7 @@ from lexlip_infer.retrieval.impact_index import (
     verify,
 )
 from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import CHUNK_DOCS
 
 TERMS = tuple("abcdefgh")
 Documents = dict[str, dict[int, int]]
@@ -272,3 +273,36 @@ def test_other_terms_and_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
     assert append(lines, index) == 0
     assert json.loads((index / "index.json").read_bytes())["generation"] == 1
+
+
+def test_merging_over_chunks_gives_what_one_build_gives(tmp_path: Path) -> None:
+    """Runs interleave, chunks shift after a deletion, and an impact of 16 bits goes with its document."""
+    number = 2 * CHUNK_DOCS + 10
+    random = np.random.default_rng(4)
+    dense = random.integers(1, 256, (number, 3)) * (random.random((number, 3)) < 0.5)
+    dense[7, 0] = 300
+    names = [f"{i:06d}" for i in range(number)]
+
+    def write_rows(name: str, rows: list[int], buffered: int) -> Path:
+        with IndexWriter(tmp_path / name, 3, buffered=buffered) as writer:
+            for part in (rows[0::3], rows[1::3], rows[2::3]):
+                chosen = dense[part]
+                indptr = np.concatenate([[0], np.cumsum((chosen > 0).sum(axis=1))]).astype(np.int64)
+                terms = np.nonzero(chosen)[1].astype(np.int32)
+                impacts = chosen[chosen > 0].astype(np.int32)
+                writer.add([names[row] for row in part], ImpactMatrix(indptr, terms, impacts, 3))
+            writer.commit()
+        verify(tmp_path / name)
+        return tmp_path / name / "segments"
+
+    def arrays(folder: Path) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in folder.rglob("*.npy")}
+
+    everything, rest = list(range(number)), [row for row in range(number) if row != 7]
+    merged = write_rows("merged", everything, 1)
+    assert arrays(merged) == arrays(write_rows("one", everything, 10**9))
+    delete(tmp_path / "merged", [names[7]])
+    compact(tmp_path / "merged")
+    verify(tmp_path / "merged")
+    assert ExactEngine.open(tmp_path / "merged").manifest.segments[0].impact_bits == 8
+    assert arrays(merged) == arrays(write_rows("fresh", rest, 10**9))

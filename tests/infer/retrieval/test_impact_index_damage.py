@@ -68,7 +68,7 @@ def test_every_changed_byte_is_noticed_by_verify(array: str, index: Path) -> Non
             assert "damaged" in str(error)  # noqa: PT017
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format_version":1}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format_version":2}', b"\xff"])
 def test_a_manifest_that_is_none(content: bytes, index: Path) -> None:
     (index / "index.json").write_bytes(content)
     with pytest.raises(OutputError, match=r"index\.json: damaged"):
@@ -82,8 +82,8 @@ def test_an_edited_manifest_and_another_version(index: Path) -> None:
     (index / "index.json").write_text(json.dumps(manifest | {"vocab_size": 5}))
     with pytest.raises(OutputError, match="its checksum does not match"):
         ExactEngine.open(index)
-    (index / "index.json").write_text(json.dumps({"format_version": 2, "something": "new"}))
-    with pytest.raises(OutputError, match="index format 2; this version reads 1"):
+    (index / "index.json").write_text(json.dumps({"format_version": 3, "something": "new"}))
+    with pytest.raises(OutputError, match="index format 3; this version reads 2"):
         ExactEngine.open(index)
 
 

@@ -33,6 +33,7 @@ def search_arguments(index, queries, k):
         "posting_docs": index.posting_docs,
         "posting_impacts": index.posting_impacts,
         "num_docs": index.num_docs,
+        "vocab_size": index.vocab_size,
         "query_indptr": queries.indptr,
         "query_indices": queries.indices,
         "query_impacts": queries.impacts,
@@ -52,9 +53,9 @@ def test_search_overwrites_its_outputs(collection, queries):
 
 
 def test_build_overwrites_its_outputs(collection):
-    expected = native.build_postings(collection)
+    expected = native.build_postings(collection, np.uint8)
     poisoned = [np.full_like(array, 77) for array in expected]
-    _native.impact_build_postings(collection.indptr, collection.indices, collection.impacts, *poisoned)
+    _native.impact_build_postings(collection.indptr, collection.indices, collection.impacts, 61, *poisoned)
     for array, wanted in zip(poisoned, expected, strict=True):
         np.testing.assert_array_equal(array, wanted)
 

@@ -9,7 +9,7 @@ import pytest
 
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.errors import InputError
-from lexlip_kernels.impact_dot import MAX_IMPACT, ImpactIndex, checks
+from lexlip_kernels.impact_dot import CHUNK_DOCS, MAX_IMPACT, ImpactIndex, checks
 
 
 @pytest.fixture
@@ -97,10 +97,16 @@ def test_too_many_documents(monkeypatch, queries):
         ({"num_docs": -1}, "num_docs must be >= 0"),
         (
             {"posting_docs": lambda a: a.astype(np.int64)},
-            "posting_docs is int64 of rank 1; expected rank 1 int32",
+            "posting_docs is int64 of rank 1; expected rank 1 uint16",
         ),
         ({"term_offsets": lambda a: a.astype(np.float64)}, "term_offsets is float64"),
-        ({"posting_impacts": lambda a: a[:, None]}, "posting_impacts is uint16 of rank 2"),
+        ({"posting_impacts": lambda a: a[:, None]}, "posting_impacts is uint8 of rank 2"),
+        (
+            {"posting_impacts": lambda a: a.astype(np.int8)},
+            "posting_impacts is int8 .* expected rank 1 uint8 or uint16",
+        ),
+        ({"num_docs": CHUNK_DOCS + 1}, "61 term maxima for 2 chunks of documents, 62 term offsets"),
+        ({"num_docs": 0}, "61 term maxima for 0 chunks of documents, 62 term offsets"),
         ({"posting_impacts": lambda a: np.repeat(a, 2)[::2]}, "posting_impacts is a strided view"),
         ({"posting_impacts": lambda a: a[:-1]}, "arrays disagree"),
         ({"term_max_impacts": lambda a: a[:-1]}, "arrays disagree"),

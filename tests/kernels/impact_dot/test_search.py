@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexlip_kernels import available_backends
-from lexlip_kernels.impact_dot import MAX_IMPACT, ImpactIndex
+from lexlip_kernels.impact_dot import CHUNK_DOCS, MAX_IMPACT, ImpactIndex
 
 BACKENDS = ("native", "reference")
 INDEX_ARRAYS = ("term_offsets", "posting_docs", "posting_impacts", "term_max_impacts")
@@ -56,6 +56,22 @@ def test_native_equals_reference(random_matrix, documents, vocab_size):
         expected = reference.search(queries, k, backend="reference")
         for threads in (1, 2, 5, 64):
             assert_same(native.search(queries, k, threads, "native"), expected)
+
+
+@pytest.mark.parametrize("largest", [255, 256])
+@pytest.mark.parametrize("documents", [CHUNK_DOCS - 1, CHUNK_DOCS, CHUNK_DOCS + 1, 2 * CHUNK_DOCS])
+def test_chunks_of_any_size(random_matrix, documents, largest):
+    collection = random_matrix(documents, 5, 2, seed=documents, largest=largest)
+    queries = random_matrix(5, 5, 3, seed=1)
+    native, reference = (ImpactIndex.build(collection, backend) for backend in BACKENDS)
+    assert native.posting_impacts.dtype == (np.uint8 if largest == 255 else np.uint16)
+    for name in INDEX_ARRAYS:
+        np.testing.assert_array_equal(getattr(native, name), getattr(reference, name))
+    native.validate()
+    np.testing.assert_array_equal(native.document_frequencies, np.bincount(collection.indices, minlength=5))
+    expected = reference.search(queries, 100, backend="reference")
+    for threads in (1, 3, 7):
+        assert_same(native.search(queries, 100, threads, "native"), expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
