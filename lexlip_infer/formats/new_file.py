@@ -1,6 +1,7 @@
 """A file that appears whole or not at all: written under a temporary name beside it, synced, then renamed.
 
-The temporary name is fixed and locked: what a killed process has left is written over, and two at a time are refused.
+The temporary name is fixed: what a killed process has left is written over. That of a new file is locked, too: two
+processes at a time are refused.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lexlip_infer.errors import OutputError
+from lexlip_infer.formats.sync import sync_folder
 
-__all__ = ["new_file"]
+__all__ = ["new_file", "refuse_existing", "write_whole"]
 
 
 @contextmanager
@@ -26,7 +28,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        _refuse_existing(path)
+        refuse_existing(path)
         with partial.open("ab") as file:
             _own(file, partial, path)
             try:
@@ -34,21 +36,39 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-                _refuse_existing(path)
+                refuse_existing(path)
                 partial.rename(path)
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OutputError:
         raise
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _refuse_existing(path: Path) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file in place whole, over an older one if there is one.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def refuse_existing(path: Path, kind: str = "file") -> None:
+    """Raise an OutputError where there is something already, a dangling link included; `kind` is what to name anew."""
     if path.exists() or path.is_symlink():
-        raise OutputError(f"{path}: exists, and nothing is written over; name a new file or remove it")
+        raise OutputError(f"{path}: exists, and nothing is written over; name a new {kind} or remove it")
 
 
 def _own(file: BinaryIO, partial: Path, path: Path) -> None:
@@ -60,11 +80,3 @@ def _own(file: BinaryIO, partial: Path, path: Path) -> None:
         ours = False
     if not ours:
         raise OutputError(f"{path}: is being written by another process; wait for it or name another file")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lexlip_infer.errors import OutputError
+from lexlip_infer.formats.sync import sync_folder
 from lexlip_infer.pipeline.encoded_batch import Failure
 from lexlip_infer.pipeline.failure_ledger import append_failures, check_failures
 from lexlip_infer.pipeline.folder_lock import locked
@@ -94,7 +95,7 @@ class OutputFolder:
         writer.sync()
         self._close()
         writer.path.replace(self.folder / VECTORS / name)
-        _sync_folder(self.folder / VECTORS)
+        sync_folder(self.folder / VECTORS)
         record = writer.record(
             name, end, self._append(FAILURES, writer.failures), self._append(TRUNCATED, writer.truncated)
         )
@@ -141,7 +142,7 @@ class OutputFolder:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.folder / MANIFEST)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self.manifest = manifest
 
 
@@ -180,11 +181,3 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename or folder
         raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

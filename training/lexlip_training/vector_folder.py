@@ -1,12 +1,10 @@
 """`vectors.npy` and `ids.txt`: dense vectors as Faiss and numpy read them, in memory that does not grow with them.
 
-The folder appears whole, under its name, or not at all: everything is written to a hidden one beside it first.
+The folder appears whole or not at all.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_kernels.errors import OutputError
+from lexlip_infer.pipeline.new_folder import new_folder
 
 __all__ = ["VectorFolder", "new_vector_folder"]
 
@@ -55,13 +53,10 @@ class VectorFolder:
         self.failed += 1
 
     def finish(self) -> None:
-        """Bring everything to the disk, the number of rows included."""
+        """Write the number of rows."""
         end = self._vectors.tell()
         start = self._header()
         assert end == start + 4 * self.rows * self._dimensions, "the header has not grown"
-        for file in (self._vectors, self._ids, self._failures):
-            file.flush()
-            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -71,20 +66,9 @@ def new_vector_folder(output: Path, dimensions: int) -> Iterator[VectorFolder]:
     Raises:
         OutputError: it exists, or cannot be written.
     """
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    if output.exists() or output.is_symlink():
-        raise OutputError(f"{output}: exists, and nothing is written over; name a new folder or remove it")
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(output) as partial:
         files = [partial / name for name in ("vectors.npy", "ids.txt", "failures.jsonl")]
         with files[0].open("w+b") as vectors, files[1].open("wb") as ids, files[2].open("wb") as failures:
             folder = VectorFolder(vectors, ids, failures, dimensions)
             yield folder
             folder.finish()
-        partial.rename(output)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

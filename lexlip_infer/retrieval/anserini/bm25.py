@@ -14,13 +14,13 @@ from typing import Any, Self
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.lines import read_lines
+from lexlip_infer.pipeline.new_folder import new_folder
 from lexlip_infer.retrieval.anserini.hits import search_batch
 from lexlip_infer.retrieval.anserini.impact_search import open_searcher
 from lexlip_infer.retrieval.anserini.index_folder import (
     LUCENE,
     RECORD,
     AnseriniRecord,
-    new_index_folder,
     read_record,
     run_indexer,
     size_of,
@@ -47,7 +47,7 @@ def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
         OutputError: the index exists or cannot be written.
     """
     jar = anserini_jar().name
-    with new_index_folder(index) as partial:
+    with new_folder(index) as partial:
         collection = partial / "texts"
         collection.mkdir()
         expected = _write_collection(texts, collection / "texts.jsonl")

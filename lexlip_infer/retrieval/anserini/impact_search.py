@@ -18,13 +18,13 @@ from lexlip_infer.errors import InputError, OutputError, require
 from lexlip_infer.impacts.lint.files import collection_files, numbered_lines
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.pipeline.manifest import RunSettings
+from lexlip_infer.pipeline.new_folder import new_folder
 from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS, read_finished
 from lexlip_infer.retrieval.anserini.hits import search_batch
 from lexlip_infer.retrieval.anserini.index_folder import (
     LUCENE,
     RECORD,
     AnseriniRecord,
-    new_index_folder,
     read_record,
     run_indexer,
     size_of,
@@ -58,7 +58,7 @@ def build_anserini_index(vectors: Path, index: Path, threads: int) -> AnseriniRe
     """
     folder, expected, settings = _documents(vectors)
     jar = anserini_jar().name
-    with new_index_folder(index) as partial:
+    with new_folder(index) as partial:
         found = run_indexer("JsonVectorCollection", folder, partial / LUCENE, threads, "-impact", "-pretokenized")
         if found != expected:
             raise InputError(

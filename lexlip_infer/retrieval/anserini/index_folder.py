@@ -5,12 +5,8 @@ It appears whole or not at all: built under a temporary name beside it, counted,
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +17,7 @@ from lexlip_infer.errors import BackendUnavailable, OutputError
 from lexlip_infer.pipeline.manifest import RunSettings
 from lexlip_infer.retrieval.anserini.java import java_command
 
-__all__ = ["LUCENE", "RECORD", "AnseriniRecord", "new_index_folder", "read_record", "run_indexer", "size_of"]
+__all__ = ["LUCENE", "RECORD", "AnseriniRecord", "read_record", "run_indexer", "size_of"]
 
 LUCENE, RECORD = "lucene", "lexlip.json"
 
@@ -71,31 +67,6 @@ def read_record(index: Path, engine: str) -> AnseriniRecord:
     return record
 
 
-@contextmanager
-def new_index_folder(index: Path) -> Iterator[Path]:
-    """A folder to build in, which has the name `index` when the block has ended without an exception.
-
-    Raises:
-        OutputError: there is something already, or the folder cannot be written.
-    """
-    partial = index.with_name(f".{index.name}.partial")
-    if index.exists() or index.is_symlink():
-        raise OutputError(f"{index}: exists, and nothing is written over; name a new folder or remove it")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # what a killed process has left
-        partial.mkdir(parents=True)
-        yield partial
-        _sync(partial)
-        partial.rename(index)
-        _sync_one(index.parent)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{index}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def run_indexer(collection: str, source: Path, lucene: Path, threads: int, *options: str) -> int:
     """Let Anserini index a folder, merged into one segment.
 
@@ -130,16 +101,3 @@ def run_indexer(collection: str, source: Path, lucene: Path, threads: int, *opti
 def size_of(index: Path) -> int:
     """Bytes of all its files."""
     return sum(file.stat().st_size for file in index.rglob("*") if file.is_file())
-
-
-def _sync(folder: Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lexlip_infer.errors import OutputError
+from lexlip_infer.formats.sync import sync_folder
 from lexlip_infer.pipeline.folder_lock import locked
 from lexlip_infer.retrieval.impact_index.manifest import (
     INDEX_MANIFEST,
@@ -137,12 +138,12 @@ class ImpactIndexFolder:
         }
         manifest = self.manifest.model_copy(update=changes).sealed()
         for folder in {(self.path / file.name).parent for file in manifest.files}:
-            _sync_folder(folder)
+            sync_folder(folder)
         if (self.path / SEGMENTS).exists():
-            _sync_folder(self.path / SEGMENTS)
+            sync_folder(self.path / SEGMENTS)
         _write_synced(self.path / _PARTIAL, manifest.model_dump_json(indent=1).encode() + b"\n")
         (self.path / _PARTIAL).replace(self.path / INDEX_MANIFEST)
-        _sync_folder(self.path)
+        sync_folder(self.path)
         self.manifest = manifest
         self._remove_unlisted()
 
@@ -199,11 +200,3 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

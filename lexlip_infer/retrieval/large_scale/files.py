@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_infer.formats.new_file import write_whole
 from lexlip_infer.retrieval.engine import Ranking
-from lexlip_infer.retrieval.large_scale.journal import write_whole
 from lexlip_kernels import ImpactMatrix
 
 __all__ = ["ExperimentFiles", "load_impacts", "read_ranking", "save_impacts", "write_ranking"]

@@ -13,9 +13,10 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import OutputError
+from lexlip_infer.formats.new_file import write_whole
 from lexlip_infer.retrieval.large_scale.settings import Settings
 
-__all__ = ["JOURNAL", "Journal", "Record", "write_whole"]
+__all__ = ["JOURNAL", "Journal", "Record"]
 
 JOURNAL = "journal.json"
 _FORMAT_VERSION = 1
@@ -121,20 +122,3 @@ def _check_same(folder: Path, what: str, before: Facts, now: Facts) -> None:
             f"{folder}: holds an experiment with other {what} ({'; '.join(changes)}), and all figures of a report come "
             "from one machine and one set of settings; name a new folder"
         )
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put a file in place whole, over an older one if there is one.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexlip_infer.errors import require
-from lexlip_infer.retrieval.large_scale.journal import write_whole
+from lexlip_infer.formats.new_file import write_whole
 from lexlip_infer.retrieval.large_scale.results import Results, Row
 
 if TYPE_CHECKING:

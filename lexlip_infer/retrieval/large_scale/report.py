@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lexlip_infer.formats.new_file import write_whole
 from lexlip_infer.retrieval.large_scale.comparing import statements
-from lexlip_infer.retrieval.large_scale.journal import write_whole
 from lexlip_infer.retrieval.large_scale.plots import PICTURES, draw
 from lexlip_infer.retrieval.large_scale.results import Results, Row
 

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError
+from lexlip_infer.formats.new_file import write_whole
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.retrieval.evaluation import CaptionedImages, keep_heaviest, read_captioned_images
 from lexlip_infer.retrieval.large_scale.engines import check_installed
 from lexlip_infer.retrieval.large_scale.files import ExperimentFiles, save_impacts
 from lexlip_infer.retrieval.large_scale.impact_documents import ImpactDocuments, open_distractors
-from lexlip_infer.retrieval.large_scale.journal import Facts, Journal, write_whole
+from lexlip_infer.retrieval.large_scale.journal import Facts, Journal
 from lexlip_infer.retrieval.large_scale.query_set import QuerySet
 from lexlip_infer.retrieval.large_scale.report import write_report
 from lexlip_infer.retrieval.large_scale.results import Results, collect

@@ -10,7 +10,6 @@ last, best              links to two of them
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 
 import torch
 
+from lexlip_infer.formats.new_file import write_whole
+from lexlip_infer.formats.sync import sync_folder, sync_tree
 from lexlip_kernels.errors import InputError, OutputError
 
 __all__ = ["RunFolder"]
@@ -41,7 +42,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Write a file as a whole or not at all."""
-        _write_whole(self.path / name, json.dumps(value, indent=2) + "\n")
+        write_whole(self.path / name, json.dumps(value, indent=2).encode() + b"\n")
 
     def save(self, step: int, state: dict[str, Any], save_model: Callable[[Path], None]) -> Path:
         """Add a checkpoint and let `last` point at it.
@@ -57,13 +58,11 @@ class RunFolder:
         partial.mkdir()
         save_model(partial)
         torch.save(state, partial / STATE)
-        for file in partial.iterdir():
-            _sync(file)
-        _sync(partial)
+        sync_tree(partial)
         if folder.exists():  # a run killed between the rename and the link, which came here again
             shutil.rmtree(folder)
         partial.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
         self._link("last", folder)
         return folder
 
@@ -99,20 +98,4 @@ class RunFolder:
         partial.unlink(missing_ok=True)
         partial.symlink_to(target.relative_to(self.path))
         partial.replace(self.path / name)
-        _sync(self.path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
-    partial.replace(path)
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or a folder's list of names, on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(self.path)
