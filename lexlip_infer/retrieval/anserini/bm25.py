@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.lines import read_lines
+from lexlip_infer.inputs.items import BadItem
+from lexlip_infer.inputs.readers import open_texts
 from lexlip_infer.pipeline.new_folder import new_folder
 from lexlip_infer.retrieval.anserini.hits import search_batch
 from lexlip_infer.retrieval.anserini.impact_search import open_searcher
@@ -35,15 +36,16 @@ def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
     """Index texts.
 
     Args:
-        texts: a file of JSON lines `{"id", "text"}`, or of `id<TAB>text`; what one document is (one caption of an
-            image, or all) is the caller's choice.
+        texts: JSON lines `{"id", "text"}` (.jsonl), `id<TAB>text` (.tsv), or whatever else `open_texts` reads; what one
+            document is (one caption of an image, or all) is the caller's choice.
         index: folder to write.
         threads: of the indexer.
 
     Raises:
         MissingExtra: the extra is not installed.
         BackendUnavailable: Java does not run, or the indexer failed.
-        InputError: a line is malformed, without id or without text (the message names it), or there is none.
+        InputError: a line is malformed, its text is empty or its id stood there before (the message names it), or
+            there is none.
         OutputError: the index exists or cannot be written.
     """
     jar = anserini_jar().name
@@ -63,32 +65,14 @@ def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
 def _write_collection(texts: Path, file: Path) -> int:
     count = 0
     with file.open("w", encoding="utf-8") as lines:
-        for name, text in _read_texts(texts):
-            lines.write(json.dumps({"id": name, "contents": text}) + "\n")
+        for item in open_texts([str(texts)]):
+            if isinstance(item, BadItem):
+                raise InputError(f"{item.origin}: {item.error}")
+            if not item.text.strip():
+                raise InputError(f"{item.origin}: the text is empty; leave the line out")
+            lines.write(json.dumps({"id": item.id, "contents": item.text}) + "\n")
             count += 1
-    if not count:
-        raise InputError(f"{texts}: holds no text; expected lines of id and text")
     return count
-
-
-def _read_texts(file: Path) -> Iterator[tuple[str, str]]:
-    for number, line in read_lines(file):
-        name, text = _parse(line)
-        if not name or not text.strip():
-            raise InputError(f'{file}:{number}: expected {{"id", "text"}} or id<TAB>text, neither of them empty')
-        yield name, text
-
-
-def _parse(line: str) -> tuple[str, str]:
-    if not line.lstrip().startswith("{"):
-        name, _, text = line.partition("\t")
-        return name, text
-    try:
-        fields = json.loads(line)
-        name, text = fields["id"], fields["text"]
-    except (ValueError, KeyError):
-        return "", ""
-    return (str(name), text) if isinstance(name, str | int) and isinstance(text, str) else ("", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,20 +295,31 @@ def bm25_search(index: Path, queries: list[str], k: int) -> Ranking:
     return engine.search(queries, k, 2)
 
 
-@pytest.mark.parametrize("form", ["json", "tsv"])
+@pytest.mark.parametrize("form", ["jsonl", "tsv"])
 def test_bm25(apart, tmp_path: Path, form: str) -> None:
-    lines = [json.dumps({"id": i, "text": t}) if form == "json" else f"{i}\t{t}" for i, t in CAPTIONS.items()]
-    (tmp_path / "texts").write_text("\n".join(lines), encoding="utf-8")
-    assert build_bm25_index(tmp_path / "texts", tmp_path / "index", 1).documents == 3
+    lines = [json.dumps({"id": i, "text": t}) if form == "jsonl" else f"{i}\t{t}" for i, t in CAPTIONS.items()]
+    texts = tmp_path / f"texts.{form}"
+    texts.write_text("\n".join(lines), encoding="utf-8")
+    assert build_bm25_index(texts, tmp_path / "index", 1).documents == 3
     assert [path.name for path in sorted((tmp_path / "index").iterdir())] == ["lexlip.json", "lucene"]
     found = apart(bm25_search, tmp_path / "index", ["the running dog", "the", "", "nothing known", "beaches"], 10)
     assert found.ids == [["x y", "é😀"], [], [], [], ["é😀"]]
     assert found.scores[0][0] > found.scores[0][1] > 0
 
 
-@pytest.mark.parametrize("line", ["no tab", "\ttext", "id\t ", '{"id": "a"}', '{"id": "a", "text": 3}', "{"])
-def test_bm25_texts_that_are_none(tmp_path: Path, line: str) -> None:
-    (tmp_path / "texts").write_text(f"a\tword\n{line}\n")
-    with pytest.raises(InputError, match=r"texts:2: expected .* neither of them empty"):
-        build_bm25_index(tmp_path / "texts", tmp_path / "index", 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["texts"]
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("texts.tsv", "no tab", "there is no tab"),
+        ("texts.tsv", "id\t ", "the text is empty"),
+        ("texts.tsv", "a\tagain", "id"),
+        ("texts.jsonl", '{"id": "b", "text": 3}', '"text" a string'),
+        ("texts.jsonl", "[" * 100_000, "expected a line"),
+    ],
+)
+def test_bm25_texts_that_are_none(tmp_path: Path, name: str, line: str, message: str) -> None:
+    first = "a\tword" if name.endswith("tsv") else '{"id": "a", "text": "word"}'
+    (tmp_path / name).write_text(f"{first}\n{line}\n")
+    with pytest.raises(InputError, match=f"{name}:2: .*{message}"):
+        build_bm25_index(tmp_path / name, tmp_path / "index", 1)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
