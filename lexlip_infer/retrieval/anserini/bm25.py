@@ -10,23 +10,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem
 from lexlip_infer.inputs.readers import open_texts
 from lexlip_infer.pipeline.new_folder import new_folder
 from lexlip_infer.retrieval.anserini.hits import search_batch
-from lexlip_infer.retrieval.anserini.impact_search import open_searcher
 from lexlip_infer.retrieval.anserini.index_folder import (
     LUCENE,
     RECORD,
     AnseriniRecord,
-    read_record,
     run_indexer,
-    size_of,
 )
 from lexlip_infer.retrieval.anserini.java import anserini_jar
+from lexlip_infer.retrieval.anserini.opened_index import OpenedIndex, open_index
 from lexlip_infer.retrieval.engine import Ranking
 
 __all__ = ["BM25Engine", "build_bm25_index"]
@@ -76,17 +74,8 @@ def _write_collection(texts: Path, file: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class BM25Engine:
-    """A BM25 index of Anserini's, opened for search. Make it with `open`.
-
-    Attributes:
-        record: what the index holds.
-        bytes_on_disk: all files of the index.
-    """
-
-    record: AnseriniRecord
-    bytes_on_disk: int
-    _searcher: Any
+class BM25Engine(OpenedIndex):
+    """A BM25 index of Anserini's, opened for search. Make it with `open`; see `OpenedIndex`."""
 
     @classmethod
     def open(cls, index: Path) -> Self:
@@ -97,13 +86,7 @@ class BM25Engine:
             MissingExtra: the extra is not installed.
             BackendUnavailable: Java does not run.
         """
-        record = read_record(index, "bm25")
-        return cls(record, size_of(index), open_searcher("io.anserini.search.SimpleSearcher", index))
-
-    @property
-    def documents(self) -> int:
-        """N."""
-        return self.record.documents
+        return cls(*open_index(index, "bm25"))
 
     def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Ranking:
         """See `SearchEngine.search`; a text of stop words only finds nothing.

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.errors import InputError, OutputError, require
+from lexlip_infer.errors import InputError
 from lexlip_infer.impacts.lint.files import collection_files, numbered_lines
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.pipeline.manifest import RunSettings
@@ -25,15 +25,14 @@ from lexlip_infer.retrieval.anserini.index_folder import (
     LUCENE,
     RECORD,
     AnseriniRecord,
-    read_record,
     run_indexer,
-    size_of,
 )
 from lexlip_infer.retrieval.anserini.java import anserini_jar, java_class
+from lexlip_infer.retrieval.anserini.opened_index import OpenedIndex, open_index
 from lexlip_infer.retrieval.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["AnseriniEngine", "build_anserini_index", "open_searcher"]
+__all__ = ["AnseriniEngine", "build_anserini_index"]
 
 #: From here on, float32 skips integers.
 _INEXACT = 2**24
@@ -88,18 +87,10 @@ def _documents(vectors: Path) -> tuple[Path, int, RunSettings | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class AnseriniEngine:
-    """An impact index of Anserini's, opened for search. Make it with `open`.
+class AnseriniEngine(OpenedIndex):
+    """An impact index of Anserini's, opened for search. Make it with `open`; see `OpenedIndex`."""
 
-    Attributes:
-        record: what the index holds.
-        bytes_on_disk: all files of the index.
-    """
-
-    record: AnseriniRecord
-    bytes_on_disk: int
     _terms: tuple[str, ...]
-    _searcher: Any
 
     @classmethod
     def open(cls, index: Path, terms: Sequence[str]) -> Self:
@@ -114,16 +105,10 @@ class AnseriniEngine:
             MissingExtra: the extra is not installed.
             BackendUnavailable: Java does not run.
         """
-        record = read_record(index, "anserini")
+        opened = open_index(index, "anserini")
         limit = java_class("org.apache.lucene.search.IndexSearcher")
         limit.setMaxClauseCount(max(_CLAUSES, limit.getMaxClauseCount(), len(terms)))
-        searcher = open_searcher("io.anserini.search.SimpleImpactSearcher", index)
-        return cls(record, size_of(index), tuple(terms), searcher)
-
-    @property
-    def documents(self) -> int:
-        """N."""
-        return self.record.documents
+        return cls(*opened, tuple(terms))
 
     def search(self, queries: ImpactMatrix, k: int, threads: int = 1) -> Ranking:
         """See `SearchEngine.search`; queries may have any number of terms, none included.
@@ -144,20 +129,6 @@ class AnseriniEngine:
     def _as_dict(self, queries: ImpactMatrix, row: int) -> dict[str, int]:
         terms, impacts = queries.row(row)
         return {self._terms[term]: impact for term, impact in zip(terms.tolist(), impacts.tolist(), strict=True)}
-
-
-def open_searcher(java_name: str, index: Path) -> Any:
-    """Anserini's searcher of an index folder.
-
-    Raises:
-        OutputError: Lucene cannot read the index.
-        BackendUnavailable: Java does not run.
-    """
-    searcher = java_class(java_name)
-    try:
-        return searcher(str(index / LUCENE))
-    except require("jnius", "anserini").JavaException as error:
-        raise OutputError(f"{index / LUCENE}: Lucene cannot read the index ({error}); index again") from None
 
 
 def _exact(query: int, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
