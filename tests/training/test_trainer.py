@@ -142,7 +142,7 @@ def test_captions_file_problems(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_captions(file, "train")
     file.write_text('{"image": "a.jpg", "captions": ["x"], "split": "dev"}\n')
-    with pytest.raises(InputError, match="no row of split 'train'"):
+    with pytest.raises(InputError, match="no image of split 'train'"):
         read_captions(file, "train")
     file.write_text('{"image": "a.jpg"}\n')
     with pytest.raises(InputError, match="expected a line"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,29 @@ class CaptionedImages:
             tuple(caption for _, captions in rows for caption in captions),
             tuple(number for number, (_, captions) in enumerate(rows) for _ in captions),
         )
+
+    @classmethod
+    def of_split(
+        cls, rows: Iterable[tuple[str, list[str], str]], split: str, file: Path, images: Path | None
+    ) -> CaptionedImages:
+        """Build it from those rows (path, captions, split) of a file that are of one split.
+
+        Args:
+            rows: all of the file.
+            split: to keep.
+            file: that they come from.
+            images: folder that paths are relative to; the file's own when absent.
+
+        Raises:
+            InputError: no row is of that split.
+        """
+        every = list(rows)
+        kept = [((images or file.parent) / path, captions) for path, captions, its_split in every if its_split == split]
+        if not kept:
+            splits = sorted({its_split for *_, its_split in every})
+            seen = f"there are {', '.join(map(repr, splits))}" if splits else "it has no images"
+            raise InputError(f"{file}: no image of split {split!r}; {seen}")
+        return cls.from_rows(kept)
 
     def captions_of(self) -> list[list[int]]:
         """For each photograph, the rows of its captions."""

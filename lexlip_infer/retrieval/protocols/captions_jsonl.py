@@ -23,17 +23,8 @@ def read_captioned_images(file: Path, split: str, images: Path | None = None) ->
     Raises:
         InputError: the file is missing or malformed (the message names the line), or no row is of that split.
     """
-    rows: list[tuple[Path, list[str]]] = []
-    splits: set[str] = set()
-    for number, line in read_lines(file):
-        image, captions, its_split = _parse(f"{file}:{number}", line)
-        splits.add(its_split)
-        if its_split == split:
-            rows.append(((images or file.parent) / image, captions))
-    if not rows:
-        seen = f"there are {', '.join(map(repr, sorted(splits)))}" if splits else "the file is empty"
-        raise InputError(f"{file}: no row of split {split!r}; {seen}")
-    return CaptionedImages.from_rows(rows)
+    rows = (_parse(f"{file}:{number}", line) for number, line in read_lines(file))
+    return CaptionedImages.of_split(rows, split, file, images)
 
 
 def _parse(place: str, line: str) -> tuple[str, list[str], str]:

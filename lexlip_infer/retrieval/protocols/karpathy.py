@@ -28,17 +28,8 @@ def read_karpathy(file: Path, split: str, images: Path | None = None) -> Caption
     Raises:
         InputError: the file is missing or malformed (the message names the image), or no image is of that split.
     """
-    rows: list[tuple[Path, list[str]]] = []
-    splits: set[str] = set()
-    for number, entry in enumerate(_entries(file)):
-        image, captions, its_split = _parse(f"{file}: images[{number}]", entry)
-        splits.add(its_split)
-        if its_split == split:
-            rows.append(((images or file.parent) / image, captions))
-    if not rows:
-        seen = f"there are {', '.join(map(repr, sorted(splits)))}" if splits else "it has no images"
-        raise InputError(f"{file}: no image of split {split!r}; {seen}")
-    return CaptionedImages.from_rows(rows)
+    rows = (_parse(f"{file}: images[{number}]", entry) for number, entry in enumerate(_entries(file)))
+    return CaptionedImages.of_split(rows, split, file, images)
 
 
 def _entries(file: Path) -> list[Any]:

@@ -186,7 +186,7 @@ def test_bad_captions_are_one_line(random_model: LexLIP, tokenizer: Tokenizer, t
         CaptionInputs(tmp_path / "none.jsonl", "dev", config, tokenizer)
     file = tmp_path / "captions.jsonl"
     file.write_text('{"image": "gone.jpg", "captions": ["a dog"], "split": "dev"}\n')
-    with pytest.raises(InputError, match="no row of split 'test'"):
+    with pytest.raises(InputError, match="no image of split 'test'"):
         CaptionInputs(file, "test", config, tokenizer)
     with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read"):
         list(CaptionInputs(file, "dev", config, tokenizer).batches("image"))

@@ -91,8 +91,8 @@ def test_for_people(lexlip: Callable[..., Any], captions_file: Path, bundle_fold
         ('{"image": "0.png", "captions": [7], "split": "dev"}', ':3: "captions" must be a list of at least one string'),
         ('{"image": 7, "captions": ["a"], "split": "dev"}', ':3: "image" and "split" must be strings'),
         ('{"image": "0.png", "captions": ["a"], "split": null}', ':3: "image" and "split" must be strings'),
-        ('{"image": "0.png", "captions": ["a"], "split": "test"}', "no row of split 'dev'; there are 'test'"),
-        ("", "no row of split 'dev'; the file is empty"),
+        ('{"image": "0.png", "captions": ["a"], "split": "test"}', "no image of split 'dev'; there are 'test'"),
+        ("", "no image of split 'dev'; it has no images"),
         ('{"image": "x.png", "captions": ["a"], "split": "dev"}', "x.png: cannot be read"),
     ],
 )

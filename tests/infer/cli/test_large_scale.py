@@ -95,7 +95,7 @@ def test_refusals(lexlip: Lexlip, captions_file: Path, bundle_folder: Path, enco
         (("--system", "lucene"), "--system lucene: expected one of exact, anserini"),
         (("--dense-images", "x"), "need both --dense-images and --dense-texts"),
         (("--distractors", encoded), "keeps 19 terms, the experiment compares up to 20"),
-        (("--split", "none"), "no row of split 'none'"),
+        (("--split", "none"), "no image of split 'none'"),
     ):
         outcome = lexlip(
             "eval", "large-scale", captions_file, tmp_path / "out", "--model", bundle_folder, *OPTIONS, *options
