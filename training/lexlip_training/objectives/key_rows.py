@@ -6,6 +6,7 @@ and again in the backward pass.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ CHUNK = 1024
 Packed = tuple[Tensor, ...]
 
 
-class KeyRows(nn.Module):
+class KeyRows(nn.Module, ABC):
     """N rows of width V in buffers. A row is packed once, and moves between processes packed.
 
     Args:
@@ -32,17 +33,17 @@ class KeyRows(nn.Module):
         super().__init__()
         self.size, self.width = size, width
 
+    @abstractmethod
     def pack(self, keys: Tensor) -> Packed:
         """Keys (B, V) as they are stored; the last tensor holds numbers, any other says which terms they are of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unpack(self, packed: Packed, dtype: torch.dtype) -> Tensor:
         """Packed rows as keys (B, V) again, without what packing took from them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stored(self) -> Packed:
         """The buffers, in the order of `pack`."""
-        raise NotImplementedError
 
     def dense(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         """Rows (stop - start, V)."""

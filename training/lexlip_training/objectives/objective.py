@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ from lexlip_training.pair_batch import PairBatch
 __all__ = ["Objective"]
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A model and what it is trained for.
 
     Wrap it in DistributedDataParallel with `broadcast_buffers=False`: buffers are the same everywhere by construction,
@@ -35,6 +37,7 @@ class Objective(nn.Module):
         self.config = config
         self.model = model
 
+    @abstractmethod
     def forward(self, batch: PairBatch) -> dict[str, Tensor]:
         """The loss and its figures, all of the global batch.
 
@@ -43,7 +46,6 @@ class Objective(nn.Module):
             is detached: the terms of the loss before their weights; `terms_image` and `terms_text`, the mean number
             of non-zero weights a vector; `alike_image` and `alike_text`, 1 where all vectors are the same.
         """
-        raise NotImplementedError
 
     def after_step(self) -> None:
         """Called once after every optimiser step, on every process."""

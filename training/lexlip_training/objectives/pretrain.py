@@ -9,6 +9,7 @@ loss = self       the text encoder restores its own masked text
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor
@@ -50,17 +51,17 @@ class Pretrain(Objective):
         if not config.decoder_disabled:
             self.decoder = BottleneckDecoder(model.text_tower.bert, config.decoder_layers)
 
+    @abstractmethod
     def prediction_head(self) -> LexiconHead:
         """The head that names masked tokens, of encoder and decoder alike."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode_images(self, pixels: Tensor) -> Encoded:
         """Vectors and bottleneck of pixels (B, 3, S, S)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode_masked(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Hidden states, ready for the head's decoder, and bottleneck of a masked text (B, L)."""
-        raise NotImplementedError
 
     def forward(self, batch: PairBatch) -> dict[str, Tensor]:
         """The loss and its figures; see `Objective`.
