@@ -54,7 +54,6 @@ class Collection:
 
     def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
         self.manifest: RunManifest = read_manifest(folder)
-        self._vocabulary = vocabulary
         check_shards(folder, self.manifest)
         ids: list[str] = []
         shards: list[ImpactMatrix] = []
@@ -72,26 +71,6 @@ class Collection:
         self.ids = [ids[row] for row in order]
         self.matrix = reorder(shards, np.array(order), len(vocabulary))
         self.index = ImpactIndex.build(self.matrix)
-
-    def search(self, queries: ImpactMatrix, hits: int, threads: int = 1) -> list[list[Hit]]:
-        """The best `hits` documents of each query, best first; fewer where fewer share a term with it."""
-        found = self.index.search(queries, min(hits, len(self.ids)), threads)
-        return [
-            [
-                Hit(rank, int(score), self.ids[row], self._common_terms(queries, query, int(row)))
-                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
-                if row >= 0
-            ]
-            for query, (rows, scores) in enumerate(zip(found.rows, found.scores, strict=True))
-        ]
-
-    def _common_terms(self, queries: ImpactMatrix, query: int, row: int) -> tuple[tuple[str, int], ...]:
-        query_ids, query_impacts = queries.row(query)
-        ids, impacts = self.matrix.row(row)
-        common, left, right = np.intersect1d(query_ids, ids, assume_unique=True, return_indices=True)
-        shares = query_impacts[left].astype(np.int64) * impacts[right]
-        order = np.lexsort((common, -shares))
-        return tuple((self._vocabulary.terms[common[i]], int(shares[i])) for i in order)
 
 
 def reorder(shards: Sequence[ImpactMatrix], order: np.ndarray, vocab_size: int) -> ImpactMatrix:

@@ -6,13 +6,13 @@ not looked at. A judged query that the run leaves out counts as 0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.inputs.lines import read_lines
+from lexlip_infer.retrieval.trec_run import read_trec_run
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,7 +23,6 @@ __all__ = ["DEFAULT_MEASURES", "measure_run"]
 DEFAULT_MEASURES = ("Success@1", "Success@5", "Success@10", "nDCG@10", "RR", "AP", "R@1000")
 
 _Judgements = dict[str, dict[str, int]]
-_Run = dict[str, dict[str, float]]
 
 
 def measure_run(run: Path, judgements: Path, measures: Sequence[str] = DEFAULT_MEASURES) -> dict[str, dict[str, float]]:
@@ -44,7 +43,7 @@ def measure_run(run: Path, judgements: Path, measures: Sequence[str] = DEFAULT_M
     """
     ir_measures = require("ir_measures", extra="eval")
     asked = [_parse(ir_measures, name) for name in measures]
-    qrels, scored = _read_judgements(judgements), _read_run(run)
+    qrels, scored = _read_judgements(judgements), read_trec_run(run)
     if not qrels.keys() & scored.keys():
         raise InputError(f"{run} answers no query that {judgements} judges; expected the same query ids")
     found: dict[str, dict[str, float]] = {str(measure): dict.fromkeys(qrels, 0.0) for measure in asked}
@@ -79,22 +78,3 @@ def _read_judgements(file: Path) -> _Judgements:
         except ValueError:
             raise InputError(f"{file}:{number}: expected `query 0 document relevance`, found {line[:80]!r}") from None
     return qrels
-
-
-def _read_run(file: Path) -> _Run:
-    run: _Run = {}
-    for number, line in read_lines(file):
-        try:
-            query, _, document, _, score, _ = line.split()
-            value = float(score)
-            if not math.isfinite(value):
-                raise ValueError
-        except ValueError:
-            raise InputError(
-                f"{file}:{number}: expected `query Q0 document rank score tag`, found {line[:80]!r}"
-            ) from None
-        documents = run.setdefault(query, {})
-        if document in documents:
-            raise InputError(f"{file}:{number}: document {document!r} stands twice under query {query!r}")
-        documents[document] = value
-    return run

@@ -7,7 +7,8 @@ number. That keeps the order of the ranking and moves a score by as many of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,32 +68,29 @@ def decreasing(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     return result
 
 
-def read_trec_run(file: Path) -> tuple[list[str], Ranking]:
-    """Read a run back: query ids in the order of their first lines, and for each its results by falling score.
+def read_trec_run(file: Path) -> dict[str, dict[str, float]]:
+    """Read any system's run: the score of each document of each query, in the order of the lines.
 
     Raises:
-        InputError: the file cannot be read, or a line has not six fields with a number as the fifth.
+        InputError: the file cannot be read, a line has not six fields with a finite number as the fifth, or a document
+            stands twice under a query.
     """
-    results: dict[str, list[tuple[float, str]]] = {}
+    run: dict[str, dict[str, float]] = {}
     for number, line in read_lines(file):
-        fields = line.split()
         try:
-            query_id, _, name, _, score, _ = fields
-            results.setdefault(query_id, []).append((float(score), name))
+            query, _, document, _, score, _ = line.split()
+            value = float(score)
+            if not math.isfinite(value):
+                raise ValueError
         except ValueError:
             raise InputError(
-                f"{file}:{number}: {len(fields)} fields; expected query, Q0, document, rank, score (a number) and tag"
+                f"{file}:{number}: expected `query Q0 document rank score tag`, found {line[:80]!r}"
             ) from None
-    ranked = [sorted(hits, key=lambda hit: -hit[0]) for hits in results.values()]
-    return list(results), Ranking([_names(hits) for hits in ranked], [_scores(hits) for hits in ranked])
-
-
-def _names(hits: Iterable[tuple[float, str]]) -> list[str]:
-    return [name for _, name in hits]
-
-
-def _scores(hits: Iterable[tuple[float, str]]) -> npt.NDArray[np.float64]:
-    return np.array([score for score, _ in hits], np.float64)
+        documents = run.setdefault(query, {})
+        if document in documents:
+            raise InputError(f"{file}:{number}: document {document!r} stands twice under query {query!r}")
+        documents[document] = value
+    return run
 
 
 def _check(what: str, text: str) -> None:

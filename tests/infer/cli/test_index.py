@@ -52,18 +52,16 @@ def test_a_file_of_texts_becomes_a_run(lexlip: Callable[..., Any], index: Path, 
     queries = tmp_path / "queries.tsv"
     queries.write_text("q2\ta dog\nq1\tred ball\n")
     done(lexlip("search", index, "--queries", queries, "--output", tmp_path / "run.trec", "--tag", "mine"))
-    query_ids, run = read_trec_run(tmp_path / "run.trec")
-    assert query_ids == ["q2", "q1"]
-    for words, ids, scores in zip(("a dog", "red ball"), run.ids, run.scores, strict=True):
+    run = read_trec_run(tmp_path / "run.trec")
+    assert list(run) == ["q2", "q1"]
+    for words, found in zip(("a dog", "red ball"), run.values(), strict=True):
         hits = [json.loads(line) for line in done(lexlip("search", encoded, words, "--json")).splitlines()]
-        assert (ids, scores.round().tolist()) == ([hit["id"] for hit in hits], [hit["score"] for hit in hits])
+        assert [(name, round(score)) for name, score in found.items()] == [(hit["id"], hit["score"]) for hit in hits]
     text = (tmp_path / "run.trec").read_text()
     assert text.splitlines()[0].endswith(" mine")
     assert done(lexlip("search", index, "--queries", queries, "--tag", "mine")) == text
     rows = [json.loads(line) for line in done(lexlip("search", index, "--queries", queries, "--json")).splitlines()]
-    assert [(row["query"], row["id"]) for row in rows] == [("q2", n) for n in run.ids[0]] + [
-        ("q1", n) for n in run.ids[1]
-    ]
+    assert [(row["query"], row["id"]) for row in rows] == [(query, name) for query in run for name in run[query]]
     assert "exists" in refused(lexlip("search", index, "--queries", queries, "--output", tmp_path / "run.trec"))
 
 

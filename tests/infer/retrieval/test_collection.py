@@ -11,7 +11,8 @@ import pytest
 
 from lexlip_infer import Vocabulary
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.retrieval.collection import Collection
+from lexlip_infer.retrieval.collection import Collection, Hit
+from lexlip_infer.retrieval.searchable import hits_of, open_searchable
 from lexlip_infer.retrieval.statistics import collection_statistics
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex, SearchResult
@@ -72,11 +73,17 @@ def queries(*rows: dict[str, int]) -> ImpactMatrix:
     )
 
 
+def search(folder: Path, queries: ImpactMatrix, k: int) -> list[list[Hit]]:
+    engine = open_searchable(folder).open(VOCABULARY)
+    ranking = engine.search(queries, k)
+    return [hits_of(engine, queries, query, ranking, VOCABULARY) for query in range(len(queries))]
+
+
 @pytest.mark.parametrize("shards", [[["z", "é", "B"], ["a10", "a9"]], [["a9", "a10", "B", "z", "é"]]])
 def test_search(shards: list[list[str]], tmp_path: Path) -> None:
-    collection = Collection(write(tmp_path / "out", shards), VOCABULARY)
-    assert collection.ids == ["B", "a10", "a9", "z", "é"]
-    first, none, last = collection.search(queries({"a": 2, "c": 5}, {"d": 7}, {"f": 30000, "b": 1}), hits=9)
+    folder = write(tmp_path / "out", shards)
+    assert Collection(folder, VOCABULARY).ids == ["B", "a10", "a9", "z", "é"]
+    first, none, last = search(folder, queries({"a": 2, "c": 5}, {"d": 7}, {"f": 30000, "b": 1}), k=9)
     assert [(hit.rank, hit.score, hit.id, hit.terms) for hit in first] == [
         (1, 45, "a9", (("c", 45),)),
         (2, 11, "B", (("a", 6), ("c", 5))),
@@ -88,25 +95,25 @@ def test_search(shards: list[list[str]], tmp_path: Path) -> None:
 
 
 def test_fewer_hits_are_the_first_of_more(tmp_path: Path) -> None:
-    collection = Collection(write(tmp_path / "out", [list(DOCUMENTS)]), VOCABULARY)
+    folder = write(tmp_path / "out", [list(DOCUMENTS)])
     query = queries({"a": 2, "c": 5, "b": 1})
-    (whole,) = collection.search(query, hits=100)
-    for hits in range(1, 6):
-        assert collection.search(query, hits) == [whole[:hits]]
+    (whole,) = search(folder, query, k=100)
+    for k in range(1, 6):
+        assert search(folder, query, k) == [whole[:k]]
 
 
 def test_no_more_hits_than_documents_are_asked_of_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The index allocates room for all that it is asked for."""
-    collection = Collection(write(tmp_path / "out", [list(DOCUMENTS)]), VOCABULARY)
+    folder = write(tmp_path / "out", [list(DOCUMENTS)])
     asked = []
-    search = ImpactIndex.search
+    original = ImpactIndex.search
 
     def spy(self: ImpactIndex, queries: ImpactMatrix, k: int, threads: int) -> SearchResult:
         asked.append(k)
-        return search(self, queries, k, threads)
+        return original(self, queries, k, threads)
 
     monkeypatch.setattr(ImpactIndex, "search", spy)
-    assert len(collection.search(queries({"a": 1}), hits=10**30)[0]) == 3
+    assert len(search(folder, queries({"a": 1}), k=10**30)[0]) == 3
     assert asked == [5]
 
 

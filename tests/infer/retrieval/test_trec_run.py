@@ -36,8 +36,9 @@ def test_there_and_back(tmp_path: Path) -> None:
     first, second, third = (tmp_path / "run").read_text(encoding="utf-8").splitlines()
     assert (first, third) == ("q1 Q0 b 1 7 mine", "3 Q0 z 1 2.5 mine")
     assert second.startswith("q1 Q0 é/a.jpg 2 6.99999")
-    query_ids, read = read_trec_run(tmp_path / "run")
-    assert (query_ids, read.ids) == (["q1", "3"], [["b", "é/a.jpg"], ["z"]])
+    read = read_trec_run(tmp_path / "run")
+    assert {query: list(documents) for query, documents in read.items()} == {"q1": ["b", "é/a.jpg"], "3": ["z"]}
+    assert read["3"] == {"z": 2.5}
     with pytest.raises(OutputError, match="exists"):
         write_trec_run(tmp_path / "run", ["q1", "q2", "3"], ranking, "mine")
 
@@ -51,10 +52,10 @@ def test_what_a_run_cannot_hold(query: str, name: str, tag: str, tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("line", ["q Q0 d 1 2.0", "q Q0 d 1 high tag", "q Q0 d x 1 2.0 tag"])
+@pytest.mark.parametrize("line", ["q Q0 e 1 2.0", "q Q0 e 1 high tag", "q Q0 e x 1 2.0 tag", "q Q0 e 1 nan tag"])
 def test_no_run(line: str, tmp_path: Path) -> None:
     (tmp_path / "run").write_text(f"q Q0 d 1 2.0 tag\n{line}\n")
-    with pytest.raises(InputError, match=r"run:2: \d fields; expected query, Q0"):
+    with pytest.raises(InputError, match="run:2: expected `query Q0 document rank score tag`"):
         read_trec_run(tmp_path / "run")
 
 
