@@ -1,4 +1,4 @@
-"""`lexlip inspect`: what an output folder holds."""
+"""`lexlip inspect`: what an output folder or an index holds."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexlip_infer.cli.shell import console
+from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lexlip_infer.retrieval.index_description import IndexDescription
     from lexlip_infer.retrieval.statistics import CollectionStatistics
 
 
 def inspect(
-    collection: Annotated[Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode wrote")],
-    terms: Annotated[int, typer.Option(metavar="N", min=0, help="most frequent terms to list")] = 20,
+    collection: Annotated[Path, typer.Argument(metavar="OUT", help="folder that lexlip-encode or lexlip index wrote")],
+    terms: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="most frequent terms to list  [default: 20; none of an index]"),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Print counts, active terms, the most frequent terms and sizes of OUT."""
+    """Print counts, active terms, the most frequent terms and sizes of OUT; of an index, what it consists of."""
+    from lexlip_infer.retrieval.index_description import describe_index, is_anserini_index, is_exact_index
+
+    if is_anserini_index(collection) or is_exact_index(collection):
+        if terms is not None or model is not None:
+            raise InputError(f"{collection} is an index; --terms and --model are for what lexlip-encode wrote")
+        description = describe_index(collection)
+        _print_index(description, console()) if not as_json else typer.echo(description.model_dump_json(indent=2))
+        return
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.pipeline.written_output import read_manifest
     from lexlip_infer.retrieval.collection import Collection
@@ -31,7 +44,9 @@ def inspect(
 
     manifest = read_manifest(collection)
     encoder = LexLIPEncoder.from_pretrained(manifest.settings.model if model is None else model)
-    statistics = collection_statistics(Collection(collection, encoder.vocabulary), encoder.vocabulary, terms)
+    statistics = collection_statistics(
+        Collection(collection, encoder.vocabulary), encoder.vocabulary, 20 if terms is None else terms
+    )
     if as_json:
         typer.echo(statistics.model_dump_json(indent=2))
         return
@@ -40,7 +55,6 @@ def inspect(
 
 def _print(statistics: CollectionStatistics, console: Console) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     fewest, median, most = statistics.terms_per_document
     rows = {
@@ -52,13 +66,35 @@ def _print(statistics: CollectionStatistics, console: Console) -> None:
         "impacts": f"{statistics.impacts:,}, of 1 to {statistics.largest_impact}, sum {statistics.impact_sum:,}",
         "size": f"{statistics.size / 1e6:,.2f} MB in {statistics.part_files} part file(s)",
     }
-    summary = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in rows.items():
-        summary.add_row(f"[dim]{name}[/dim]", escape(value))
-    console.print(summary)
+    _print_rows(rows, console)
     if statistics.frequent_terms:
         console.print("\n[dim]most frequent terms, by share of documents[/dim]")
     width = max((len(term.term) for term in statistics.frequent_terms), default=0)
     for term in statistics.frequent_terms:
         share = term.documents / statistics.documents
         console.print(f"{escape(term.term):<{width}}  {share:6.1%}  {'█' * round(40 * share)}", highlight=False)
+
+
+def _print_index(description: IndexDescription, console: Console) -> None:
+    rows = {
+        "index": f"engine {description.engine}, format {description.format_version}, by {description.written_by}",
+        "model": description.model or "not known",
+        "documents": f"{description.documents:,} ({description.deleted:,} deleted)",
+        "segments": f"{description.segments:,}",
+        "size": f"{description.size / 1e6:,.2f} MB",
+    }
+    if description.vocab_size is not None:
+        rows["vocabulary"] = f"{description.vocab_size:,} terms"
+    if description.postings is not None:
+        rows["postings"] = f"{description.postings:,}"
+    _print_rows(rows, console)
+
+
+def _print_rows(rows: dict[str, str], console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    summary = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in rows.items():
+        summary.add_row(f"[dim]{name}[/dim]", escape(value))
+    console.print(summary)

@@ -15,11 +15,11 @@ from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.pipeline.manifest import RunSettings
 from lexlip_infer.pipeline.written_output import MANIFEST, read_manifest
 from lexlip_infer.retrieval.anserini import AnseriniEngine
-from lexlip_infer.retrieval.anserini.index_folder import LUCENE, read_record
+from lexlip_infer.retrieval.anserini.index_folder import read_record
 from lexlip_infer.retrieval.collection import Collection, Hit
 from lexlip_infer.retrieval.engine import Ranking
-from lexlip_infer.retrieval.impact_index import INDEX_MANIFEST, EncodedWith, ExactEngine
-from lexlip_infer.retrieval.impact_index.segment import SEGMENTS
+from lexlip_infer.retrieval.impact_index import EncodedWith, ExactEngine
+from lexlip_infer.retrieval.index_description import is_anserini_index, is_exact_index
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
@@ -64,14 +64,13 @@ def open_searchable(path: Path, engine: str = "auto") -> Searchable:
     """
     if engine not in ENGINES:
         raise InputError(f"--engine {engine}: no such engine; expected one of {', '.join(ENGINES)}")
-    found = "anserini" if (path / LUCENE).is_dir() else "exact"
+    found = "anserini" if is_anserini_index(path) else "exact"
     if engine not in {"auto", found} and path.exists():
         raise InputError(f"{path} is for the engine {found}, not {engine}; build another index with lexlip index")
     if found == "anserini":
         settings = read_record(path, found).settings
         return Searchable(_encoded_with(settings), None, lambda terms: AnseriniEngine.open(path, terms.terms))
-    killed = not (path / MANIFEST).exists() and (path / SEGMENTS).exists()  # a build that never finished
-    if (path / INDEX_MANIFEST).exists() or killed:
+    if is_exact_index(path):
         index = ExactEngine.open(path)
         return Searchable(index.manifest.encoded_with, index.vocab, lambda _: index)
     if not (path / MANIFEST).exists():

@@ -49,8 +49,12 @@ class AnseriniRecord(BaseModel):
     settings: RunSettings | None = None
 
 
-def read_record(index: Path, engine: str) -> AnseriniRecord:
+def read_record(index: Path, engine: str | None = None) -> AnseriniRecord:
     """What an index holds.
+
+    Args:
+        index: folder.
+        engine: that it has to be of, if not any.
 
     Raises:
         OutputError: the folder is no such index, is damaged, or is one of another engine.
@@ -62,7 +66,7 @@ def read_record(index: Path, engine: str) -> AnseriniRecord:
         raise OutputError(f"{index}: no index of Anserini, {RECORD} cannot be read ({error.strerror})") from None
     except pydantic.ValidationError as error:
         raise OutputError(f"{path}: damaged, or of another version ({error.errors()[0]['msg']}); index again") from None
-    if record.engine != engine:
+    if engine is not None and record.engine != engine:
         raise OutputError(f"{index}: an index of the engine {record.engine!r}; expected one of {engine!r}")
     return record
 

@@ -180,3 +180,36 @@ def test_a_file_without_queries_and_a_destination_that_exists(
     said = refused(lexlip("index", encoded, tmp_path / "empty.tsv"))
     assert said.count("exists") == 1
     assert "cannot be written" not in said
+
+
+def test_inspect_describes_an_index(lexlip: Callable[..., Any], index: Path) -> None:
+    done(lexlip("index", index, "--delete", "a.jpg"))
+    found = json.loads(done(lexlip("inspect", index, "--json")))
+    assert found == {
+        "engine": "exact",
+        "format_version": 2,
+        "written_by": found["written_by"],
+        "model": "random",
+        "documents": 4,
+        "deleted": 1,
+        "segments": 1,
+        "vocab_size": 150,
+        "postings": found["postings"],
+        "size": sum(file.stat().st_size for file in index.rglob("*") if file.is_file()),
+    }
+    assert "4 (1 deleted)" in done(lexlip("inspect", index))
+    assert "is an index; --terms" in refused(lexlip("inspect", index, "--terms", 3))
+    (index / "index.json").write_text("{}")
+    assert "damaged" in refused(lexlip("inspect", index))
+
+
+def test_inspect_describes_an_index_of_anserini(lexlip: Callable[..., Any], tmp_path: Path) -> None:
+    index = tmp_path / "lucene-index"
+    (index / "lucene").mkdir(parents=True)
+    (index / "lucene" / "_0.si").write_bytes(b"12345")
+    record = {"engine": "anserini", "anserini": "anserini-9.jar", "source": "out", "documents": 7}
+    (index / "lexlip.json").write_text(json.dumps(record))
+    found = json.loads(done(lexlip("inspect", index, "--json")))
+    assert (found["engine"], found["documents"], found["segments"], found["vocab_size"]) == ("anserini", 7, 1, None)
+    assert found["size"] == 5 + len(json.dumps(record))
+    assert "engine anserini, format 1, by anserini-9.jar" in done(lexlip("inspect", index))
