@@ -37,6 +37,13 @@ def test_nothing_to_measure(lexlip: Lexlip) -> None:
     assert "Commands:" in outcome.stdout + outcome.stderr
 
 
+def test_a_slip_of_the_hand(lexlip: Lexlip, captions_file: Path) -> None:
+    outcome = lexlip("eval", "retrival", captions_file)
+    assert outcome.status == 2
+    assert outcome.stderr == "lexlip: retrival: no such command, and no such file; did you mean retrieval?\n"
+    assert "cannot be read" in lexlip("eval", "missing.jsonl").stderr
+
+
 def test_intervals_and_ranks(lexlip: Lexlip, captions_file: Path, bundle_folder: Path) -> None:
     outcome = lexlip("eval", captions_file, "--model", bundle_folder, "--json", "--folds", 3)
     found = json.loads(outcome.stdout)
