@@ -62,8 +62,8 @@ def _encode(devices: Devices, job: Job, count: int, output: Path) -> float:
     wall = time.perf_counter() - started
     if manifest.failed:
         raise InputError(
-            f"{job.inputs}: {manifest.failed} inputs cannot be encoded; measure with ones that can: "
-            "lexlip-encode lists the others"
+            f"{job.inputs}: inputs that cannot be encoded: {manifest.failed}; measure without them: "
+            "lexlip-encode lists them"
         )
     return wall
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import FAILURES_LISTED, console
+from lexlip_infer.cli.shell import FAILURES_LISTED, console, counted
 
 if TYPE_CHECKING:
     from lexlip_infer.impacts.lint import LintReport
@@ -55,10 +55,11 @@ def _vectors(path: Path) -> Path:
 
 
 def _print(report: LintReport) -> None:
-    what = "documents" if report.kind == "collection" else "queries"
+    what = ("document",) if report.kind == "collection" else ("query", "queries")
     out = console()
     out.print(
-        f"{report.path}: {report.items:,} {what}, {report.terms:,} terms, {report.postings:,} impacts of at most "
+        f"{report.path}: {counted(report.items, *what)}, {counted(report.terms, 'term')}, "
+        f"{counted(report.postings, 'impact')} of at most "
         f"{report.largest_impact:,}, sum {report.impact_sum:,}",
         highlight=False,
         markup=False,

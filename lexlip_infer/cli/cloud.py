@@ -104,7 +104,7 @@ def _draw_sheets(cells: Iterator[Cell], per_page: int, output: Path, failures: l
     pages = iter(lambda: list(islice(cells, per_page)), [])
     first, second = next(pages, None), next(pages, None)
     if first is None:
-        raise InputError(f"none of the {len(failures)} images can be decoded; the first: {failures[0]}")
+        raise InputError(f"no image can be decoded; the first of {len(failures)}: {failures[0]}")
     if second is None:
         save_picture(contact_sheet(first), output)
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.shell import counted
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,10 +86,8 @@ def convert(
     stored = _open(source, model, vocabulary, output_format)
     settings = _settings(output_format, choices, stored.scale, destination.parent)
     written = write(stored.chunks, stored.vocabulary, destination, output_format, settings)
-    typer.echo(
-        f"{written.documents:,} documents, {written.impacts:,} impacts, {written.size / 1e6:.1f} MB: {destination}",
-        err=True,
-    )
+    contents = f"{counted(written.documents, 'document')}, {counted(written.impacts, 'impact')}"
+    typer.echo(f"{contents}, {written.size / 1e6:.1f} MB: {destination}", err=True)
 
 
 def _format(name: str) -> Format:

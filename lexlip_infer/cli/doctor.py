@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.shell import counted
 from lexlip_infer.errors import LexLIPError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _check_model(model: str | None) -> list[str]:
     except Exception as error:  # noqa: BLE001  (a broken installation may raise anything, and that is to be shown here)
         return [f"the model cannot be run ({type(error).__name__}: {error}); install lexlip-infer again"]
     typer.echo("model")
-    _line(encoder.manifest.name, f"{len(encoder.manifest.files)} files, hashes match")
+    _line(encoder.manifest.name, f"{counted(len(encoder.manifest.files), 'file')}, hashes match")
     _line(f"{_WORD!r} becomes", words)
     return []
 

@@ -13,7 +13,7 @@ import typer
 
 from lexlip_infer.cli.encode_log import JsonLog
 from lexlip_infer.cli.interrupts import INTERRUPTED
-from lexlip_infer.cli.shell import one_line
+from lexlip_infer.cli.shell import counted, one_line
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.pipeline.encoded_batch import Failure
 from lexlip_infer.pipeline.failure_ledger import failure_line
@@ -89,7 +89,8 @@ class TextReport:
         """An output folder is complete."""
         size, parts = sum(shard.size for shard in manifest.shards), len(manifest.shards)
         _say(
-            f"{manifest.documents:,} {self._what} in {parts} part file{'s' * (parts != 1)}, {size / 1e6:.1f} MB: "
+            f"{counted(manifest.documents, self._what.removesuffix('s'))} in {counted(parts, 'part file')}, "
+            f"{size / 1e6:.1f} MB: "
             f"{self._output / 'vectors'}"
         )
         _say(passed_over)

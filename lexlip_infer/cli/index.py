@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import Threads
+from lexlip_infer.cli.shell import Threads, counted
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def index(
         from lexlip_infer.retrieval.anserini import build_anserini_index
 
         record = build_anserini_index(source, destination, thread_count(threads))
-        typer.echo(f"{record.documents:,} documents, by {record.anserini}: {destination}", err=True)
+        typer.echo(f"{counted(record.documents, 'document')}, by {record.anserini}: {destination}", err=True)
         return
     from lexlip_infer.retrieval.impact_index import append, build_exact_index, read_index_manifest
 
     if add:
         count = append(source, destination, thread_count(threads), replace, model)
-        typer.echo(f"{count:,} documents added", err=True)
+        typer.echo(f"{counted(count, 'document')} added", err=True)
     else:
         build_exact_index(source, destination, thread_count(threads), model)
     _report(destination, read_index_manifest(destination))
@@ -77,13 +77,15 @@ def index(
 
 def _only(paths: list[Path]) -> Path:
     if len(paths) != 1:
-        raise InputError(f"{len(paths)} paths were given; expected the index alone")
+        raise InputError(f"{counted(len(paths), 'path')} given; expected the index alone")
     return paths[0]
 
 
 def _both(paths: list[Path]) -> tuple[Path, Path]:
     if len(paths) != 2:
-        raise InputError(f"{len(paths)} path(s) were given; expected what lexlip-encode wrote, and the index: OUT IDX")
+        raise InputError(
+            f"{counted(len(paths), 'path')} given; expected what lexlip-encode wrote, and the index: OUT IDX"
+        )
     return paths[0], paths[1]
 
 
@@ -97,7 +99,7 @@ def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
     from lexlip_infer.retrieval.impact_index import compact, delete, read_index_manifest, verify
 
     if ids is not None:
-        typer.echo(f"{delete(destination, ids):,} documents deleted", err=True)
+        typer.echo(f"{counted(delete(destination, ids), 'document')} deleted", err=True)
     elif merge:
         compact(destination)
     else:
@@ -109,7 +111,7 @@ def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
 def _report(destination: Path, manifest: IndexManifest) -> None:
     postings = sum(segment.postings for segment in manifest.segments)
     typer.echo(
-        f"{manifest.documents:,} documents ({manifest.deleted:,} deleted), {postings:,} postings in "
-        f"{len(manifest.segments)} segment(s), {manifest.size / 1e6:,.1f} MB: {destination}",
+        f"{counted(manifest.documents, 'document')} ({manifest.deleted:,} deleted), {counted(postings, 'posting')} in "
+        f"{counted(len(manifest.segments), 'segment')}, {manifest.size / 1e6:,.1f} MB: {destination}",
         err=True,
     )

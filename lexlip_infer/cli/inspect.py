@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import console
+from lexlip_infer.cli.shell import console, counted
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _print(statistics: CollectionStatistics, console: Console) -> None:
         "terms per document": f"min {fewest:,}, median {median:,.0f}, max {most:,}",
         "active terms": f"{statistics.active_terms:,} of {statistics.vocab_size:,}",
         "impacts": f"{statistics.impacts:,}, of 1 to {statistics.largest_impact}, sum {statistics.impact_sum:,}",
-        "size": f"{statistics.size / 1e6:,.2f} MB in {statistics.part_files} part file(s)",
+        "size": f"{statistics.size / 1e6:,.2f} MB in {counted(statistics.part_files, 'part file')}",
     }
     _print_rows(rows, console)
     if statistics.frequent_terms:
@@ -84,7 +84,7 @@ def _print_index(description: IndexDescription, console: Console) -> None:
         "size": f"{description.size / 1e6:,.2f} MB",
     }
     if description.vocab_size is not None:
-        rows["vocabulary"] = f"{description.vocab_size:,} terms"
+        rows["vocabulary"] = counted(description.vocab_size, "term")
     if description.postings is not None:
         rows["postings"] = f"{description.postings:,}"
     _print_rows(rows, console)

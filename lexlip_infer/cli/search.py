@@ -13,7 +13,7 @@ import typer
 
 from lexlip_infer.cli.new_output import refuse_existing
 from lexlip_infer.cli.search_queries import Asked, load_queries
-from lexlip_infer.cli.shell import Threads
+from lexlip_infer.cli.shell import Threads, counted
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _warn_if_incomplete(collection: Path) -> None:
 
 def _progress(manifest: RunManifest) -> str:
     done = manifest.documents + manifest.failed
-    return f"{done:,} {manifest.settings.modality}s are encoded so far; run the same lexlip-encode command to finish"
+    return f"{counted(done, manifest.settings.modality)} encoded so far; run the same lexlip-encode command to finish"
 
 
 def _print(results: list[Hit], queries: Queries) -> None:

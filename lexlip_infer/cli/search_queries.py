@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lexlip_infer.cli.shell import counted
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _read_vectors(path: Path, place: Path, searchable: Searchable, model: str | 
         vocabulary = _encoder(place, searchable, model, None).vocabulary
     read = read_query_vectors(path, vocabulary)
     if read.unknown:
-        typer.echo(f"{path}: {read.unknown:,} terms that {place} does not know match nothing", err=True)
+        typer.echo(f"{path}: {counted(read.unknown, 'term')} unknown to {place} can match nothing", err=True)
     return Queries(read.ids, read.impacts, vocabulary)
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Version",
     "application",
     "console",
+    "counted",
     "one_line",
     "run_application",
 ]
@@ -113,8 +114,8 @@ def console() -> Console:
 
 
 @contextmanager
-def progress_bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """Takes the number that are done; draws a bar on a terminal, nothing elsewhere."""
+def progress_bar(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    """Takes the number that are done; draws a bar on a terminal, nothing elsewhere; `total` if known."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -122,6 +123,11 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: "1 image", "1,000 images"; `many` where an s alone does not make the plural."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 #: Columns assumed where there is no terminal.

@@ -59,7 +59,7 @@ def _check_queries(name: str, first: Section, second: Section) -> None:
     alone = set(first.queries) ^ set(second.queries)
     if alone:
         raise InputError(
-            f"{name}: {len(alone)} queries are in one file alone, such as {min(alone)!r}; expected the same queries"
+            f"{name}: queries in one file alone: {len(alone)}, such as {min(alone)!r}; expected the same queries"
         )
     if dict(zip(first.queries, first.clusters, strict=True)) != dict(zip(second.queries, second.clusters, strict=True)):
         raise InputError(f"{name}: the two files put queries into different clusters; expected the same data")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import FAILURES_LISTED, application, run_application
+from lexlip_infer.cli.shell import FAILURES_LISTED, application, counted, run_application
 from lexlip_infer.errors import InputError, require
 
 app = application("Encode images or texts with a dense checkpoint.")
@@ -50,9 +50,9 @@ def encode_dense(
             encode_image_vectors(model, open_images(images), folder, batch_size, threads)
         elif texts:
             encode_text_vectors(model, tokenizer, open_texts(texts), folder, batch_size)
-    print(f"{output}: {folder.rows:,} vectors of {model.config.towers.hidden_size} numbers", file=sys.stderr)
+    print(f"{output}: {counted(folder.rows, 'vector')} of {model.config.towers.hidden_size} numbers", file=sys.stderr)
     if folder.failed:
-        print(f"{folder.failed:,} inputs failed: {output / 'failures.jsonl'}", file=sys.stderr)
+        print(f"{counted(folder.failed, 'input')} failed: {output / 'failures.jsonl'}", file=sys.stderr)
         raise typer.Exit(FAILURES_LISTED)
 
 

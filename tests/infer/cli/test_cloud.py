@@ -107,7 +107,7 @@ def test_a_damaged_image_is_listed(draw: Lexlip, photographs: Path, tmp_path: Pa
 def test_no_image_can_be_decoded(draw: Lexlip, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).touch()
-    assert f"none of the 2 images can be decoded; the first: {tmp_path / 'a.jpg'}" in refusal(draw(tmp_path), tmp_path)
+    assert f"no image can be decoded; the first of 2: {tmp_path / 'a.jpg'}" in refusal(draw(tmp_path), tmp_path)
 
 
 def test_the_only_image_cannot_be_decoded(draw: Lexlip, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_for_people(lexlip: Callable[..., Any], uneven: Path, monkeypatch: pytes
     sizes = [path.stat().st_size for path in uneven.glob("vectors/*")]
     assert lines[0].split(maxsplit=1) == ["model", "random, top-150, impacts x100"]
     assert lines[1].split(maxsplit=1) == ["state", "complete"]
-    assert f"{sum(sizes) / 1e6:,.2f} MB in 2 part file(s)" in lines[6]
+    assert f"{sum(sizes) / 1e6:,.2f} MB in 2 part files" in lines[6]
     assert len(lines) == 7 + 2 + 3
     assert all("%" in line for line in lines[-3:])
 

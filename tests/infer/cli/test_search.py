@@ -162,7 +162,7 @@ def test_an_incomplete_run_is_said_to_be_one(lexlip: Callable[..., Any], encoded
     outcome = lexlip("search", encoded, "a dog", "--json")
     assert (outcome.status, len(outcome.stdout.splitlines())) == (0, 4)
     assert outcome.stderr == (
-        f"{encoded} is incomplete: 4 images are encoded so far; run the same lexlip-encode command to finish\n"
+        f"{encoded} is incomplete: 4 images encoded so far; run the same lexlip-encode command to finish\n"
     )
 
 

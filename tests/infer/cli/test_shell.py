@@ -16,6 +16,11 @@ from lexlip_kernels.impact_dot import ImpactIndex
 COMMANDS = ["encode", "search", "inspect", "eval", "doctor"]
 
 
+def test_counts_have_their_plural() -> None:
+    assert [shell.counted(number, "image") for number in (0, 1, 1000)] == ["0 images", "1 image", "1,000 images"]
+    assert [shell.counted(number, "query", "queries") for number in (1, 2)] == ["1 query", "2 queries"]
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("encode", "--version")])
 def test_version(arguments: tuple[str, ...], lexlip: Callable[..., Any]) -> None:
     outcome = lexlip(*arguments)

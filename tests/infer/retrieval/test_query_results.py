@@ -68,7 +68,7 @@ def test_queries_are_matched_by_id() -> None:
 def test_what_cannot_be_compared() -> None:
     with pytest.raises(InputError, match="no measure of a task is in both: one file has 'task', the other 'other'"):
         compare_systems(results([1]), results([1], name="other"))
-    with pytest.raises(InputError, match="task: 1 queries are in one file alone, such as 'q2'"):
+    with pytest.raises(InputError, match="task: queries in one file alone: 1, such as 'q2'"):
         compare_systems(results([1, 1, 1]), results([1, 1]))
     one = results([1, 1])
     section = one.sections["task"].model_copy(update={"clusters": ["c0", "c1"]})
