@@ -29,14 +29,24 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT; of an index, what it consists of."""
-    from lexlip_infer.retrieval.index_description import describe_index, is_anserini_index, is_exact_index
+    from lexlip_infer.retrieval.index_description import IndexDescription, describe_index, is_index
 
-    if is_anserini_index(collection) or is_exact_index(collection):
-        if terms is not None or model is not None:
-            raise InputError(f"{collection} is an index; --terms and --model are for what lexlip-encode wrote")
-        description = describe_index(collection)
-        _print_index(description, console()) if not as_json else typer.echo(description.model_dump_json(indent=2))
-        return
+    found: CollectionStatistics | IndexDescription
+    if not is_index(collection):
+        found = _statistics(collection, model, 20 if terms is None else terms)
+    elif terms is None and model is None:
+        found = describe_index(collection)
+    else:
+        raise InputError(f"{collection} is an index; --terms and --model are for what lexlip-encode wrote")
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    elif isinstance(found, IndexDescription):
+        _print_index(found, console())
+    else:
+        _print(found, console())
+
+
+def _statistics(collection: Path, model: str | None, terms: int) -> CollectionStatistics:
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.pipeline.written_output import read_manifest
     from lexlip_infer.retrieval.collection import Collection
@@ -44,13 +54,7 @@ def inspect(
 
     manifest = read_manifest(collection)
     encoder = LexLIPEncoder.from_pretrained(manifest.settings.model if model is None else model)
-    statistics = collection_statistics(
-        Collection(collection, encoder.vocabulary), encoder.vocabulary, 20 if terms is None else terms
-    )
-    if as_json:
-        typer.echo(statistics.model_dump_json(indent=2))
-        return
-    _print(statistics, console())
+    return collection_statistics(Collection(collection, encoder.vocabulary), encoder.vocabulary, terms)
 
 
 def _print(statistics: CollectionStatistics, console: Console) -> None:

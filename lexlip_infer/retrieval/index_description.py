@@ -11,7 +11,7 @@ from lexlip_infer.retrieval.anserini.index_folder import LUCENE, read_record, si
 from lexlip_infer.retrieval.impact_index import INDEX_MANIFEST, ExactEngine
 from lexlip_infer.retrieval.impact_index.segment import SEGMENTS
 
-__all__ = ["IndexDescription", "describe_index", "is_anserini_index", "is_exact_index"]
+__all__ = ["IndexDescription", "describe_index", "is_anserini_index", "is_exact_index", "is_index"]
 
 
 class IndexDescription(BaseModel):
@@ -52,6 +52,11 @@ def is_anserini_index(folder: Path) -> bool:
 def is_exact_index(folder: Path) -> bool:
     """Whether it is an index of the exact engine, or what a killed build of one has left."""
     return (folder / INDEX_MANIFEST).exists() or (not (folder / MANIFEST).exists() and (folder / SEGMENTS).exists())
+
+
+def is_index(folder: Path) -> bool:
+    """Whether it is an index of any engine."""
+    return is_anserini_index(folder) or is_exact_index(folder)
 
 
 def describe_index(folder: Path) -> IndexDescription:
