@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import counted
+from lexlip_infer.cli.shell import counted, progress_bar
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from lexlip_infer.formats import Format, FormatSettings
-    from lexlip_infer.retrieval.stored_impacts import StoredImpacts
+    from lexlip_infer.retrieval.stored_impacts import Chunk, StoredImpacts
     from lexlip_infer.vocabulary import Vocabulary
 
 #: Spelt out, because reading them from the formats would slow `--help` down; a test compares.
@@ -85,9 +88,19 @@ def convert(
     choices = {name: value for name, value in given.items() if value is not None}
     stored = _open(source, model, vocabulary, output_format)
     settings = _settings(output_format, choices, stored.scale, destination.parent)
-    written = write(stored.chunks, stored.vocabulary, destination, output_format, settings)
+    with progress_bar(stored.documents, "documents") as progress:
+        chunks = partial(_watched, stored, progress)
+        written = write(chunks, stored.vocabulary, destination, output_format, settings)
     contents = f"{counted(written.documents, 'document')}, {counted(written.impacts, 'impact')}"
     typer.echo(f"{contents}, {written.size / 1e6:.1f} MB: {destination}", err=True)
+
+
+def _watched(stored: StoredImpacts, progress: Callable[[int], None]) -> Iterator[Chunk]:
+    done = 0
+    for ids, impacts in stored.chunks():
+        yield ids, impacts
+        done += len(ids)
+        progress(done)
 
 
 def _format(name: str) -> Format:

@@ -23,7 +23,7 @@ from lexlip_infer.pipeline.written_output import VECTORS, check_finished, read_s
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["CHUNK", "GrowingTerms", "JsonLinesFiles", "RunOutput", "StoredImpacts", "collect_vocabulary"]
+__all__ = ["CHUNK", "Chunk", "GrowingTerms", "JsonLinesFiles", "RunOutput", "StoredImpacts", "collect_vocabulary"]
 
 #: Documents of a chunk.
 CHUNK = 2_000
@@ -52,6 +52,11 @@ class RunOutput:
         """Of the quantiser."""
         return self.manifest.settings.scale
 
+    @property
+    def documents(self) -> int:
+        """N."""
+        return self.manifest.documents
+
     def chunks(self) -> Iterator[Chunk]:
         """All documents, in the order of the part files.
 
@@ -77,6 +82,7 @@ class JsonLinesFiles:
     """
 
     scale: float | None = None
+    documents: int | None = None
 
     def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary

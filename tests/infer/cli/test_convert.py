@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import scipy.sparse
 
 from lexlip_infer import LexLIPEncoder
+from lexlip_infer.cli import convert
 from lexlip_infer.cli.convert import FORMAT_NAMES
 from lexlip_infer.formats import FORMATS
 
@@ -193,3 +195,19 @@ def test_parquet_says_how_impacts_were_scaled(lexlip: Lexlip, encoded: Path, tmp
     for row, document in zip(table.to_pylist(), collection(encoded), strict=True):
         assert row["id"] == document["id"]
         assert dict(zip(row["tokens"], row["values"], strict=True)) == document["vector"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_progress(known: bool, lexlip: Lexlip, encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an output, the number of documents is known beforehand; of a folder of JSON lines it is not."""
+    told: list[object] = []
+
+    @contextmanager
+    def bar(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+        told.extend((total, what))
+        yield told.append
+
+    monkeypatch.setattr(convert, "progress_bar", bar)
+    source = encoded if known else encoded / "vectors"
+    assert lexlip("convert", source, tmp_path / "out.jsonl", "--to", "anserini").status == 0
+    assert told == [5 if known else None, "documents", 2, 4, 5]
