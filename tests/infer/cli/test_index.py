@@ -93,7 +93,7 @@ def test_unknown_terms_and_empty_queries(
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     outcome = lexlip("search", index, "--query-vectors", tmp_path / "q.jsonl", "--json")
     assert {json.loads(line)["query"] for line in done(outcome).splitlines()} == {"some"}
-    assert "2 terms that" in outcome.stderr
+    assert "2 terms unknown to" in outcome.stderr
     (tmp_path / "q.jsonl").write_text(json.dumps(lines[0]) + "\n" + json.dumps(lines[0]) + "\n")
     line = refused(lexlip("search", index, "--query-vectors", tmp_path / "q.jsonl"))
     assert "query id 'some' occurs 2 times" in line
