@@ -1,6 +1,7 @@
 """A backbone in OpenVINO, on the CPU: bf16, or the int8 model that the export calibrated for it.
 
-OpenVINO takes bf16 wherever the CPU has it unless it is told not to, so the precision is always said.
+OpenVINO takes bf16 wherever the CPU has it unless it is told not to, so the precision is always said. What an int8
+model leaves unquantised is float32, or bf16 where the export wrote so into it and the CPU has it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from lexlip_infer.errors import BackendUnavailable, BundleError
 from lexlip_infer.runtime.openvino_package import openvino_core
 from lexlip_infer.runtime.openvino_streams import MOST_STREAMS, Streams
 
-__all__ = ["OpenVINOSession", "runs_bf16"]
+__all__ = ["UNQUANTISED", "OpenVINOSession", "runs_bf16"]
+
+#: Where an int8 model says in its `rt_info` how its other layers compute: "f32", or "bf16" on a CPU that has it.
+UNQUANTISED = ("lexlip", "unquantised_precision")
 
 
 def runs_bf16() -> bool:
@@ -59,10 +63,8 @@ class OpenVINOSession:
         self._bundle = bundle
         self._name = name
         self._path = bundle.folder / name
-        self._settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-            "INFERENCE_NUM_THREADS": threads,
-        }
+        self._precision = precision
+        self._threads = threads
         self._stream_count = min(threads, MOST_STREAMS)
         self._compiled = self._compile({"PERFORMANCE_HINT": "LATENCY"})
         has = {port.any_name for port in self._compiled.inputs}
@@ -94,9 +96,17 @@ class OpenVINOSession:
         core = openvino_core()
         try:
             model = _read(core, self._bundle, self._name)
-            return core.compile_model(model, "CPU", {**self._settings, **settings})
+            precision = self._unquantised(model) if self._precision == "int8" else self._precision
+            common = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": self._threads}
+            return core.compile_model(model, "CPU", {**common, **settings})
         except RuntimeError as error:  # what every failure of OpenVINO is
             raise BundleError(f"{self._path}: OpenVINO cannot load it: {_first_line(error)}") from None
+
+    def _unquantised(self, model: Any) -> str:
+        asked = model.get_rt_info([*UNQUANTISED]).astype(str) if model.has_rt_info([*UNQUANTISED]) else "f32"
+        if asked not in ("f32", "bf16"):
+            raise BundleError(f"{self._path}: unquantised layers in {asked!r}; expected f32 or bf16: quantise it again")
+        return "bf16" if asked == "bf16" and runs_bf16() else "f32"
 
 
 def _read(core: Any, bundle: Bundle, name: str) -> Any:

@@ -22,6 +22,25 @@ def open_session(bundle: Bundle, threads: int, modality: str = "image") -> Any:
     return OpenVINOSession(bundle, f"onnx/{modality}_backbone.onnx", INPUTS[modality], "f32", threads)
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The settings that models are compiled with."""
+    from lexlip_infer.runtime import openvino_session
+    from lexlip_infer.runtime.openvino_package import openvino_core
+
+    compiled_with: list[dict[str, Any]] = []
+
+    class Core:
+        read_model = openvino_core().read_model
+
+        def compile_model(self, model: Any, device: str, settings: dict[str, Any]) -> Any:
+            compiled_with.append(settings)
+            return openvino_core().compile_model(model, device, settings)
+
+    monkeypatch.setattr(openvino_session, "openvino_core", Core)
+    return compiled_with
+
+
 @pytest.fixture(scope="module")
 def three(bundle: Bundle) -> Any:
     return open_session(bundle, 3)
@@ -58,21 +77,8 @@ def test_one_row_and_one_thread_compile_no_streams(bundle: Bundle, inputs: Any) 
 
 @pytest.mark.parametrize(("threads", "streams"), [(2, 2), (MOST_STREAMS + 3, MOST_STREAMS)])
 def test_threads_are_for_all_streams_together(
-    threads: int, streams: int, bundle: Bundle, inputs: Any, monkeypatch: pytest.MonkeyPatch
+    threads: int, streams: int, bundle: Bundle, inputs: Any, asked: list[dict[str, Any]]
 ) -> None:
-    from lexlip_infer.runtime import openvino_session
-    from lexlip_infer.runtime.openvino_package import openvino_core
-
-    asked = []
-
-    class Core:
-        read_model = openvino_core().read_model
-
-        def compile_model(self, model: Any, device: str, settings: dict[str, Any]) -> Any:
-            asked.append(settings)
-            return openvino_core().compile_model(model, device, settings)
-
-    monkeypatch.setattr(openvino_session, "openvino_core", Core)
     session = open_session(bundle, threads)
     session({"pixel_values": np.tile(inputs["image"]["pixel_values"], (4, 1, 1, 1))})
     latency, throughput = asked
