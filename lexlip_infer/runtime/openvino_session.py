@@ -35,7 +35,7 @@ def runs_bf16() -> bool:
 
 
 class OpenVINOSession:
-    """A backbone's graph, compiled for one row at once, and for several rows when they first come.
+    """A backbone's graph, compiled for few rows now, and for several streams when enough rows first come.
 
     Args:
         bundle: where the file is.
@@ -43,6 +43,7 @@ class OpenVINOSession:
         inputs: names the graph must take.
         precision: `"f32"`, `"bf16"`, or `"int8"` for a graph that is quantised already.
         threads: for the operators, all streams together.
+        share_rows: run the rows of a batch in as many streams as there are threads; worth it where a row is much work.
 
     Raises:
         MissingExtra: OpenVINO is not installed.
@@ -57,6 +58,7 @@ class OpenVINOSession:
         inputs: tuple[str, ...],
         precision: Literal["f32", "bf16", "int8"],
         threads: int,
+        share_rows: bool = False,
     ) -> None:
         if precision == "bf16" and not runs_bf16():
             raise BackendUnavailable("precision 'bf16' was asked for, but this CPU does not have it: use f32 or int8")
@@ -65,7 +67,7 @@ class OpenVINOSession:
         self._path = bundle.folder / name
         self._precision = precision
         self._threads = threads
-        self._stream_count = min(threads, MOST_STREAMS)
+        self._stream_count = min(threads, MOST_STREAMS) if share_rows else 1
         self._compiled = self._compile({"PERFORMANCE_HINT": "LATENCY"})
         has = {port.any_name for port in self._compiled.inputs}
         if has != set(inputs):
@@ -77,10 +79,14 @@ class OpenVINOSession:
         Raises:
             BundleError: the graph fails on these inputs.
         """
-        several = 1 < self._stream_count <= len(next(iter(inputs.values())))
-        run = self._streams if several else self._all_threads
+        rows = len(next(iter(inputs.values())))
+        shared = rows - rows % self._stream_count if self._stream_count > 1 else 0
         try:
-            return [run(inputs)]
+            if shared in (0, rows):
+                return [self._streams(inputs) if shared else self._all_threads(inputs)]
+            # What streams cannot share evenly: some of them would wait for the others' last row.
+            parts = self._streams(_rows(inputs, slice(shared))), self._all_threads(_rows(inputs, slice(shared, None)))
+            return [np.concatenate(parts)]
         except RuntimeError as error:
             raise BundleError(f"{self._path}: failed: {_first_line(error)}") from None
 
@@ -107,6 +113,10 @@ class OpenVINOSession:
         if asked not in ("f32", "bf16"):
             raise BundleError(f"{self._path}: unquantised layers in {asked!r}; expected f32 or bf16: quantise it again")
         return "bf16" if asked == "bf16" and runs_bf16() else "f32"
+
+
+def _rows(inputs: Mapping[str, npt.NDArray[Any]], taken: slice) -> dict[str, npt.NDArray[Any]]:
+    return {name: rows[taken] for name, rows in inputs.items()}
 
 
 def _read(core: Any, bundle: Bundle, name: str) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexlip_infer.bundle import Bundle
+from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.openvino_streams import MOST_STREAMS, Streams
-from lexlip_infer.runtime.tower import INPUTS
+from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.tower import INPUTS, open_tower
 
 pytestmark = pytest.mark.skipif(not look_around().openvino, reason="openvino is not installed (extra 'openvino')")
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(not look_around().openvino, reason="openvino is 
 def open_session(bundle: Bundle, threads: int, modality: str = "image") -> Any:
     from lexlip_infer.runtime.openvino_session import OpenVINOSession
 
-    return OpenVINOSession(bundle, f"onnx/{modality}_backbone.onnx", INPUTS[modality], "f32", threads)
+    return OpenVINOSession(bundle, f"onnx/{modality}_backbone.onnx", INPUTS[modality], "f32", threads, share_rows=True)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_order(rows: int, three: Any, inputs: Any) -> None:
         np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_padded_texts(bundle: Bundle, inputs: Any) -> None:
+def test_two_inputs(bundle: Bundle, inputs: Any) -> None:
     two, one = (open_session(bundle, threads, "text") for threads in (2, 1))
     np.testing.assert_allclose(two(inputs["text"])[0], one(inputs["text"])[0], atol=1e-5, rtol=1e-4)
 
@@ -86,6 +87,15 @@ def test_threads_are_for_all_streams_together(
     assert latency["PERFORMANCE_HINT"] == "LATENCY"
     assert "NUM_STREAMS" not in latency
     assert throughput["NUM_STREAMS"] == streams
+
+
+@pytest.mark.parametrize(("modality", "compiled"), [("image", 2), ("text", 1)])
+def test_rows_of_images_are_shared_out(
+    modality: Modality, compiled: int, bundle: Bundle, inputs: Any, asked: list[dict[str, Any]]
+) -> None:
+    tower = open_tower(bundle, modality, RuntimeOptions("cpu", "f32", "openvino", threads=2))
+    tower(inputs[modality], 10)
+    assert len(asked) == compiled
 
 
 class Request:
@@ -124,7 +134,7 @@ def test_a_failure_waits_for_the_others(fails: str, expected: list[str]) -> None
         create_infer_request = staticmethod(iter(requests).__next__)
 
     with pytest.raises(RuntimeError, match="b broke"):
-        Streams(Compiled(), 3)({"x": np.zeros((7, 1))})
+        Streams(Compiled(), 3)({"x": np.zeros((6, 1))})
     assert happened == expected
 
 
