@@ -24,6 +24,9 @@ __all__ = ["UNQUANTISED", "OpenVINOSession", "runs_bf16"]
 #: Where an int8 model says in its `rt_info` how its other layers compute: "f32", or "bf16" on a CPU that has it.
 UNQUANTISED = ("lexlip", "unquantised_precision")
 
+#: Of every stream, at least: with one row each they are no faster than all threads on one row after the other.
+_ROWS_EACH = 2
+
 
 def runs_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this CPU, rather than pretend to.
@@ -80,7 +83,7 @@ class OpenVINOSession:
             BundleError: the graph fails on these inputs.
         """
         rows = len(next(iter(inputs.values())))
-        shared = rows - rows % self._stream_count if self._stream_count > 1 else 0
+        shared = self._shared(rows)
         try:
             if shared in (0, rows):
                 return [self._streams(inputs) if shared else self._all_threads(inputs)]
@@ -89,6 +92,11 @@ class OpenVINOSession:
             return [np.concatenate(parts)]
         except RuntimeError as error:
             raise BundleError(f"{self._path}: failed: {_first_line(error)}") from None
+
+    def _shared(self, rows: int) -> int:
+        if self._stream_count == 1 or rows < self._stream_count * _ROWS_EACH:
+            return 0
+        return rows - rows % self._stream_count
 
     def _all_threads(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.asarray(self._compiled(dict(inputs), share_inputs=True, share_outputs=True)[0])
