@@ -10,7 +10,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,12 +26,15 @@ from lexlip_infer.inputs.readers import open_images, open_texts
 __all__ = ["add_openvino_int8", "image_samples", "run", "text_samples"]
 
 
-def add_openvino_int8(bundle: Bundle, samples: Mapping[Modality, Iterable[Sample]]) -> Bundle:
+def add_openvino_int8(
+    bundle: Bundle, samples: Mapping[Modality, Iterable[Sample]], unquantised: Literal["f32", "bf16"] = "f32"
+) -> Bundle:
     """Write int8 backbones into a bundle, beside what it holds; the manifest comes last and whole.
 
     Args:
         bundle: of your own; its fingerprint changes.
         samples: calibration inputs of each tower that is to be quantised.
+        unquantised: see `openvino_int8_files`.
 
     Raises:
         MissingExtra: OpenVINO or NNCF is not installed.
@@ -40,7 +43,8 @@ def add_openvino_int8(bundle: Bundle, samples: Mapping[Modality, Iterable[Sample
     """
     files: dict[str, bytes] = {}
     for modality, inputs in samples.items():
-        files |= openvino_int8_files(bundle.read(backbone_file(modality, "f32")), modality, inputs)
+        backbone = bundle.read(backbone_file(modality, "f32"))
+        files |= openvino_int8_files(backbone, modality, inputs, unquantised)
     records = {
         name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()
     }
@@ -86,6 +90,9 @@ def _command(
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="images to calibrate the image tower on")] = None,
     texts: Annotated[Path | None, typer.Option(metavar="FILE", help="texts to calibrate the text tower on")] = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="of each, at most")] = 100,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="layers that are not quantised compute in bf16 on CPUs that have it")
+    ] = False,
 ) -> None:
     """Quantise the towers that calibration inputs are given for: images and texts like those that will be encoded."""
     if images is None and texts is None:
@@ -96,7 +103,7 @@ def _command(
         samples["image"] = image_samples(encoder, images, count)
     if texts is not None:
         samples["text"] = text_samples(encoder, texts, count)
-    added = add_openvino_int8(encoder.bundle, samples)
+    added = add_openvino_int8(encoder.bundle, samples, "bf16" if bf16 else "f32")
     new = [name for name in added.manifest.files if name not in encoder.manifest.files]
     typer.echo(f"{bundle}: added {', '.join(sorted(new)) or 'nothing new, replaced what was there'}")
 

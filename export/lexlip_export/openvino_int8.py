@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -23,6 +23,7 @@ from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.runtime.choice import openvino_file
 from lexlip_infer.runtime.openvino_package import import_openvino, openvino_core
+from lexlip_infer.runtime.openvino_session import UNQUANTISED
 
 __all__ = ["Sample", "openvino_int8_files"]
 
@@ -30,13 +31,16 @@ __all__ = ["Sample", "openvino_int8_files"]
 Sample = Mapping[str, npt.NDArray[Any]]
 
 
-def openvino_int8_files(backbone: bytes, modality: Modality, samples: Iterable[Sample]) -> dict[str, bytes]:
+def openvino_int8_files(
+    backbone: bytes, modality: Modality, samples: Iterable[Sample], unquantised: Literal["f32", "bf16"] = "f32"
+) -> dict[str, bytes]:
     """Quantise a backbone.
 
     Args:
         backbone: the float32 ONNX graph.
         modality: of the tower.
         samples: calibration inputs; some dozens are enough.
+        unquantised: how softmax, normalisation and what else stays in float computes; bf16 only on CPUs that have it.
 
     Returns:
         The `.xml` and the `.bin` of the quantised model, by their paths in a bundle.
@@ -60,6 +64,7 @@ def openvino_int8_files(backbone: bytes, modality: Modality, samples: Iterable[S
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
         )
+    model.set_rt_info(unquantised, [*UNQUANTISED])
     return _files(openvino, model, openvino_file(modality))
 
 

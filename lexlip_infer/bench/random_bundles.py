@@ -43,7 +43,7 @@ def add_openvino_int8(folder: Path, images: Path, texts: Path) -> None:
         MissingExtra, InputError: as above.
     """
     _check_installed(_FOR_OPENVINO)
-    _run("lexlip_export.add_openvino_int8", str(folder), "--images", str(images), "--texts", str(texts))
+    _run("lexlip_export.add_openvino_int8", str(folder), "--images", str(images), "--texts", str(texts), "--bf16")
 
 
 def _check_installed(packages: dict[str, str]) -> None:

@@ -121,4 +121,6 @@ def _cpu_backbone(bundle: Bundle, modality: Modality, options: RuntimeOptions, p
     from lexlip_infer.runtime.openvino_session import OpenVINOSession
 
     assert path.precision != "fp16", "refused by choose_path"
-    return OpenVINOSession(bundle, path.graph, inputs, path.precision, threads)
+    # Streams gain little elsewhere, and cost the memory of a second compiled model.
+    share_rows = (modality, path.precision) == ("image", "int8")
+    return OpenVINOSession(bundle, path.graph, inputs, path.precision, threads, share_rows)

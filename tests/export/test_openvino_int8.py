@@ -46,12 +46,14 @@ def test_added_and_run(
 ) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(captions))
-    assert command(monkeypatch, bundle.folder, "--images", photographs, "--texts", texts) == 0
+    assert command(monkeypatch, bundle.folder, "--images", photographs, "--texts", texts, "--bf16") == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert captured.out.startswith(f"{bundle.folder}: added openvino/image_backbone_int8.bin, openvino/image_")
     assert len(captured.out.splitlines()) == 1
-    assert str(tmp_path) not in (bundle.folder / "openvino" / "image_backbone_int8.xml").read_text()
+    graph = (bundle.folder / "openvino" / "image_backbone_int8.xml").read_text()
+    assert str(tmp_path) not in graph
+    assert '<unquantised_precision value="bf16" />' in graph
     assert not list(bundle.folder.rglob("*.partial"))
 
     f32, int8 = (
