@@ -1,42 +1,50 @@
 """How long does the exact engine's index take to build and to open, how much memory, and how fast is it?
 
-Run `python benchmarks/bench_index.py --documents 100000 1000000`. The documents are synthetic (terms Zipf-like over
-30,522 terms, impacts uniform): they say something about speed and size, nothing about retrieval quality. They are
-written as an output's JSON lines first, which is not timed; what is timed is the parser and `IndexWriter`, in one
-thread and in a process of its own, so that its peak of resident memory is its own too. A table comes first, one line
-of JSON last; the same JSON goes to `--output`.
+    python benchmarks/bench_index.py [--documents 1000000] [--terms 66 85] [--scratch DIR]
+
+The documents are synthetic (terms Zipf-like over 30,522 terms, impacts uniform in 1..255): they say something about
+speed and size, nothing about retrieval quality. They are written as an output's JSON lines first, which is not timed;
+what is timed is `build_exact_index` with two threads, in a process of its own, and opening and searching in another, so
+that each one's memory is its own. Every answer's scores are compared with a second search before a rate is kept. A
+million documents take about 1 GB of `--scratch`. A table comes first, one line of JSON last; the same JSON goes to
+`--output`, after every size that is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import resource
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from bench_impact_dot import VOCAB_SIZE, head, zipf_matrix
 from machine import machine
 
-from lexlip_infer.impacts import JsonLinesParser, JsonLinesWriter
-from lexlip_infer.retrieval.impact_index import ExactEngine, IndexWriter
-from lexlip_infer.vocabulary import Vocabulary
+from lexlip_infer.impacts import JsonLinesWriter
+from lexlip_infer.retrieval.impact_index import ExactEngine, build_exact_index
+from lexlip_kernels import ImpactMatrix
 
-DEFAULT_OUTPUT = Path(__file__).parent / "results" / "index.json"
+DEFAULT_OUTPUT = Path(__file__).parent / "results" / "index_cpu.json"
 TERMS = tuple(f"t{term}" for term in range(VOCAB_SIZE))
 PART = 20_000
+BUILD_THREADS = 2
+REPEATS = 5
 
 Report = dict[str, Any]
 
 
 def write_parts(folder: Path, documents: int, terms: int) -> None:
     """JSON lines; every part repeats the same vectors under ids of its own, in no order."""
+    folder.mkdir()
     vectors, writer = zipf_matrix(min(PART, documents), terms, seed=0), JsonLinesWriter(TERMS)
     numbers = np.random.default_rng(1).permutation(documents)
     for part, start in enumerate(range(0, documents, PART)):
@@ -45,53 +53,97 @@ def write_parts(folder: Path, documents: int, terms: int) -> None:
 
 
 def build(source: Path, index: Path) -> Report:
-    """Read the parts one by one and index them; seconds and peak memory of this process."""
+    """Index the parts; seconds and peak memory of this process."""
     begun = time.perf_counter()
-    parser = JsonLinesParser(Vocabulary(TERMS))
-    with IndexWriter(index, VOCAB_SIZE, TERMS) as writer:
-        for part in sorted(source.iterdir()):
-            writer.add(*parser.parse(part.read_bytes()))
-        writer.commit()
-    seconds = time.perf_counter() - begun
-    return {"build_s": round(seconds, 2), "build_peak_mb": peak_mb()}
+    build_exact_index(source, index, threads=BUILD_THREADS)
+    seconds = round(time.perf_counter() - begun, 2)
+    return {"build_threads": BUILD_THREADS, "build_s": seconds, "build_peak_mb": memory_mb("VmHWM")}
 
 
 def search(index: Path, queries: int) -> Report:
     """Open and search; seconds, memory and queries a second of this process."""
-    asked = zipf_matrix(queries, 32, seed=2)
-    before, begun = peak_mb(), time.perf_counter()
+    before, begun = memory_mb("VmRSS"), time.perf_counter()
     engine = ExactEngine.open(index)
     opened = time.perf_counter() - begun
+    added = memory_mb("VmRSS") - before
+    postings = sum(segment.postings for segment in engine.manifest.segments)
     report: Report = {
-        "open_ms": round(opened * 1e3, 1),
-        "open_added_mb": round(peak_mb() - before, 1),
+        "postings": postings,
+        "bytes_on_disk": engine.bytes_on_disk,
+        "bytes_a_posting": round(engine.bytes_on_disk / postings, 3),
         "bytes_a_document": round(engine.bytes_on_disk / engine.documents, 1),
+        "open_ms": round(opened * 1e3, 1),
+        "open_added_mb": round(added, 1),
     }
-    engine.search(asked, 10, 2)  # reads the postings from the disk
+    asked = numbered(zipf_matrix(queries, 32, seed=2), engine)
+    expected = engine.search(asked, 10, 2)  # reads the postings from the disk
     for threads in (1, 2):
+        report[f"qps_{threads}_threads"] = rate(engine, asked, threads, expected.scores)
+    return report | {"search_resident_mb": memory_mb("VmRSS")}
+
+
+def numbered(queries: ImpactMatrix, engine: ExactEngine) -> ImpactMatrix:
+    """The same queries by the index's own term ids, which follow the terms that its documents have."""
+    ids = np.full(VOCAB_SIZE, -1, np.int32)
+    ids[[int(term[1:]) for term in engine.vocab.terms]] = np.arange(len(engine.vocab.terms))
+    known = [
+        sorted(pair for pair in zip(ids[terms].tolist(), impacts.tolist(), strict=True) if pair[0] >= 0)
+        for terms, impacts in rows(queries)
+    ]
+    flat = np.array([pair for row in known for pair in row], np.int32).reshape(-1, 2)
+    indptr = np.cumsum([0, *map(len, known)], dtype=np.int64)
+    return ImpactMatrix(indptr, flat[:, 0].copy(), flat[:, 1].copy(), len(engine.vocab.terms))
+
+
+def rows(matrix: ImpactMatrix) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
+    """Terms and impacts of each."""
+    for start, stop in itertools.pairwise(matrix.indptr.tolist()):
+        yield matrix.indices[start:stop], matrix.impacts[start:stop]
+
+
+def rate(engine: ExactEngine, asked: Any, threads: int, expected: Any) -> float:
+    """Queries a second, of the median run."""
+    times = []
+    for _ in range(REPEATS):
         begun = time.perf_counter()
-        engine.search(asked, 10, threads)
-        report[f"qps_{threads}_threads"] = round(queries / (time.perf_counter() - begun), 1)
-    return report | {"search_peak_mb": peak_mb()}
+        found = engine.search(asked, 10, threads)
+        times.append(time.perf_counter() - begun)
+        assert all(np.array_equal(*pair) for pair in zip(found.scores, expected, strict=True)), "two searches disagree"
+    return round(len(asked) / float(np.median(times)), 1)
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process so far."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+def memory_mb(field: str) -> float:
+    """Resident memory of this process, in 10^6 bytes: VmRSS now, VmHWM at most. Mapped files that are in it count."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    assert found is not None, "Linux has it"
+    return round(int(found[1]) * 1024 / 1e6, 1)
 
 
-def measure(documents: int, terms: int, queries: int, scratch: Path) -> Report:
+def measure(documents: int, terms: int, queries: int, scratch: Path | None) -> Report:
     """One size, each step in a process of its own."""
-    source, index = scratch / "source", scratch / "index"
-    source.mkdir()
-    write_parts(source, documents, terms)
     report: Report = {"documents": documents, "terms_per_document": terms, "queries": queries}
-    for step in (["build", source, index], ["search", index, queries]):
-        done = subprocess.run([sys.executable, __file__, *map(str, step)], stdout=subprocess.PIPE, check=True)
-        report |= json.loads(done.stdout)
-    shutil.rmtree(source)
-    shutil.rmtree(index)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="lexlip-index-") as name:
+        source, index = Path(name) / "source", Path(name) / "index"
+        say(f"{documents:,} documents of {terms} terms: writing")
+        write_parts(source, documents, terms)
+        report["json_bytes"] = sum(path.stat().st_size for path in source.iterdir())
+        for step in (["build", source, index], ["search", index, queries]):
+            say(f"{documents:,} documents of {terms} terms: {step[0]}")
+            done = subprocess.run([sys.executable, __file__, *map(str, step)], stdout=subprocess.PIPE, check=True)
+            report |= json.loads(done.stdout)
     return report
+
+
+def say(text: str) -> None:
+    """Progress, apart from the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def save(report: Report, path: Path) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def main() -> None:
@@ -105,20 +157,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Time building, opening and searching an index of synthetic documents."
     )
-    parser.add_argument("--documents", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--terms", type=int, default=85)
+    parser.add_argument("--documents", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--terms", type=int, nargs="+", default=[66, 85], help="of a document")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--scratch", type=Path, default=None, help="folder on the disk to measure")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     arguments = parser.parse_args()
+    if not arguments.output.parent.is_dir():
+        parser.error(f"{arguments.output.parent}: no such folder; name another file for --output")
+    results: list[Report] = []
     report: Report = {"benchmark": "index", "data": "synthetic, for speed and size only", "machine": machine()}
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
-        sizes = [measure(n, arguments.terms, arguments.queries, Path(scratch)) for n in arguments.documents]
-    report["results"] = sizes
-    for row in sizes:
-        print("  ".join(f"{name} {value}" for name, value in row.items()))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    report["results"] = results
+    for documents in arguments.documents:
+        for terms in arguments.terms:
+            results.append(measure(documents, terms, arguments.queries, arguments.scratch))
+            print("  ".join(f"{name} {value}" for name, value in results[-1].items()))
+            save(report, arguments.output)
     print("\n" + json.dumps(report))
 
 

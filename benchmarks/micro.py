@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -124,6 +125,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a hundredth of the data, to see that it runs")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     options = parser.parse_args()
+    if not options.output.parent.is_dir():
+        parser.error(f"{options.output.parent}: no such folder; name another file for --output")
     contests = {
         "JSON lines, a document of 128 terms": (json_lines, 10_000),
         "quantising, a document of 128 terms": (quantising, 1_000),
@@ -131,17 +134,19 @@ def main() -> None:
         "search, a query of 32 terms in 20,000 documents": (search, 100),
     }
     noise = listen()
-    results = {
-        title: timed(contest(max(2, size // 100) if options.small else size), options.runs)
-        for title, (contest, size) in contests.items()
-    }
+    results = {}
+    for title, (contest, size) in contests.items():
+        print(f"measuring: {title}", file=sys.stderr, flush=True)
+        results[title] = timed(contest(max(2, size // 100) if options.small else size), options.runs)
     for title, rows in results.items():
         print(title)
         for row in rows:
             print(f"  {row['name']:38} {row['median']:10.4f} ms  ({row['low']:.4f} - {row['high']:.4f})")
     record = {"benchmark": "micro", "data": "SYNTHETIC", "runs": options.runs, "threads": 1, "results": results}
     record |= {"machine": machine_info(), "noise": noise.model_dump()}
-    options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    partial = options.output.with_name(f".{options.output.name}.partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    partial.replace(options.output)
     print(json.dumps(record))
 
 

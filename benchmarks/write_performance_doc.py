@@ -2,8 +2,8 @@
 
     python benchmarks/write_performance_doc.py
 
-Reads every `bench_*.json` (what `lexlip-bench --save` wrote), `peers_*.json` and `micro.json`. What has no record is
-marked "not measured". A test compares the committed document with what this writes.
+Reads every `bench_*.json` (what `lexlip-bench --save` wrote), `peers_*.json`, `micro.json` and `index_cpu.json`. What
+has no record is marked "not measured". A test compares the committed document with what this writes.
 """
 
 from __future__ import annotations
@@ -63,25 +63,33 @@ CLOSING = """\
 
 ## How to reproduce
 
-    lexlip-bench --stages                                                              # the shipped model, here
-    lexlip-bench --preset lexlip-base --random-weights --precision f32,int8,openvino:int8 --batch-sizes 1,8,32
-    lexlip-bench --save before.json; lexlip-bench --compare before.json                # did a change help?
-    lexlip-bench --peers --preset lexlip-base --random-weights --precision f32,openvino:int8 --words 38
+    lexlip-bench --stages                                                     # the shipped model, on your screen
+    lexlip-bench --save before.json; lexlip-bench --compare before.json       # did a change help?
+
+The records behind this page, on a machine that does nothing else:
+
+    lexlip-bench --items 1000 --batch-sizes 1,16,32 --save benchmarks/results/bench_cpu_tiny.json
+    lexlip-bench --preset lexlip-base --random-weights --precision f32,int8,openvino:bf16,openvino:int8 \\
+      --batch-sizes 1,8 --items 32 --rounds 3 --words 38 --save benchmarks/results/bench_cpu_base.json
+    lexlip-bench --peers --preset lexlip-base --random-weights --precision f32,int8,openvino:int8 \\
+      --batch-sizes 1,16 --words 38
+    python benchmarks/bench_index.py
     python benchmarks/micro.py
     python benchmarks/write_performance_doc.py
 
 A noisy machine is said to be one, here and by the command. Records of ours lie in
-`benchmarks/results/bench_*.json`, with machine, versions and every single timing.
+`benchmarks/results/`, with machine, versions and every single timing. The ONNX and OpenVINO backends of
+sentence-transformers need the environment that `benchmarks/peers/sparse_encoder.txt` describes.
 """
 
 
 def document(results: Path = RESULTS) -> str:
     """The whole page."""
     reports = [read_report(path) for path in sorted(results.glob("bench_*.json"))]
-    parts = [INTRODUCTION, *_devices(reports)]
+    parts = [INTRODUCTION, *_devices(reports), *_floors(reports)]
     for report in reports:
         parts += _report(report)
-    parts += [*_peers(results), *_micro(results / "micro.json"), CLOSING]
+    parts += [*_peers(results), *_micro(results / "micro.json"), *_index(results / "index_cpu.json"), CLOSING]
     return "\n".join(parts)
 
 
@@ -118,6 +126,28 @@ def _device_row(device: str, report: Report, result: Result) -> list[str]:
         limit += f" ({slowest.of_ceiling:.0%} of the ceiling)"
     rate = _number(result.per_second.median)
     return [name, report.model["name"], name_of(result.setting), rate, _optional(result.times_floor), limit]
+
+
+def _floors(reports: Sequence[Report]) -> Iterator[str]:
+    """The best setting of each model, kind of input and path: files to JSON lines against operations at the ceiling."""
+    yield "## Distance to the floor, end to end\n"
+    best: dict[tuple[str, ...], Result] = {}
+    for report in reports:
+        for result in report.results:
+            setting = result.setting
+            key = (report.model["name"], setting.modality, setting.device, setting.backend, setting.precision)
+            if key not in best or best[key].per_second.median < result.per_second.median:
+                best[key] = result
+    rows = [
+        [
+            *(key[0], name_of(result.setting)),
+            *(f"{result.gflop_per_item:.2f}", f"{1e3 / result.per_second.median:.2f}"),
+            *(_optional(result.floor_ms), _optional(result.times_floor)),
+        ]
+        for key, result in best.items()
+    ]
+    columns = ["model", "setting", "GFLOP an item", "ms an item", "floor ms", "x floor"]
+    yield _table(columns, rows or [[NOT_MEASURED] * len(columns)])
 
 
 def _report(report: Report) -> Iterator[str]:
@@ -195,13 +225,44 @@ def _peers(results: Path) -> Iterator[str]:
     """Records of benchmarks/peers."""
     yield "## Peers, same shapes and inputs, in one run\n"
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("peers_*.json"))]
+    for record in records:
+        yield from _peer_record(record)
+    if not records:
+        yield f"{NOT_MEASURED}\n"
+
+
+def _peer_record(record: dict[str, Any]) -> Iterator[str]:
+    machine = record["machine"]
+    yield (
+        f"{record['model']} on {machine['cpu']}, {record['threads']} threads; {record['inputs']}. Pixels or texts to "
+        "kept terms, without files; *equal* was checked on every input and batch size before anything was timed.\n"
+    )
+    yield from (f"**Noisy**: {warning}.\n" for noise in record["noise"] for warning in noise["warnings"])
     rows = [
-        [row["peer"], row["modality"], str(row["batch_size"]), f"{row['items_per_s']:.2f}", row["output"]]
-        for record in records
+        [
+            *(row["peer"], f"{row['modality']}s", str(row["batch_size"])),
+            f"{_number(row['items_per_s'])} ({_number(row['low'])}-{_number(row['high'])})",
+            *(f"{row['speed_of_ours_f32']:.2f}", row["output"]),
+        ]
         for row in record["results"]
     ]
-    columns = ["engine", "of", "batch", "items/s", "output"]
-    yield _table(columns, rows or [[NOT_MEASURED] * len(columns)])
+    yield _table(["engine", "of", "batch", "items/s (95 %)", "x ours f32", "output"], rows)
+    yield from _against_sparse_encoder(record["results"])
+    yield from (f"- {NOT_MEASURED}: {line}\n" for line in record["skipped"])
+
+
+def _against_sparse_encoder(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Ours in float32 beside the fastest of sentence-transformers' backends that gives the same vectors."""
+    texts = [row for row in rows if row["modality"] == "text" and row["output"] == "equal"]
+    for size in dict.fromkeys(row["batch_size"] for row in texts):
+        theirs = [row for row in texts if row["batch_size"] == size and "SparseEncoder" in row["peer"]]
+        if theirs:
+            fastest = max(theirs, key=lambda row: row["speed_of_ours_f32"])
+            ratio = 1 / fastest["speed_of_ours_f32"]
+            yield (
+                f"Texts, batch {size}: ours in f32 is **{ratio:.2f} times as fast** as the fastest of "
+                f"{len(theirs)} backends of sentence-transformers measured here, at equal output ({fastest['peer']}).\n"
+            )
 
 
 def _micro(path: Path) -> Iterator[str]:
@@ -220,6 +281,29 @@ def _micro(path: Path) -> Iterator[str]:
         for row in contestants
     ]
     yield _table(["what", "by", "microseconds", "95 %"], rows)
+
+
+def _index(path: Path) -> Iterator[str]:
+    """Record of bench_index.py."""
+    yield "## Exact index\n"
+    if not path.exists():
+        yield f"{NOT_MEASURED}\n"
+        return
+    record = json.loads(path.read_text(encoding="utf-8"))
+    cpu = record["machine"]["cpu"]
+    yield f"`python benchmarks/bench_index.py`, {record['data']}, {cpu}; queries of 32 terms, k = 10.\n"
+    columns = {
+        "documents": "documents",
+        "terms_per_document": "terms",
+        "build_s": "build s",
+        "build_peak_mb": "peak MB",
+        "bytes_a_posting": "bytes a posting",
+        "open_ms": "open ms",
+        "search_resident_mb": "resident MB",
+        "qps_1_threads": "queries/s, 1 thread",
+        "qps_2_threads": "2 threads",
+    }
+    yield _table([*columns.values()], [[f"{row[name]:,}" for name in columns] for row in record["results"]])
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,9 @@
 """What every peer keeps to, so that one runner can time them all in turn.
 
-A peer is a script. It loads its model, encodes all inputs once, writes the vectors to `--vectors` and prints a line of
-JSON about itself; for each line that then comes in on standard input it encodes everything again and prints
-{"seconds": ...}. It stays loaded between rounds, because compiling takes some of them a minute. A peer that cannot run
+A peer is a script. It loads its model, encodes all inputs once with every batch size, writes the vectors beside
+`--vectors` and prints a line of JSON about itself; for each batch size that then comes in as a line on standard input
+it encodes everything again and prints {"seconds": ...}. It stays loaded between rounds, because compiling takes some
+of them a minute. A peer that cannot run
 here says why in one line on standard error and ends with status 2.
 """
 
@@ -25,7 +26,7 @@ from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.sparse import SparseBatch
 
-__all__ = ["Job", "Peer", "answer", "inputs_of", "read_job"]
+__all__ = ["Job", "Peer", "answer", "inputs_of", "read_job", "vectors_file"]
 
 #: Texts, or pixels (B, 3, S, S), to the vectors of a batch; None from a model whose vectors are of another kind.
 Encode = Callable[[Any], SparseBatch | None]
@@ -40,10 +41,10 @@ class Job:
         checkpoint: the same model for torch.
         modality: of the inputs.
         inputs: texts, or pixels (N, 3, S, S) float32.
-        batch_size: inputs at a time.
+        batch_sizes: inputs at a time, one after the other.
         threads: of the CPU.
         top_k: terms to keep.
-        vectors: file for the vectors.
+        vectors: where the vectors go, see `vectors_file`.
         variant: which of the script's engines.
     """
 
@@ -51,7 +52,7 @@ class Job:
     checkpoint: Path
     modality: Modality
     inputs: Sequence[str] | npt.NDArray[np.float32]
-    batch_size: int
+    batch_sizes: Sequence[int]
     threads: int
     top_k: int
     vectors: Path
@@ -80,8 +81,9 @@ def read_job() -> Job:
     for name in ("--model", "--checkpoint", "--inputs", "--vectors"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--modality", choices=["image", "text"], required=True)
-    for name in ("--batch-size", "--threads", "--top-k"):
+    for name in ("--threads", "--top-k"):
         parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", required=True)
     parser.add_argument("--variant", default="")
     given = parser.parse_args()
     return Job(
@@ -89,7 +91,7 @@ def read_job() -> Job:
         checkpoint=given.checkpoint,
         modality=given.modality,
         inputs=_read_inputs(given.inputs),
-        batch_size=given.batch_size,
+        batch_sizes=given.batch_sizes,
         threads=given.threads,
         top_k=given.top_k,
         vectors=given.vectors,
@@ -123,22 +125,28 @@ def answer(open_peer: Callable[[Job], Peer]) -> None:
     try:
         job = read_job()
         peer = open_peer(job)
-        found = _run(peer, job)
+        found = {size: _run(peer, job, size) for size in job.batch_sizes}
     except (LexLIPError, ImportError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
-    if found:
-        SparseBatch.concatenate(found).save(job.vectors)
+    for size, batches in found.items():
+        if batches:
+            SparseBatch.concatenate(batches).save(vectors_file(job.vectors, size))
     _say({"peer": peer.name, "output": peer.output})
-    for _ in sys.stdin:
+    for line in sys.stdin:
         started = time.perf_counter()
-        _run(peer, job)
+        _run(peer, job, int(line))
         _say({"seconds": time.perf_counter() - started})
 
 
-def _run(peer: Peer, job: Job) -> list[SparseBatch]:
-    starts = range(0, len(job.inputs), job.batch_size)
-    batches = [peer.encode(job.inputs[start : start + job.batch_size]) for start in starts]
+def vectors_file(vectors: Path, batch_size: int) -> Path:
+    """Where a peer puts what it found with a batch size."""
+    return vectors.with_name(f"{vectors.name}_{batch_size}.npz")
+
+
+def _run(peer: Peer, job: Job, batch_size: int) -> list[SparseBatch]:
+    starts = range(0, len(job.inputs), batch_size)
+    batches = [peer.encode(job.inputs[start : start + batch_size]) for start in starts]
     return [batch for batch in batches if batch is not None]
 
 

@@ -20,7 +20,7 @@ def open_peer(job: Job) -> Peer:
     return Peer(
         f"lexlip-infer {job.variant}",
         output,
-        lambda texts: encoder.encode_texts(texts, job.batch_size, job.top_k, show_progress_bar=False),
+        lambda texts: encoder.encode_texts(texts, len(texts), job.top_k, show_progress_bar=False),
     )
 
 

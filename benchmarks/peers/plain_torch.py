@@ -1,4 +1,4 @@
-"""torch, float32. Variants: eager, and compile (torch.compile with its default settings)."""
+"""torch, float32. Variants: eager, and compile (torch.compile, a graph for each batch size)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lexlip_infer.sparse import SparseBatch
 def open_peer(job: Job) -> Peer:
     """Load, and compile if asked to; the first batch then takes its time."""
     model, inputs = ranking_of(job), inputs_of(job)
-    ranked = torch.compile(model) if job.variant == "compile" else model
+    ranked = torch.compile(model, dynamic=False) if job.variant == "compile" else model
 
     @torch.inference_mode()
     def encode(batch: Any) -> SparseBatch:

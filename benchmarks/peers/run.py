@@ -5,7 +5,8 @@
 
 What is timed is pixels, or texts, to the kept terms: reading and writing files is the same for everybody and left
 out, tokenising is inside. Every engine stays loaded in a process of its own and encodes all inputs once a round. Those
-that promise our vectors are held to it before anything is timed. Writes results/peers_<machine>.json.
+that promise our vectors are held to it, with every batch size, before anything is timed. Writes
+results/peers_<machine>.json when all is done; interrupted, it leaves nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,35 +43,31 @@ TOLERANCE = 1e-3
 PAUSE = 0.05  # until the threads of the engine before have stopped waiting for work
 
 OURS = "ours.py f32"
+#: Other float32 engines with our mathematics, and last a model of another kind.
 ENGINES = {
     "image": [
-        OURS,
-        "ours.py int8",
-        "ours.py openvino:bf16",
-        "ours.py openvino:int8",
         "plain_torch.py eager",
         "plain_torch.py compile",
         "plain_onnxruntime.py",
         "plain_openvino.py f32",
-        "plain_openvino.py bf16",
-        "plain_openvino.py int8",
         "clip_vision.py",
     ],
     "text": [
-        OURS,
-        "ours.py int8",
-        "ours.py openvino:bf16",
-        "ours.py openvino:int8",
         "plain_torch.py eager",
         "plain_torch.py compile",
         "plain_onnxruntime.py",
         "plain_openvino.py f32",
-        "plain_openvino.py bf16",
-        "plain_openvino.py int8",
         "sparse_encoder.py torch",
         "sparse_encoder.py onnx",
+        "sparse_encoder.py openvino",
     ],
 }
+#: Engines with fewer bits, by the precision of ours that they stand beside.
+ROUNDED = {"openvino:bf16": ["plain_openvino.py bf16"], "openvino:int8": ["plain_openvino.py int8"]}
+
+#: Made as sparse_encoder.txt says; these engines do not run beside our own packages.
+OPTIMUM = Path(__file__).parents[2] / ".venv-sparse-encoder" / "bin" / "python"
+NEED_OPTIMUM = ("sparse_encoder.py onnx", "sparse_encoder.py openvino")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,8 @@ class Plan:
     Attributes:
         model: folder of the bundle.
         checkpoint: of the same model.
+        precisions: of ours, beside f32: "int8", "openvino:bf16", "openvino:int8".
+        batch_sizes: inputs at a time.
         items: inputs a round.
         words: of a text.
         rounds: turns.
@@ -89,6 +88,8 @@ class Plan:
 
     model: Path
     checkpoint: Path
+    precisions: Sequence[str]
+    batch_sizes: Sequence[int]
     items: int
     words: int
     rounds: int
@@ -96,43 +97,57 @@ class Plan:
     only: Sequence[str]
 
 
-def measure(plan: Plan, modality: str, batch_size: int, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def engines(plan: Plan, modality: str) -> list[str]:
+    """Ours first, exact before rounded."""
+    rounded = [each for each in dict.fromkeys(plan.precisions) if each != "f32"]
+    beside = [*(f"ours.py {each}" for each in rounded), *ENGINES[modality]]
+    beside += [engine for each in rounded for engine in ROUNDED.get(each, [])]
+    return [OURS, *(each for each in beside if not plan.only or any(word in each for word in plan.only))]
+
+
+def measure(plan: Plan, modality: str, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of the record, and one line for each engine that cannot run here.
 
     Raises:
         InputError: an engine that promises our vectors has others.
         BackendUnavailable: we cannot run here, or an engine died.
     """
-    rows, skipped = [], []
+    skipped: list[str] = []
     with ExitStack() as stack:
-        children = []
-        for engine in [each for each in ENGINES[modality] if each == OURS or _wanted(each, plan.only)]:
-            say(f"{modality}, batch {batch_size}: loading {engine}")
+        children: list[Child] = []
+        outputs = []
+        for engine in engines(plan, modality):
+            say(f"{modality}s: loading {engine}")
             try:
-                child = _start(plan, engine, modality, batch_size, folder)
+                child = _start(plan, engine, modality, folder)
             except BackendUnavailable as error:
                 if engine == OURS:
                     raise
-                skipped.append(f"{engine}, {modality}: {error}")
+                skipped.append(f"{engine}, {modality}s: {error}")
                 continue
             stack.callback(child.close)
             children.append(child)
-        outputs = [compare(child, children[0].vectors) for child in children]
-        times = _rounds(children, plan)
-        for child, output, took in zip(children, outputs, times, strict=True):
-            rate = median_interval([[seconds] for seconds in took])
-            row = {"peer": child.name, "modality": modality, "batch_size": batch_size, "output": output}
-            row |= {"items_per_s": 1 / rate.median, "low": 1 / rate.high, "high": 1 / rate.low}
-            ratio = float(np.median(np.array(times[0]) / np.array(took)))
-            rows.append(row | {"speed_of_ours_f32": ratio, "seconds_per_item": took})
-    return rows, skipped
+            outputs.append({size: compare(child, children[0], size) for size in plan.batch_sizes})
+        times = _rounds(children, plan, modality)
+    return [row for size in plan.batch_sizes for row in _rows(children, outputs, times[size], modality, size)], skipped
 
 
-def _wanted(engine: str, only: Sequence[str]) -> bool:
-    return not only or any(word in engine for word in only)
+def _rows(
+    children: Sequence[Child],
+    outputs: Sequence[dict[int, str]],
+    times: Sequence[Sequence[float]],
+    modality: str,
+    batch_size: int,
+) -> Iterator[dict[str, Any]]:
+    for child, output, took in zip(children, outputs, times, strict=True):
+        rate = median_interval([[seconds] for seconds in took])
+        row = {"peer": child.name, "modality": modality, "batch_size": batch_size, "output": output[batch_size]}
+        row |= {"items_per_s": 1 / rate.median, "low": 1 / rate.high, "high": 1 / rate.low}
+        ratio = float(np.median(np.array(times[0]) / np.array(took)))
+        yield row | {"speed_of_ours_f32": ratio, "seconds_per_item": list(took)}
 
 
-def _start(plan: Plan, engine: str, modality: str, batch_size: int, folder: Path) -> Child:
+def _start(plan: Plan, engine: str, modality: str, folder: Path) -> Child:
     script, _, variant = engine.partition(" ")
     bundle = Bundle.open(plan.model)
     values = {
@@ -140,28 +155,30 @@ def _start(plan: Plan, engine: str, modality: str, batch_size: int, folder: Path
         "checkpoint": plan.checkpoint,
         "modality": modality,
         "inputs": folder / ("pixels.npy" if modality == "image" else "texts.json"),
-        "batch-size": batch_size,
         "threads": plan.threads,
         "top-k": getattr(bundle.manifest.top_k, modality),
         "variant": variant,
     }
     arguments = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    vectors = folder / f"{re.sub('[^a-z0-9]+', '-', engine)}_{modality}_{batch_size}.npz"
-    return Child(script, arguments, vectors, plan.threads)
+    arguments += ["--batch-sizes", *map(str, plan.batch_sizes)]
+    vectors = folder / f"{re.sub('[^a-z0-9]+', '-', engine)}_{modality}"
+    apart = engine in NEED_OPTIMUM and OPTIMUM.exists()
+    return Child(script, arguments, vectors, plan.threads, OPTIMUM if apart else Path(sys.executable))
 
 
-def _rounds(children: Sequence[Child], plan: Plan) -> list[list[float]]:
-    """Seconds an item of every round, for each; they take turns."""
-    times: list[list[float]] = [[] for _ in children]
+def _rounds(children: Sequence[Child], plan: Plan, modality: str) -> dict[int, list[list[float]]]:
+    """Seconds an item of every round, by batch size, for each; they take turns."""
+    times: dict[int, list[list[float]]] = {size: [[] for _ in children] for size in plan.batch_sizes}
     for turn in range(plan.rounds):
-        say(f"round {turn + 1} of {plan.rounds}")
-        for child, took in zip(children, times, strict=True):
-            time.sleep(PAUSE)
-            took.append(child.seconds() / plan.items)
+        for size in plan.batch_sizes:
+            say(f"{modality}s: round {turn + 1} of {plan.rounds}, batch {size}, {len(children)} engines in turn")
+            for child, took in zip(children, times[size], strict=True):
+                time.sleep(PAUSE)
+                took.append(child.seconds(size) / plan.items)
     return times
 
 
-def compare(child: Child, expected: Path) -> str:
+def compare(child: Child, exact: Child, batch_size: int) -> str:
     """What an engine's vectors are beside our exact ones.
 
     Raises:
@@ -169,7 +186,7 @@ def compare(child: Child, expected: Path) -> str:
     """
     if child.output not in ("equal", "rounded"):
         return child.output
-    ours, found = SparseBatch.load(expected), SparseBatch.load(child.vectors)
+    ours, found = SparseBatch.load(exact.vectors(batch_size)), SparseBatch.load(child.vectors(batch_size))
     rows = [(ours.row(i), found.row(i)) for i in range(len(ours))]
     if child.output == "equal" and (len(found) != len(ours) or not all(_same(*pair) for pair in rows)):
         raise InputError(f"{child.name}: promises the vectors of lexlip-infer f32 and has others; nothing was timed")
@@ -199,7 +216,7 @@ def write_inputs(plan: Plan, folder: Path) -> list[str]:
     return [modality for modality in ENGINES if bundle.has_tower(modality)]  # type: ignore[arg-type]
 
 
-def run(plan: Plan, modality: str, batch_sizes: Sequence[int]) -> dict[str, Any]:
+def run(plan: Plan, modality: str) -> dict[str, Any]:
     """The whole record.
 
     Raises:
@@ -208,14 +225,15 @@ def run(plan: Plan, modality: str, batch_sizes: Sequence[int]) -> dict[str, Any]
     noise, results, skipped = [listen()], [], []
     with tempfile.TemporaryDirectory(prefix="lexlip-peers-") as name:
         for found in write_inputs(plan, Path(name)):
-            for size in batch_sizes if modality in ("both", found) else ():
-                rows, missing = measure(plan, found, size, Path(name))
+            if modality in ("both", found):
+                rows, missing = measure(plan, found, Path(name))
                 results += rows
-                skipped += [line for line in missing if line not in skipped]
+                skipped += missing
     noise.append(listen())
     return {
         "benchmark": "peers",
         "model": Bundle.open(plan.model).manifest.name,
+        "rounds": plan.rounds,
         "inputs": f"{plan.items} made-up photographs, texts of {plan.words} words; {plan.rounds} rounds",
         "threads": plan.threads,
         "machine": machine_info(),
@@ -247,18 +265,33 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="of the same model")
     parser.add_argument("--modality", choices=["image", "text", "both"], default="both")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--items", type=int, default=16, help="inputs of a round")
+    parser.add_argument(
+        "--precisions", nargs="*", default=[], help="of ours, beside f32: int8 openvino:bf16 openvino:int8"
+    )
+    parser.add_argument("--items", type=int, default=16, help="inputs of a round, the largest batch at least")
     parser.add_argument("--words", type=int, default=38, help="of a text; [CLS] and [SEP] come on top")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, default=thread_count(None))
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="peers whose script or variant has it")
     parser.add_argument("--output", type=Path, default=_default_output())
     given = parser.parse_args()
-    plan = Plan(given.model, given.checkpoint, given.items, given.words, given.rounds, given.threads, given.only)
+    plan = Plan(
+        given.model,
+        given.checkpoint,
+        given.precisions,
+        given.batch_sizes,
+        max(given.items, *given.batch_sizes),
+        given.words,
+        given.rounds,
+        given.threads,
+        given.only,
+    )
     try:
-        record = run(plan, given.modality, given.batch_sizes)
+        record = run(plan, given.modality)
     except LexLIPError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; nothing was saved")
     for line in record["skipped"]:
         say(f"not measured: {line}")
     _save(record, given.output)

@@ -1,6 +1,8 @@
-"""sentence-transformers' SparseEncoder with our text tower's weights in BertForMaskedLM. Variants: torch, onnx.
+"""sentence-transformers' SparseEncoder, our text tower's weights in BertForMaskedLM. Variants: torch, onnx, openvino.
 
-The ONNX backend needs `optimum-onnx`. A text tower with a term bonus is no BertForMaskedLM, and is refused.
+The last two export the model through `optimum`, whose part for ONNX ends before transformers 5: they run in an
+environment of their own, see `sparse_encoder.txt`. A text tower with a term bonus is no BertForMaskedLM, and is
+refused.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import onnxruntime
 import torch
 from contract import Job, Peer, answer
 from tokenizers import Tokenizer
@@ -38,7 +42,7 @@ def open_peer(job: Job) -> Peer:
     def encode(texts: Sequence[str]) -> SparseBatch:
         found = encoder.encode(
             texts,
-            batch_size=job.batch_size,
+            batch_size=len(texts),
             show_progress_bar=False,
             convert_to_tensor=True,
             convert_to_sparse_tensor=False,
@@ -51,14 +55,30 @@ def open_peer(job: Job) -> Peer:
 
 
 def _load(job: Job, folder: str) -> SparseEncoder:
-    """All threads of ONNX Runtime are the cores that the process may use: it takes no other number from here."""
-    threads: dict[str, object] = {"provider": "CPUExecutionProvider"} if job.variant == "onnx" else {}
+    settings = {"torch": {}, "onnx": _onnxruntime(job.threads), "openvino": _openvino(job.threads)}
     try:
-        bert = Transformer(folder, transformer_task="fill-mask", backend=job.variant, model_kwargs=threads)
-    except ImportError as error:
-        raise MissingExtra(f"SparseEncoder {job.variant}: {error}") from None
+        bert = Transformer(
+            folder, transformer_task="fill-mask", backend=job.variant, model_kwargs=settings[job.variant]
+        )
+    except Exception as error:  # noqa: BLE001  (it raises this very class where a package is missing)
+        raise MissingExtra(
+            f"its {job.variant} backend cannot run here ({error}); for an environment where it does see "
+            "benchmarks/peers/sparse_encoder.txt"
+        ) from None
     bert.max_seq_length = job.bundle.manifest.text.max_length if job.bundle.manifest.text else None
     return SparseEncoder(modules=[bert, SpladePooling("max", "relu")], device="cpu")
+
+
+def _onnxruntime(threads: int) -> dict[str, Any]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return {"provider": "CPUExecutionProvider", "session_options": options, "export": True}
+
+
+def _openvino(threads: int) -> dict[str, Any]:
+    """In float32, which OpenVINO leaves on its own where the CPU has bf16."""
+    values = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    return {"ov_config": values, "export": True}
 
 
 def _write(job: Job, folder: Path) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lexlip_infer.bench.progress import Tell
 from lexlip_infer.errors import BackendUnavailable, InputError
 
 __all__ = ["peers_folder", "run_peers"]
@@ -34,7 +36,7 @@ def peers_folder() -> Path:
     return folder
 
 
-def run_peers(preset: str, model: Path, folder: Path, options: Sequence[str]) -> dict[str, Any]:
+def run_peers(preset: str, model: Path, folder: Path, options: Sequence[str], tell: Tell) -> dict[str, Any]:
     """Measure peers and ourselves in turn; benchmarks/results/ of the checkout keeps the record.
 
     Args:
@@ -42,6 +44,7 @@ def run_peers(preset: str, model: Path, folder: Path, options: Sequence[str]) ->
         model: folder of that bundle.
         folder: for the checkpoint.
         options: of `benchmarks/peers/run.py`.
+        tell: hears of every step.
 
     Returns:
         The record.
@@ -51,16 +54,26 @@ def run_peers(preset: str, model: Path, folder: Path, options: Sequence[str]) ->
     """
     scripts = peers_folder()
     checkpoint = folder / "checkpoint"
-    _run(scripts / "make_checkpoint.py", preset, str(checkpoint))
-    said = _run(scripts / "run.py", "--model", str(model), "--checkpoint", str(checkpoint), *options)
+    tell(f"making a checkpoint of {preset}")
+    _run(tell, scripts / "make_checkpoint.py", preset, str(checkpoint))
+    said = _run(tell, scripts / "run.py", "--model", str(model), "--checkpoint", str(checkpoint), *options)
     record: dict[str, Any] = json.loads(said.splitlines()[-1])
     return record
 
 
-def _run(script: Path, *arguments: str) -> str:
+def _run(tell: Tell, script: Path, *arguments: str) -> str:
+    """What a script prints; what it says on the way is passed on."""
     command = [sys.executable, str(script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own scripts)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"{script.name} ended with status {done.returncode}"]
-        raise BackendUnavailable(lines[-1].removeprefix("error: "))
-    return done.stdout
+    said = [""]
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True)  # noqa: S603  (our own)
+        with process:
+            assert process.stderr is not None
+            for line in map(str.strip, process.stderr):
+                said.append(line)
+                tell(line)
+        if process.returncode != 0:
+            last = said[-1] or f"{script.name} ended with status {process.returncode}"
+            raise BackendUnavailable(last.removeprefix("error: "))
+        output.seek(0)
+        return output.read()

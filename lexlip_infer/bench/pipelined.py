@@ -48,7 +48,7 @@ def run_pipelined(job: Job, folder: Path) -> Pipelined:
     """
     encoder = LexLIPEncoder(LexLIPEncoder.from_pretrained(job.model).bundle, job.setting.options)
     devices = share_out([encoder], job.setting.modality)
-    _encode(devices, job, 2 * devices.lanes * job.setting.batch_size, folder / "warm")
+    _encode(devices, job, devices.lanes * job.setting.batch_size, folder / "warm")
     wall = _encode(devices, job, job.items, folder / "out")
     return Pipelined(wall_seconds=wall, items=job.items, lanes=devices.lanes)
 

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from lexlip_infer.bench.ceilings import Ceilings
+from lexlip_infer.bench.clock import TEXT_STAGES
 from lexlip_infer.bench.report import Report, Result
 from lexlip_infer.bench.tables import name_of
 from lexlip_infer.errors import OutputError, require
 
 __all__ = ["draw_report"]
+
+#: Of images and texts together, as the data goes.
+_IN_ORDER = ("read", "decode", "resize", *TEXT_STAGES[1:])
 
 
 def draw_report(report: Report, folder: Path) -> list[Path]:
@@ -77,7 +81,8 @@ def _roofs(axes: Any, ceilings: Ceilings, places: Sequence[float]) -> None:
 def _stages(report: Report) -> Any:
     """A bar a setting, per item."""
     figure, axes = _figure(1.5 + 0.45 * len(report.results))
-    names = list(dict.fromkeys(row.stage for result in report.results for row in result.stages))
+    present = {row.stage for result in report.results for row in result.stages}
+    names = [name for name in _IN_ORDER if name in present]
     labels = [name_of(result.setting) for result in report.results]
     left = np.zeros(len(labels))
     for number, name in enumerate(names):
@@ -106,5 +111,8 @@ def _throughput(report: Report) -> Any:
         errors = [[r.median - r.low for r in rates], [r.high - r.median for r in rates]]
         axes.errorbar(sizes, [rate.median for rate in rates], errors, marker="o", capsize=3, label=name)
     axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="items a second, from files to a file")
+    every = sorted({result.setting.batch_size for result in report.results})
+    axes.set_xticks(every, [str(size) for size in every])
+    axes.set_xticks([], minor=True)
     axes.legend(fontsize="small", frameon=False)
     return figure

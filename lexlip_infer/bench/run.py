@@ -6,7 +6,8 @@ and processes, not loops in one, are what differs from run to run (see `interval
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -15,18 +16,17 @@ from lexlip_infer.bench.assemble import Measured, assemble
 from lexlip_infer.bench.ceilings import Ceilings, measure_ceilings
 from lexlip_infer.bench.machine import machine_info
 from lexlip_infer.bench.noise import listen
+from lexlip_infer.bench.progress import Remaining, Tell
 from lexlip_infer.bench.report import Report, Result
 from lexlip_infer.bench.settings import Job, Mode, Setting
+from lexlip_infer.bench.tables import name_of
 from lexlip_infer.bench.work import Work, work_of
 from lexlip_infer.bench.worker import Sample, run_worker
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.runtime.choice import PathChoice
 
-__all__ = ["Plan", "Tell", "run_benchmark"]
-
-#: Told what is being done, for a progress line.
-Tell = Callable[[str], None]
+__all__ = ["Plan", "run_benchmark"]
 
 _MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -53,7 +53,7 @@ class Plan:
 
 
 def run_benchmark(plan: Plan, tell: Tell, ceilings_width: int = 2048) -> Report:
-    """Measure everything.
+    """Measure everything; an interrupt ends it early, with the rounds that all settings have had.
 
     Args:
         plan: what.
@@ -63,12 +63,14 @@ def run_benchmark(plan: Plan, tell: Tell, ceilings_width: int = 2048) -> Report:
     Raises:
         BackendUnavailable, MissingExtra: a setting cannot run here; found before anything is measured.
         InputError: an input cannot be encoded.
+        KeyboardInterrupt: before the first round was complete.
     """
     paths = [LexLIPEncoder(plan.bundle, each.options).path(each.modality) for each in plan.settings]
     plan = replace(plan, settings=[_named(each, path) for each, path in zip(plan.settings, paths, strict=True)])
     noise = [listen()]
     ceilings = _ceilings(plan.settings, paths, tell, ceilings_width)
     samples = _samples(plan, tell)
+    plan = replace(plan, rounds=len(samples[0]) // len(_MODES))
     tell("counting operations")
     works = _works(plan, samples)
     results = [
@@ -105,12 +107,20 @@ def _ceilings(settings: Sequence[Setting], paths: Sequence[PathChoice], tell: Te
 
 
 def _samples(plan: Plan, tell: Tell) -> dict[int, list[Sample]]:
-    """By number of the setting."""
+    """By number of the setting, of complete rounds."""
     found: dict[int, list[Sample]] = {number: [] for number in range(len(plan.settings))}
-    for turn in range(plan.rounds):
-        for number, setting in enumerate(plan.settings):
-            tell(f"round {turn + 1} of {plan.rounds}, setting {number + 1} of {len(plan.settings)}")
+    remaining = Remaining(plan.rounds * len(plan.settings))
+    try:
+        for turn, (number, setting) in itertools.product(range(plan.rounds), enumerate(plan.settings)):
+            tell(f"round {turn + 1} of {plan.rounds}: {name_of(setting)}; {remaining}")
             found[number] += [run_worker(job) for job in _jobs(plan, setting)]
+            remaining.step()
+    except KeyboardInterrupt:
+        complete = min(map(len, found.values()))
+        if complete == 0:
+            raise
+        tell(f"interrupted: {complete // len(_MODES)} of {plan.rounds} rounds are complete and kept")
+        return {number: samples[:complete] for number, samples in found.items()}
     return found
 
 

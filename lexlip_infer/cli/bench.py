@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +12,10 @@ from lexlip_infer.cli.shell import HELP_OPTIONS, Version, application, console, 
 from lexlip_infer.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from lexlip_infer.bench.progress import Tell
     from lexlip_infer.bench.report import Report
-    from lexlip_infer.bench.run import Tell
     from lexlip_infer.bench.settings import Setting
     from lexlip_infer.bundle import Bundle, Modality
 
@@ -52,12 +50,20 @@ def bench(
     ] = None,
     words: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="in each made-up text")] = 12,
     items: Annotated[
-        int, typer.Option(metavar="N", min=1, help="encoded in each round; inputs come again where they are fewer")
-    ] = 256,
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="turns of every setting")] = 5,
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="encoded in each round, again where inputs are fewer  [default: 256; peers 16]"
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1000, help="turns of every setting  [default: 5; peers 4]")
+    ] = None,
     stages: Annotated[bool, typer.Option("--stages", help="also print where the time of each setting goes")] = False,
     peers: Annotated[
-        bool, typer.Option("--peers", help="then other engines on the same model, with --preset (checkout, extra dev)")
+        bool,
+        typer.Option(
+            "--peers", help="measure other engines on the same model instead, with --preset (checkout, extra dev)"
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the whole record as one JSON object")] = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="keep the record, for --compare")] = None,
@@ -70,8 +76,10 @@ def bench(
     """Measure throughput, latency, memory and the share of every stage, against ceilings measured first.
 
     Lists have commas between their values; every combination is a setting. Each runs in processes of its own, in turn
-    with the others: one for the rate of lexlip-encode from files to a file, one with a stage after the other.
+    with the others: one for the rate of lexlip-encode from files to a file, one with a stage after the other. Ctrl-C
+    ends it early and keeps the rounds that are complete.
     """
+    from lexlip_infer.bench.progress import telling
     from lexlip_infer.bench.report import read_report, save_report
     from lexlip_infer.bench.settings import parse_numbers, settings_grid
     from lexlip_infer.runtime.threads import thread_count
@@ -83,35 +91,54 @@ def bench(
     sizes = parse_numbers(batch_sizes, "--batch-sizes")
     grid = settings_grid(_modalities(modality), device, precision, counts, sizes)
     if peers:
-        _check_peers(preset, counts)
-    others = None
-    with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, _telling() as tell:
-        tell("preparing")
+        _check_peers(
+            preset,
+            counts,
+            {"--plot": plot, "--compare": compare, "--images": images, "--synthetic": synthetic, "--stages": stages},
+        )
+        values = {"modality": modality, "words": words, "rounds": rounds or 4, "items": items or 16}
+        _bench_peers(str(preset), grid, sizes, values | {"threads": counts[0]}, save, as_json)
+        return
+    with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, telling() as tell:
         folder = Path(name)
-        bundle = _bundle(model, preset if random_weights else None, grid, folder)
+        bundle = _bundle(model, preset if random_weights else None, grid, folder, tell)
         present = [each for each in grid if modality != "both" or bundle.has_tower(each.modality)]
-        report = _measure(bundle, present, folder, (images, synthetic or 64, words, items, rounds), tell)
-        if peers and preset is not None:
-            from lexlip_infer.bench.peers import run_peers
-
-            tell("peers")
-            options = {"modality": modality, "words": words, "rounds": rounds, "threads": counts[0]}
-            given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-            others = run_peers(preset, bundle.folder, folder, [*given, "--batch-sizes", *map(str, sizes)])
+        report = _measure(bundle, present, folder, (images, synthetic or 64, words, items or 256, rounds or 5), tell)
+    if save is not None:
+        save_report(report, save)
     if as_json:
         typer.echo(report.model_dump_json())
     else:
         _print(report, stages)
-    if others is not None:
-        _print_peers(others, as_json)
-    if save is not None:
-        save_report(report, save)
     if plot is not None:
         from lexlip_infer.bench.plots import draw_report
 
         draw_report(report, plot)
     if baseline is not None:
         _print_changes(baseline, report, as_json)
+
+
+def _bench_peers(
+    preset: str, grid: Sequence[Setting], sizes: Sequence[int], values: dict[str, Any], save: Path | None, as_json: bool
+) -> None:
+    """Other engines and ours in turn, from pixels and texts that are ready; all stay loaded."""
+    from lexlip_infer.bench.peers import run_peers
+    from lexlip_infer.bench.progress import telling
+
+    precisions = dict.fromkeys(_precision_of(each) for each in grid)
+    given = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    given += ["--batch-sizes", *map(str, sizes), "--precisions", *precisions]
+    given += [] if save is None else ["--output", str(save.absolute())]
+    with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, telling() as tell:
+        bundle = _bundle(None, preset, grid, Path(name), tell)
+        record = run_peers(preset, bundle.folder, Path(name), given, tell)
+    _print_peers(record, as_json)
+
+
+def _precision_of(setting: Setting) -> str:
+    """As the peers' runner names it: ours without a backend is ONNX Runtime's."""
+    precision = setting.precision.replace("auto", "f32")
+    return f"openvino:{precision}" if setting.backend == "openvino" else precision
 
 
 def _check_choices(
@@ -125,7 +152,7 @@ def _check_choices(
         raise InputError("give either --images DIR or --synthetic N")
 
 
-def _check_peers(preset: str | None, counts: Sequence[int]) -> None:
+def _check_peers(preset: str | None, counts: Sequence[int], others: dict[str, object]) -> None:
     from lexlip_infer.bench.peers import peers_folder
 
     peers_folder()
@@ -136,6 +163,8 @@ def _check_peers(preset: str | None, counts: Sequence[int]) -> None:
         )
     if len(counts) != 1:
         raise InputError(f"--peers compares engines on one number of threads, and --threads names {len(counts)}")
+    if given := [name for name, value in others.items() if value]:
+        raise InputError(f"--peers measures engines, not stages, on made-up inputs; leave out {' and '.join(given)}")
 
 
 def _check_outputs(save: Path | None, plot: Path | None) -> None:
@@ -159,19 +188,7 @@ def _modalities(word: str) -> Sequence[Modality]:
     return known[word]
 
 
-@contextmanager
-def _telling() -> Iterator[Tell]:
-    """A line on a terminal that says what is being done; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("") as status:
-        yield status.update
-
-
-def _bundle(model: str | None, preset: str | None, grid: Sequence[Setting], folder: Path) -> Bundle:
+def _bundle(model: str | None, preset: str | None, grid: Sequence[Setting], folder: Path, tell: Tell) -> Bundle:
     from lexlip_infer.bench.random_bundles import add_openvino_int8, make_random_bundle
     from lexlip_infer.bundle import Bundle
     from lexlip_infer.encoder import LexLIPEncoder
@@ -179,8 +196,10 @@ def _bundle(model: str | None, preset: str | None, grid: Sequence[Setting], fold
     if preset is None:
         return LexLIPEncoder.from_pretrained(model).bundle
     stored = {each.precision for each in grid if each.backend != "openvino"} & {"fp16", "int8"}
+    tell(f"making a bundle of {preset} with random weights: {', '.join(['f32', *sorted(stored)])}")
     make_random_bundle(preset, folder / "model", sorted(stored))
     if any((each.backend, each.precision) == ("openvino", "int8") for each in grid):
+        tell("calibrating int8 models for OpenVINO")
         samples = folder / "calibration"
         _write_inputs(Bundle.open(folder / "model"), samples, 16, 12)
         add_openvino_int8(folder / "model", samples / "images", samples / "texts.jsonl")

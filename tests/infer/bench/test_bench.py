@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lexlip_infer.bench import run as bench_run
 from lexlip_infer.bench.clock import IMAGE_STAGES, TEXT_STAGES
 from lexlip_infer.bench.comparison import compare_reports, differences
 from lexlip_infer.bench.plots import draw_report
 from lexlip_infer.bench.report import Report, read_report, save_report
 from lexlip_infer.bench.settings import Job, settings_grid
-from lexlip_infer.bench.worker import measure, run_worker
+from lexlip_infer.bench.worker import Sample, measure, run_worker
+from lexlip_infer.bundle import Bundle
 from lexlip_infer.cli.bench import app
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
 
@@ -162,6 +164,37 @@ def test_a_damaged_record_is_refused(record: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match="ceilings"):
         read_report(tmp_path / "bad.json")
+
+
+def test_an_interrupt_keeps_the_rounds_that_are_complete(
+    bundle_folder: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And before the first is complete there is nothing to keep."""
+    plan = bench_run.Plan(
+        Bundle.open(bundle_folder),
+        settings_grid(["image"], "cpu", "f32", [1], [1, 2]),
+        {"image": photographs},
+        2,
+        3,
+        "",
+    )
+
+    def interrupted_after(count: int) -> dict[int, list[Sample]]:
+        calls = iter(range(count))
+
+        def worker(_: Job) -> Sample:
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return Sample()
+
+        monkeypatch.setattr(bench_run, "run_worker", worker)
+        return bench_run._samples(plan, said.append)
+
+    said: list[str] = []
+    assert [len(samples) for samples in interrupted_after(7).values()] == [2, 2]
+    assert "1 of 3 rounds" in said[-1]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_after(3)
 
 
 def test_a_saved_report_is_read_back_as_it_was(record: Path, tmp_path: Path) -> None:

@@ -77,10 +77,11 @@ def test_a_peer_with_another_output_stops_the_run(bundle_folder: Path, checkpoin
 
 def test_a_peer_that_cannot_run_is_named_with_its_reason(bundle_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "peers.json"
-    done = run_script(bundle_folder, checkpoint, output, "--modality", "text", "--only", "ours.py int8")
+    options = ("--modality", "text", "--precisions", "int8", "--only", "ours.py int8")
+    done = run_script(bundle_folder, checkpoint, output, *options)
     assert done.returncode == 0, done.stderr
     (line,) = json.loads(output.read_text())["skipped"]
-    assert line.startswith("ours.py int8, text:")
+    assert line.startswith("ours.py int8, texts:")
     assert "int8" in line.partition(":")[2]
     assert f"not measured: {line}" in done.stderr
 
@@ -108,6 +109,7 @@ def test_outside_of_a_checkout_the_command_says_where_the_scripts_are(
     [
         (["--peers"], "--preset NAME --random-weights"),
         (["--peers", "--preset", "lexlip-tiny", "--random-weights", "--threads", "1,2"], "one number of threads"),
+        (["--peers", "--preset", "lexlip-tiny", "--random-weights", "--stages"], "leave out --stages"),
     ],
 )
 def test_what_peers_need_is_asked_for_before_anything_is_made(options: list[str], said: str) -> None:
@@ -127,4 +129,4 @@ def test_a_script_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pa
         script.write_text("import sys\nsys.exit('error: no torch here')\n")
     monkeypatch.setattr(peers, "_CHECKOUT", tmp_path)
     with pytest.raises(BackendUnavailable, match=r"^no torch here$"):
-        peers.run_peers("lexlip-tiny", tmp_path, tmp_path, [])
+        peers.run_peers("lexlip-tiny", tmp_path, tmp_path, [], print)

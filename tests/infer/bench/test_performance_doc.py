@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -31,3 +32,15 @@ def test_a_record_becomes_tables(record: Path, tmp_path: Path) -> None:
     assert "1 rounds are too few" in page
     assert "| NVIDIA H100 | not measured |" in page
     assert {line.count("|") for line in page.splitlines() if line.startswith("| ")} <= {5, 6, 7, 9}
+
+
+def test_peers_are_held_against_the_fastest_sparse_encoder(tmp_path: Path) -> None:
+    rows = [("lexlip-infer f32", 1.0), ("x SparseEncoder torch", 0.5), ("x SparseEncoder onnx", 0.8)]
+    common = {"modality": "text", "batch_size": 16, "output": "equal", "items_per_s": 1, "low": 1, "high": 1}
+    record = {"model": "m", "machine": {"cpu": "c"}, "threads": 2, "inputs": "i", "noise": [], "skipped": ["y: no z"]}
+    record["results"] = [common | {"peer": name, "speed_of_ours_f32": speed} for name, speed in rows]
+    (tmp_path / "peers_c.json").write_text(json.dumps(record))
+    page = generator.document(tmp_path)
+    assert "**1.25 times as fast** as the fastest of 2 backends" in page
+    assert "(x SparseEncoder onnx)" in page
+    assert "- not measured: y: no z" in page
