@@ -133,7 +133,8 @@ def prepare(source: Path | None, folder: Path) -> Bundle:
     if "int8" not in bundle.precisions("image"):
         bundle = with_file(bundle, backbone_file("image", "int8"), dynamic_int8(backbone))
     if look_around().openvino and openvino_file("image") not in bundle.manifest.files:
-        bundle = add_openvino_int8(bundle, {"image": [{"pixel_values": row[None]} for row in pixels(bundle, 8)]})
+        rows = [{"pixel_values": row[None]} for row in pixels(bundle, 8)]
+        bundle = add_openvino_int8(bundle, {"image": rows}, unquantised="bf16")
     (folder / Materialised.FILE).write_bytes(materialised_graph(bundle))
     return bundle
 

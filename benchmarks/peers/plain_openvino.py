@@ -1,4 +1,7 @@
-"""OpenVINO, logits in memory behind the backbone. Variants: f32, bf16, int8 (the bundle's quantised backbone)."""
+"""OpenVINO, logits in memory behind the backbone. Variants: f32, bf16, and int8.
+
+int8 is the bundle's quantised backbone; what it leaves unquantised, and the head, compute in bf16 where the CPU has it.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ def _two_graphs(job: Job) -> Any:
 
 def _compile(job: Job, model: Any) -> Any:
     settings = {
-        "INFERENCE_PRECISION_HINT": "bf16" if job.variant == "bf16" else "f32",
+        "INFERENCE_PRECISION_HINT": "f32" if job.variant == "f32" or not runs_bf16() else "bf16",
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": job.threads,
     }
