@@ -1,4 +1,4 @@
-"""`lexlip-train`: the paper's training phases from a configuration, and the recipe of lexlip-tiny."""
+"""`lexlip-train`: the paper's training phases from a configuration, the recipe of lexlip-tiny, and averages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import typer
 
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError, require
+from lexlip_training.average import average
 from lexlip_training.recipe_command import recipe
 
 app = application("Train LexLIP and its dense baselines.")
 app.command("recipe")(recipe)
+app.command("average")(average)
 
 
 @app.command("run")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -154,3 +156,16 @@ def test_machine_and_noise_are_recorded() -> None:
     assert info["cpu"]
     assert "numpy" in info["packages"]  # type: ignore[operator]
     assert listen(loops=3).spread >= 0
+
+
+def test_a_busy_neighbour_is_heard() -> None:
+    if not Path("/proc/stat").exists():
+        pytest.skip("only Linux tells who uses the cores")
+    loop = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    with subprocess.Popen(loop, stdout=subprocess.PIPE) as neighbour:
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()
+        heard = listen()
+        neighbour.kill()
+    assert heard.cores_of_others is not None
+    assert any("busy with other things" in warning for warning in heard.warnings)

@@ -1,0 +1,58 @@
+"""The mean of several checkpoints' weights: runs that began from the same weights, in one model of the same cost.
+
+Runs that share a start stay in one basin of the loss, and their mean lies lower in it than any of them: "Model soups",
+Wortsman et al., ICML 2022 (arXiv 2203.05482); this is their uniform soup. Runs with starts of their own do not average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lexlip_infer.errors import InputError, require
+from lexlip_infer.pipeline.new_folder import new_folder
+from lexlip_training.engine.provenance import provenance
+
+__all__ = ["average", "mean_record"]
+
+
+def average(
+    output: Annotated[Path, typer.Argument(help="checkpoint folder to write; must not exist")],
+    checkpoints: Annotated[list[Path], typer.Argument(help="two or more, trained from the same start")],
+) -> None:
+    """Average the weights of checkpoints that were trained from the same start, each counting the same."""
+    for module in ("torch", "timm", "transformers"):
+        require(module, extra="train")
+    if len(checkpoints) < 2:
+        raise InputError("one checkpoint is no average; give two or more")
+    from lexlip_training.checkpoint import load_checkpoint, save_checkpoint
+
+    model, tokenizer, record = load_checkpoint(checkpoints[0])
+    mean = {name: values.double() for name, values in model.state_dict().items()}
+    records = [record]
+    for count, folder in enumerate(checkpoints[1:], 2):
+        other, words, record = load_checkpoint(folder)
+        if other.config != model.config:
+            raise InputError(f"{folder}: its configuration is not that of {checkpoints[0]}; only equal models average")
+        if words.to_str() != tokenizer.to_str():
+            raise InputError(f"{folder}: its tokenizer is not that of {checkpoints[0]}; their terms are not the same")
+        for name, values in other.state_dict().items():
+            mean[name] += (values.double() - mean[name]) / count
+        records.append(record)
+    model.load_state_dict({name: values.to(model.state_dict()[name].dtype) for name, values in mean.items()})
+    with new_folder(output) as folder:
+        save_checkpoint(folder, model, tokenizer, mean_record(records))
+
+
+def mean_record(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The averaged checkpoint's training record: its parts', and once what all of them went on from."""
+    start = records[0].get("continued_from")
+    shared = start is not None and all(record.get("continued_from") == start for record in records)
+    left_out = {"notice", "continued_from"} if shared else {"notice"}
+    parts = [{key: value for key, value in record.items() if key not in left_out} for record in records]
+    notices = dict.fromkeys(record.get("notice", "") for record in records)
+    made = provenance(" ".join(notice for notice in notices if notice))
+    return made | {"average_of": parts} | ({"all_continued_from": start} if shared else {})
