@@ -101,10 +101,18 @@ def _recall(figures: dict[str, float]) -> str:
 
 
 def _training(training: dict[str, Any]) -> str:
-    record = {key: value for key, value in training.items() if key not in ("log", "notice")}
+    """The record as it is, but each run's log as a table below it: of one run, or of those that were averaged."""
+    parts = training.get("average_of", [])
+    record = _without_log(training) | ({"average_of": [_without_log(part) for part in parts]} if parts else {})
     lines = ["## Training", "", "```json", json.dumps(record, indent=2), "```"]
-    if training.get("log"):
-        lines += ["", "| " + " | ".join(_LOG_COLUMNS) + " |", "|" + "---|" * len(_LOG_COLUMNS)]
-        for row in training["log"]:
-            lines.append("| " + " | ".join(str(row.get(column, "")) for column in _LOG_COLUMNS) + " |")
+    for run in parts or [training]:
+        if run.get("log"):
+            lines += ["", f"`{run['command']}`:"] if parts else []
+            lines += ["", "| " + " | ".join(_LOG_COLUMNS) + " |", "|" + "---|" * len(_LOG_COLUMNS)]
+            for row in run["log"]:
+                lines.append("| " + " | ".join(str(row.get(column, "")) for column in _LOG_COLUMNS) + " |")
     return "\n".join(lines)
+
+
+def _without_log(training: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in training.items() if key not in ("log", "notice")}
