@@ -16,6 +16,7 @@ from lexlip_infer.retrieval.large_scale.files import ExperimentFiles, load_impac
 from lexlip_infer.retrieval.large_scale.settings import Family, System
 from lexlip_infer.retrieval.large_scale.text_documents import TEXTS, read_texts
 from lexlip_infer.vocabulary import Vocabulary
+from lexlip_kernels.backends import choose_backend
 
 if TYPE_CHECKING:
     from lexlip_infer.retrieval.large_scale.measuring import Queries
@@ -60,7 +61,10 @@ def check_installed(families: tuple[Family, ...]) -> None:
 
     Raises:
         MissingExtra: a package is missing; the text holds the pip command.
+        BackendUnavailable: the exact engine would be timed without its compiled module.
     """
+    if "exact" in families:
+        choose_backend("native")
     for family in families:
         for module, extra in _NEEDS.get(family, ()):
             _find(module, extra)

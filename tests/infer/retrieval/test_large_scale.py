@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.errors import BackendUnavailable, InputError, OutputError
 from lexlip_infer.retrieval.engine import Ranking
 from lexlip_infer.retrieval.evaluation import CaptionedImages
+from lexlip_infer.retrieval.large_scale.engines import check_installed
 from lexlip_infer.retrieval.large_scale.journal import Journal
 from lexlip_infer.retrieval.large_scale.measuring import measure, select
 from lexlip_infer.retrieval.large_scale.query_set import QuerySet
@@ -17,7 +18,7 @@ from lexlip_infer.retrieval.large_scale.results import agreement
 from lexlip_infer.retrieval.large_scale.settings import DenseSources, Settings
 from lexlip_infer.retrieval.large_scale.text_documents import read_texts, write_texts
 from lexlip_infer.retrieval.large_scale.vector_documents import write_vectors
-from lexlip_kernels import ImpactMatrix
+from lexlip_kernels import ImpactMatrix, backends
 
 SETTINGS = Settings(
     captions="/c.jsonl", split="dev", model_name="m", model_fingerprint="f", top_ks=(8, 16), text_top_k=4, scale=100.0,
@@ -31,6 +32,14 @@ QUESTIONS = QuerySet.of(
 
 def ranking(*queries: dict[str, float]) -> Ranking:
     return Ranking([list(query) for query in queries], [np.array(list(query.values())) for query in queries])
+
+
+def test_the_exact_engine_is_not_timed_without_its_compiled_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_installed(("exact", "bag-of-words"))
+    monkeypatch.setattr(backends, "available_backends", lambda: ("reference",))
+    check_installed(("bag-of-words",))
+    with pytest.raises(BackendUnavailable, match="_native does not load"):
+        check_installed(("exact",))
 
 
 def test_steps_are_done_once(tmp_path: Path) -> None:
