@@ -4,8 +4,8 @@
 
 The documents are synthetic (terms Zipf-like over 30,522 terms, impacts uniform in 1..255): they say something about
 speed and size, nothing about retrieval quality. They are written as an output's JSON lines first, which is not timed;
-what is timed is `build_exact_index` with two threads, in a process of its own, and opening and searching in another, so
-that each one's memory is its own. Every answer's scores are compared with a second search before a rate is kept. A
+what is timed is reading and indexing them with two threads, in a process of its own, and opening and searching in
+another, so that each one's memory is its own. Every answer's scores are compared with a second search before a rate is kept. A
 million documents take about 1 GB of `--scratch`. A table comes first, one line of JSON last; the same JSON goes to
 `--output`, after every size that is done.
 """
@@ -30,7 +30,8 @@ from bench_impact_dot import VOCAB_SIZE, head, zipf_matrix
 from machine import machine
 
 from lexlip_infer.impacts import JsonLinesWriter
-from lexlip_infer.retrieval.impact_index import ExactEngine, build_exact_index
+from lexlip_infer.retrieval.impact_index import ExactEngine
+from lexlip_infer.retrieval.large_scale.engines import build_exact_from_parts
 from lexlip_kernels import ImpactMatrix
 
 DEFAULT_OUTPUT = Path(__file__).parent / "results" / "index_cpu.json"
@@ -55,7 +56,7 @@ def write_parts(folder: Path, documents: int, terms: int) -> None:
 def build(source: Path, index: Path) -> Report:
     """Index the parts; seconds and peak memory of this process."""
     begun = time.perf_counter()
-    build_exact_index(source, index, threads=BUILD_THREADS)
+    build_exact_from_parts(source, index, TERMS, BUILD_THREADS)
     seconds = round(time.perf_counter() - begun, 2)
     return {"build_threads": BUILD_THREADS, "build_s": seconds, "build_peak_mb": memory_mb("VmHWM")}
 

@@ -21,7 +21,7 @@ from lexlip_kernels.backends import choose_backend
 if TYPE_CHECKING:
     from lexlip_infer.retrieval.large_scale.measuring import Queries
 
-__all__ = ["MeasuredEngine", "build", "check_installed", "load_queries", "open_engine"]
+__all__ = ["MeasuredEngine", "build", "build_exact_from_parts", "check_installed", "load_queries", "open_engine"]
 
 #: Modules that a family needs, and the extra that brings them.
 _NEEDS: dict[Family, tuple[tuple[str, str], ...]] = {
@@ -89,7 +89,7 @@ def build(system: System, files: ExperimentFiles, threads: int) -> None:
     documents, index = files.documents(system.documents), files.index(system.name)
     index.mkdir(parents=True)
     if system.family == "exact":
-        _build_exact(documents, index, files.read_queries()["terms"], threads)
+        build_exact_from_parts(documents, index / _INNER, files.read_queries()["terms"], threads)
     elif system.family == "anserini":
         from lexlip_infer.retrieval.anserini import build_anserini_index
 
@@ -108,14 +108,17 @@ def build(system: System, files: ExperimentFiles, threads: int) -> None:
         )
 
 
-def _build_exact(documents: Path, index: Path, terms: Sequence[str], threads: int) -> None:
-    """Parts are parsed in threads, a few ahead of the writer, so that memory does not grow with their number."""
+def build_exact_from_parts(documents: Path, index: Path, terms: Sequence[str], threads: int) -> None:
+    """Index part files as lexlip-encode writes them, without its manifest.
+
+    Parts are parsed in threads, a few ahead of the writer, so that memory does not grow with their number.
+    """
     from lexlip_infer.impacts import JsonLinesParser
     from lexlip_infer.retrieval.impact_index import IndexWriter
 
     parser = JsonLinesParser(Vocabulary(tuple(terms)))
     parts = sorted(documents.iterdir())
-    with IndexWriter(index / _INNER, len(terms), terms) as writer, ThreadPoolExecutor(threads) as pool:
+    with IndexWriter(index, len(terms), terms) as writer, ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(parts), threads):
             for ids, impacts in pool.map(lambda part: parser.parse(part.read_bytes()), parts[first : first + threads]):
                 writer.add(ids, impacts)
