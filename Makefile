@@ -66,7 +66,7 @@ build/sanitize/%.o: kernels/cpp/%.cpp $(wildcard kernels/cpp/*.hpp) Makefile
 
 bench: bench-kernels  ## measure what needs no data and no GPU; results go to benchmarks/results/
 	.venv-dev/bin/python benchmarks/micro.py
-	.venv-dev/bin/lexlip-bench --save benchmarks/results/bench_cpu_tiny.json
+	.venv-dev/bin/lexlip-bench --items 1000 --batch-sizes 1,16,32 --save benchmarks/results/bench_cpu_tiny.json
 	.venv-dev/bin/python benchmarks/bench_index.py
 	.venv-dev/bin/python benchmarks/write_performance_doc.py
 

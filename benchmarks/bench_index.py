@@ -5,9 +5,9 @@
 The documents are synthetic (terms Zipf-like over 30,522 terms, impacts uniform in 1..255): they say something about
 speed and size, nothing about retrieval quality. They are written as an output's JSON lines first, which is not timed;
 what is timed is reading and indexing them with two threads, in a process of its own, and opening and searching in
-another, so that each one's memory is its own. Every answer's scores are compared with a second search before a rate is kept. A
-million documents take about 1 GB of `--scratch`. A table comes first, one line of JSON last; the same JSON goes to
-`--output`, after every size that is done.
+another, so that each one's memory is its own. Every answer's scores are compared with a second search before a rate is
+kept. A million documents take about 1 GB of `--scratch`. A table comes first, one line of JSON last; the same JSON goes
+to `--output`, after every size that is done.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def _first(error: pydantic.ValidationError) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; docs/training.md lists the keys of each section"
+        return f"unknown key {key!r}; docs/training.md says where the keys of each section stand"
     if problem["type"] == "missing":
         return f"{key!r} is missing"
     given = "" if isinstance(problem["input"], dict) else f", {problem['input']!r} was given"
