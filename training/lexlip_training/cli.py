@@ -1,4 +1,4 @@
-"""`lexlip-train`: the paper's training phases from a configuration, the recipe of lexlip-tiny, and averages."""
+"""`lexlip-train`: the paper's training phases from a configuration, the recipe of lexlip-tiny, averages, resizing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError, require
 from lexlip_training.average import average
 from lexlip_training.recipe_command import recipe
+from lexlip_training.resize import resize
 
 app = application("Train LexLIP and its dense baselines.")
 app.command("recipe")(recipe)
 app.command("average")(average)
+app.command("resize")(resize)
 
 
 @app.command("run")

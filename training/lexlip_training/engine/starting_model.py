@@ -19,7 +19,7 @@ from lexlip_training.model import LexLIP
 from lexlip_training.tokenizer_files import read_tokenizer_file
 from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
 
-__all__ = ["adapted_config", "starting_model"]
+__all__ = ["adapted_config", "image_size_changed", "starting_model"]
 
 
 def starting_model(
@@ -65,13 +65,19 @@ def adapted_config(config: ModelConfig, settings: ModelSettings) -> ModelConfig:
     return config.model_copy(update={"image": image, "text": text})
 
 
+def image_size_changed(image: ImageTowerConfig, size: int) -> ImageTowerConfig:
+    """The same tower for images of another size, in pixels."""
+    options = dict(image.backbone_options)
+    if size != image.image_size and _is_patch_based(image.backbone):
+        options["img_size"] = size
+    return image.model_copy(update={"image_size": size, "backbone_options": options})
+
+
 def _adapted_image(image: ImageTowerConfig, settings: ModelSettings) -> ImageTowerConfig:
     changes: dict[str, Any] = {}
+    if settings.image_size is not None:
+        image = image_size_changed(image, settings.image_size)
     options = dict(image.backbone_options)
-    if settings.image_size is not None and settings.image_size != image.image_size:
-        changes["image_size"] = settings.image_size
-        if _is_patch_based(image.backbone):
-            options["img_size"] = settings.image_size
     if settings.drop_path is not None:
         options["drop_path_rate"] = settings.drop_path
     if settings.training_tokens is not None:
