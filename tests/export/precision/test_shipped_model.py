@@ -16,14 +16,16 @@ from lexlip_training import LexLIP
 
 def test_the_model_read_back_is_the_shipped_one(shipped_model: LexLIP, captions: list[str]) -> None:
     encoder = LexLIPEncoder.from_pretrained(threads=1)
-    pixels = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert shipped_model.config.image is not None
+    size = shipped_model.config.image.image_size
+    pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     ids, mask = encoder.tokenize(captions)
     with torch.no_grad():
         image = shipped_model.image_weights(pixels).numpy()
         text = shipped_model.text_weights(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
-    size = encoder.manifest.vocab_size
-    assert np.abs(encoder.encode_pixels(pixels.numpy(), top_k=size).to_dense() - image).max() < 1e-3
-    assert np.abs(encoder.encode_texts(captions, top_k=size).to_dense() - text).max() < 1e-3
+    every_term = encoder.manifest.vocab_size
+    assert np.abs(encoder.encode_pixels(pixels.numpy(), top_k=every_term).to_dense() - image).max() < 1e-3
+    assert np.abs(encoder.encode_texts(captions, top_k=every_term).to_dense() - text).max() < 1e-3
 
 
 def test_it_passes_the_half_gate_with_room_to_spare(shipped_model: LexLIP) -> None:
