@@ -82,7 +82,7 @@ def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str
         "Recall at 1/5/10 in per cent on the development split, which the weights were selected on:",
     ]
     lines += ["", "| what | text to image | image to text |", "|---|---|---|"]
-    selected = training.get("selected")
+    selected = None if training.get("resized") else training.get("selected")  # of another image size
     if selected:
         row = f"{selected['text_to_image']} | {selected['image_to_text']}"
         lines.append(f"| full vectors, cosine, torch in bfloat16 (selection) | {row} |")

@@ -25,8 +25,9 @@ def test_everything_but_positions_stays(random_model: LexLIP, tokenizer: Tokeniz
     model, words, record = load_checkpoint(tmp_path / "large")
     assert model.config.image == old.model_copy(update={"image_size": 2 * old.image_size})
     assert words.to_str() == tokenizer.to_str()
-    assert (record["notice"], record["resized_from"]["settings"]["seed"]) == ("Mine.", 3)
-    assert (record["image_size"], record["trained_at"]) == (2 * old.image_size, old.image_size)
+    assert (record["notice"], record["settings"]["seed"]) == ("Mine.", 3)
+    [step] = record["resized"]
+    assert (step["image_size"], step["earlier_image_size"]) == (2 * old.image_size, old.image_size)
     before, after = random_model.state_dict(), model.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"image_tower.adapter.position"}

@@ -38,6 +38,6 @@ def resize(
     with new_folder(output) as folder:
         model = LexLIP(earlier.config.model_copy(update={"image": image}))
         model.load_state_dict(fit_position_tables(earlier.state_dict(), model))
-        made = provenance(record.get("notice", ""))
-        sizes = {"image_size": image_size, "trained_at": earlier.config.image.image_size}
-        save_checkpoint(folder, model, tokenizer, made | sizes | {"resized_from": record})
+        sizes = {"image_size": image_size, "earlier_image_size": earlier.config.image.image_size}
+        made = {key: value for key, value in provenance().items() if key != "notice"}
+        save_checkpoint(folder, model, tokenizer, record | {"resized": [*record.get("resized", []), sizes | made]})
