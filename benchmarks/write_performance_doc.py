@@ -71,8 +71,8 @@ The records behind this page, on a machine that does nothing else:
     lexlip-bench --items 1000 --batch-sizes 1,16,32 --save benchmarks/results/bench_cpu_tiny.json
     lexlip-bench --preset lexlip-base --random-weights --precision f32,int8,openvino:bf16,openvino:int8 \\
       --batch-sizes 1,16 --items 96 --rounds 3 --words 38 --save benchmarks/results/bench_cpu_base.json
-    lexlip-bench --peers --preset lexlip-base --random-weights --precision f32,int8,openvino:int8 \\
-      --batch-sizes 1,16 --words 38
+    lexlip-bench --peers --preset lexlip-base --random-weights --precision f32,openvino:f32,int8,openvino:int8 \\
+      --batch-sizes 1,16 --words 38 --save benchmarks/results/peers_intel_r_xeon_r_processor.json
     python benchmarks/bench_index.py
     python benchmarks/micro.py
     python benchmarks/write_performance_doc.py

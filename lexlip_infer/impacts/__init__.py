@@ -7,7 +7,7 @@ nor are files written: shards, compression and resuming belong to `lexlip_infer.
 
 from lexlip_infer.impacts.json_lines import JsonLinesWriter
 from lexlip_infer.impacts.json_lines_parser import JsonLinesParser
-from lexlip_infer.impacts.json_lines_reader import read_json_lines
+from lexlip_infer.impacts.json_lines_reader import collect_terms, read_json_lines
 from lexlip_infer.impacts.quantise import QuantisationSettings, fill_empty, quantise
 from lexlip_infer.impacts.terms import check_terms
 
@@ -16,6 +16,7 @@ __all__ = [
     "JsonLinesWriter",
     "QuantisationSettings",
     "check_terms",
+    "collect_terms",
     "fill_empty",
     "quantise",
     "read_json_lines",

@@ -1,7 +1,8 @@
-"""Numba kernel that reads the JSON lines which `lexlip-encode` writes; loads numba, so import it in functions only.
+"""Numba kernel that reads the JSON lines of most writers; loads numba, so import it in functions only.
 
-It knows one spelling of a document, the one of `JsonLinesWriter`, and stops at the first line that is spelt in any
-other way. Whoever calls it reads that line with the strict reader, which also has the words for what is wrong.
+It knows the keys id, contents (which may be missing) and vector in this order, with or without blanks between them, and
+stops at the first line that reads otherwise. Whoever calls it reads that line with the strict reader, which also has
+the words for what is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 
-QUOTE, BACKSLASH, COMMA, BRACE, LINE_FEED, ZERO = 34, 92, 44, 125, 10, 48
+QUOTE, BACKSLASH, COMMA, COLON, LINE_FEED, ZERO = 34, 92, 44, 58, 10, 48
+OPENING, CLOSING = 123, 125
+BLANK, TAB, CARRIAGE_RETURN = 32, 9, 13
 LARGEST_IMPACT = 2**31 - 1
 
 
@@ -78,15 +81,47 @@ def find_term(text: Bytes, start: int, end: int, terms: Packed, table: Ints) -> 
 
 
 @compiled
+def after(text: Bytes, at: int, character: int) -> int:
+    """The place behind blanks and the character; -1 where another follows, or `at` is -1 already."""
+    if at < 0:
+        return -1
+    while at < len(text) and (text[at] == BLANK or text[at] == TAB or text[at] == CARRIAGE_RETURN):
+        at += 1
+    return at + 1 if at < len(text) and text[at] == character else -1
+
+
+@compiled
+def after_key(text: Bytes, at: int, keys: Packed, key: int) -> int:
+    """The place behind a key, with its quotes, and its colon; -1 where something else stands."""
+    first = after(text, at, QUOTE)
+    if first < 0 or not matches(text, first, keys.text, keys.starts[key], keys.starts[key + 1] - 1):
+        return -1
+    return after(text, first + keys.starts[key + 1] - 1 - keys.starts[key], COLON)
+
+
+@compiled
+def plain_end(text: Bytes, at: int, largest: int) -> int:
+    """Where the quote stands that ends a string of no escapes and no bytes above `largest`; -1 if there is none."""
+    if at < 0:
+        return -1
+    while at < len(text) and 32 <= text[at] <= largest and text[at] != BACKSLASH:
+        if text[at] == QUOTE:
+            return at
+        at += 1
+    return -1
+
+
+@compiled
 def parse_posting(text: Bytes, at: int, terms: Packed, table: Ints) -> tuple[int, int, int]:
     """Term, impact and what follows `"term":12`; term -1 where it reads otherwise."""
-    end = -1
-    if at < len(text) and text[at] == QUOTE:
-        end = string_end(text, at + 1)
-    if end < 0 or end + 1 >= len(text) or text[end + 1] != 58:
+    first = after(text, at, QUOTE)
+    end = string_end(text, first) if first >= 0 else -1
+    start = after(text, end + 1, COLON) if end >= 0 else -1
+    if start < 0:
         return -1, 0, at
-    term, start = find_term(text, at + 1, end, terms, table), end + 2
-    impact, at = 0, start
+    while start < len(text) and text[start] == BLANK:
+        start += 1
+    term, impact, at = find_term(text, first, end, terms, table), 0, start
     while at < len(text) and at - start < 10 and ZERO <= text[at] <= ZERO + 9:
         impact = impact * 10 + int(text[at]) - ZERO
         at += 1
@@ -96,24 +131,41 @@ def parse_posting(text: Bytes, at: int, terms: Packed, table: Ints) -> tuple[int
 
 
 @compiled
+def sort_postings(indices: Ints, impacts: Ints, start: int, end: int) -> bool:
+    """Sort postings by term; whether no term is there twice."""
+    keys = np.empty(end - start, np.int64)
+    for i in range(end - start):
+        keys[i] = (np.int64(indices[start + i]) << 32) | np.int64(impacts[start + i])
+    keys.sort()
+    for i in range(end - start):
+        indices[start + i], impacts[start + i] = keys[i] >> 32, keys[i] & LARGEST_IMPACT
+        if i > 0 and indices[start + i] == indices[start + i - 1]:
+            return False
+    return True
+
+
+@compiled
 def parse_vector(
-    text: Bytes, at: int, terms: Packed, table: Ints, indices: Ints, impacts: Ints, count: int
+    text: Bytes, at: int, terms: Packed, table: Ints, indices: Ints, impacts: Ints, start: int
 ) -> tuple[int, int]:
-    """The postings up to the end of the line: where the next line begins (-1 if it reads otherwise), their number."""
-    previous = -1
-    empty = at < len(text) and text[at] == BRACE
-    while not empty:
+    """The postings up to the end of the line: where the next line begins (-1 if it reads otherwise), their end."""
+    previous, ascending, count = -1, True, start
+    following = after(text, at, CLOSING)
+    while following < 0:
         term, impact, at = parse_posting(text, at, terms, table)
-        if term <= previous or at >= len(text):
+        if term < 0:
             return -1, count
+        ascending = ascending and term > previous
         indices[count], impacts[count], previous = term, impact, term
         count += 1
-        if text[at] != COMMA:
-            break
-        at += 1
-    if at + 2 >= len(text) or text[at] != BRACE or text[at + 1] != BRACE or text[at + 2] != LINE_FEED:
+        following = after(text, at, CLOSING)
+        if following < 0:
+            at = after(text, at, COMMA)
+            if at < 0:
+                return -1, count
+    if not ascending and not sort_postings(indices, impacts, start, count):
         return -1, count
-    return at + 3, count
+    return after(text, after(text, following, CLOSING), LINE_FEED), count
 
 
 @compiled
@@ -121,7 +173,7 @@ def parse_lines(
     text: Bytes,
     at: int,
     row: int,
-    frame: Packed,
+    keys: Packed,
     terms: Packed,
     table: Ints,
     spans: Longs,
@@ -135,7 +187,7 @@ def parse_lines(
         text: lines, each ended by a line feed.
         at: where a line begins.
         row: of that line; `indptr[row]` postings are there already.
-        frame: what stands before the id, and between id and vector.
+        keys: `id"`, `contents"` and `vector"`.
         terms: `"dog":` and so on, by id.
         table: of `fill_table`.
         spans: (N, 2), filled with where an id begins and ends.
@@ -147,18 +199,19 @@ def parse_lines(
         Where the first line begins that was not read, and its row.
     """
     while at < len(text):
-        start = at + frame.starts[1] - 1
-        if not matches(text, at, frame.text, 0, frame.starts[1] - 1):
+        start = after(text, after_key(text, after(text, at, OPENING), keys, 0), QUOTE)
+        end = plain_end(text, start, 255)
+        key = after(text, end + 1, COMMA) if end >= 0 else -1
+        contents = after_key(text, key, keys, 1)
+        if contents >= 0:
+            contents_end = plain_end(text, after(text, contents, QUOTE), 127)
+            key = after(text, contents_end + 1, COMMA) if contents_end >= 0 else -1
+        vector = after(text, after_key(text, key, keys, 2), OPENING)
+        if vector < 0:
             break
-        end = start
-        while end < len(text) and text[end] != QUOTE and text[end] != BACKSLASH and text[end] >= 32:
-            end += 1
-        if not matches(text, end, frame.text, frame.starts[1], frame.starts[2] - 1):
-            break
-        vector = end + frame.starts[2] - 1 - frame.starts[1]
-        after, count = parse_vector(text, vector, terms, table, indices, impacts, indptr[row])
-        if after < 0:
+        following, count = parse_vector(text, vector, terms, table, indices, impacts, indptr[row])
+        if following < 0:
             break
         spans[row, 0], spans[row, 1], indptr[row + 1] = start, end, count
-        at, row = after, row + 1
+        at, row = following, row + 1
     return at, row

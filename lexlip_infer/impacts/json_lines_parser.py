@@ -1,6 +1,6 @@
-"""Reads what `JsonLinesWriter` wrote at the speed of a disk, and everything else as `read_json_lines` does.
+"""Reads the JSON lines of most writers at the speed of a disk, and all others as `read_json_lines` does.
 
-Building an index reads every line once, and Python's own JSON would take most of that time. Lines in our own spelling
+Building an index reads every line once, and Python's own JSON would take most of that time. Lines in a usual spelling
 go through a numba kernel; any other line goes to the strict reader, so that both accept and refuse the same.
 """
 
@@ -36,7 +36,7 @@ class JsonLinesParser:
         from lexlip_infer.impacts._json_parse_kernel import fill_table
 
         self._vocabulary = vocabulary
-        self._frame = pack(['{"id":"', '","contents":"","vector":{'])
+        self._keys = pack(['id"', 'contents"', 'vector"'])
         try:
             self._terms = pack(f"{encode_basestring(term)}:" for term in vocabulary.terms)
         except UnicodeEncodeError as error:
@@ -64,7 +64,7 @@ class JsonLinesParser:
         names: dict[int, str] = {}
         at = row = 0
         while at < len(data):
-            at, row = parse_lines(text, at, row, self._frame, self._terms, self._table, spans, indptr, indices, impacts)
+            at, row = parse_lines(text, at, row, self._keys, self._terms, self._table, spans, indptr, indices, impacts)
             if at < len(data):
                 at, end = _line_end(data, at), at
                 line_ids, line = read_json_lines([data[end:at]], self._vocabulary.ids, source, first_line + row)

@@ -17,9 +17,11 @@ from lexlip_infer.errors import InputError
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["read_json_lines"]
+    PairsHook = Callable[[list[tuple[str, object]]], dict[str, object]]
+
+__all__ = ["collect_terms", "read_json_lines"]
 
 LARGEST_IMPACT = 2**31 - 1
 
@@ -47,7 +49,7 @@ def read_json_lines(
     lengths, indices, impacts = array("q", [0]), array("i"), array("i")
     for number, line in enumerate(lines, start=first_line):
         try:
-            document_id, vector = _parse(line)
+            document_id, vector = _parse(line, pairs=_distinct)
             postings = sorted((_term_id(term, term_to_id), _impact(vector, term)) for term in vector)
         except InputError as error:
             raise InputError(f"{source}, line {number}: {error}") from None
@@ -63,9 +65,23 @@ def read_json_lines(
     )
 
 
-def _parse(line: bytes) -> tuple[str, dict[str, object]]:
+def collect_terms(lines: Iterable[bytes], source: str, first_line: int = 1) -> Iterator[str]:
+    """The terms of every document as often as it has one; impacts are not looked at, nor keys that occur twice.
+
+    Raises:
+        InputError: malformed JSON, or a missing key; the message names source and line.
+    """
+    for number, line in enumerate(lines, start=first_line):
+        try:
+            _, vector = _parse(line, pairs=None)
+        except InputError as error:
+            raise InputError(f"{source}, line {number}: {error}") from None
+        yield from vector
+
+
+def _parse(line: bytes, pairs: PairsHook | None) -> tuple[str, dict[str, object]]:
     try:
-        document = json.loads(line.decode(), object_pairs_hook=_distinct)
+        document = json.loads(line.decode(), object_pairs_hook=pairs)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:

@@ -16,7 +16,6 @@ from lexlip_infer.impacts import read_json_lines
 from lexlip_infer.impacts.terms import JAVA_WHITESPACE
 from lexlip_infer.inputs.lines import read_lines
 from lexlip_infer.pipeline.written_output import VECTORS, read_finished, read_shard
-from lexlip_infer.retrieval.stored_impacts import GrowingTerms
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
@@ -50,7 +49,7 @@ def read_query_vectors(path: Path, vocabulary: Vocabulary) -> QueryVectors:
         InputError: it is none of these, cannot be read, holds no query or a malformed line, or a query id occurs twice.
         OutputError: a part file of the output has changed since it was written.
     """
-    terms = GrowingTerms(vocabulary.ids)
+    terms = _GrowingTerms(vocabulary.ids)
     if path.is_dir():
         ids, impacts = _read_output(path, terms)
     elif path.suffix == ".tsv":
@@ -66,7 +65,7 @@ def read_query_vectors(path: Path, vocabulary: Vocabulary) -> QueryVectors:
     return _without_unknown(ids, impacts, len(vocabulary))
 
 
-def _read_output(folder: Path, terms: GrowingTerms) -> tuple[list[str], ImpactMatrix]:
+def _read_output(folder: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactMatrix]:
     manifest = read_finished(folder)
     return _rows(
         [
@@ -76,7 +75,7 @@ def _read_output(folder: Path, terms: GrowingTerms) -> tuple[list[str], ImpactMa
     )
 
 
-def _read_topics(path: Path, terms: GrowingTerms) -> tuple[list[str], ImpactMatrix]:
+def _read_topics(path: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactMatrix]:
     parts = []
     for number, line in read_lines(path):
         name, tab, text = line.partition("\t")
@@ -104,3 +103,11 @@ def _without_unknown(ids: list[str], impacts: ImpactMatrix, vocab_size: int) -> 
     kept = np.concatenate([[0], np.cumsum(known)])[impacts.indptr].astype(np.int64)
     matrix = ImpactMatrix(kept, impacts.indices[known], impacts.impacts[known], vocab_size)
     return QueryVectors(ids, matrix, int((~known).sum()))
+
+
+class _GrowingTerms(dict[str, int]):
+    """Term to id; a term that is not there yet gets the next id."""
+
+    def __missing__(self, term: str) -> int:
+        self[term] = len(self)
+        return self[term]

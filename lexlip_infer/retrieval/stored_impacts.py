@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.impacts import read_json_lines
+from lexlip_infer.impacts import JsonLinesParser, collect_terms
 from lexlip_infer.impacts.lint.files import collection_files
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.pipeline.manifest import RunManifest
@@ -23,7 +23,7 @@ from lexlip_infer.pipeline.written_output import VECTORS, check_finished, read_s
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["CHUNK", "Chunk", "GrowingTerms", "JsonLinesFiles", "RunOutput", "StoredImpacts", "collect_vocabulary"]
+__all__ = ["CHUNK", "Chunk", "JsonLinesFiles", "RunOutput", "StoredImpacts", "collect_vocabulary"]
 
 #: Documents of a chunk.
 CHUNK = 2_000
@@ -107,19 +107,11 @@ def collect_vocabulary(path: Path) -> Vocabulary:
     Raises:
         InputError: as `JsonLinesFiles`.
     """
-    terms = GrowingTerms()
+    terms: dict[str, None] = {}
     for file in _files(path):
         for chunk in _chunked(_lines(file)):
-            read_json_lines(chunk.lines, terms, str(file), chunk.first)
+            terms.update(dict.fromkeys(collect_terms(chunk.lines, str(file), chunk.first)))
     return Vocabulary(tuple(terms))
-
-
-class GrowingTerms(dict[str, int]):
-    """Term to id; a term that is not there yet gets the next id."""
-
-    def __missing__(self, term: str) -> int:
-        self[term] = len(self)
-        return self[term]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +130,9 @@ def _chunked(lines: Iterable[bytes]) -> Iterator[_Lines]:
 
 
 def _chunks(lines: Iterable[bytes], vocabulary: Vocabulary, source: str) -> Iterator[Chunk]:
+    parser = JsonLinesParser(vocabulary)
     for chunk in _chunked(lines):
-        yield read_json_lines(chunk.lines, vocabulary.ids, source, chunk.first)
+        yield parser.parse(b"".join(chunk.lines), source, chunk.first)
 
 
 def _files(path: Path) -> list[Path]:

@@ -47,6 +47,21 @@ GOOD = '{"id":"x/é.jpg","contents":"","vector":{"a":1,"##ing":255}}'.encode()
         b'{"id":7,"contents":"","vector":{"a":2147483647}}',
         json.dumps({"id": "x", "contents": "", "vector": {'q"uote': 4}}, separators=(",", ":")).encode(),
         b'{"id":"x","contents":"","vector":{"a":1}} ',
+        b'{ "id" : "x" ,\t"contents" : "a b, c" , "vector" : { "b" : 3 , "a" : 1 , "##ing" : 20 } }\r',
+        b'{"id": "x", "contents": "", "vector": { }}',
+        b'{"id":"x","contents":"","vector":{"b":3,"a":1,"b":2}}',
+        b'{"id":"x","vector":{"b":3,"\\u0061":1,"a":2}}',
+        b'{"id":"x","contents":"\xff","vector":{"a":1}}',
+        b'{"id":"x","contents":"\\x","vector":{"a":1}}',
+        b'{"id":"x","contents":null,"vector":{"a":1}}',
+        b'{"id":"x","contents":"","vector":{"a":1},"vector":{"b":1}}',
+        b'{"id":"x","id":"y","vector":{"a":1}}',
+        b'{"id":"x","vector":{"a":1.0}}',
+        b'{"id":"x","vector":{"a": 1 2}}',
+        b'{"id":"x","vector":{"a" 1}}',
+        b'{"id":"x","vector":{,"a":1}}',
+        b'{"id":"x","vector":{"a":1,,"b":1}}',
+        b'{"id":"x","vector":{"a":1 "b":1}}',
         b"",
         b"{",
         b'{"id":"x","contents":"","vector":{"a":2147483648}}',
@@ -77,6 +92,27 @@ def test_any_damage(at: int, inserted: bytes, removed: int) -> None:
     good = GOOD + b"\n" + GOOD
     data = good[:at] + inserted.replace(b"\r", b"") + good[at + removed :]
     if not {0x0B, 0x0C, 0x1C, 0x1D, 0x1E} & set(data):  # where bytes.splitlines does not split either, but be safe
+        assert outcome(True, data) == outcome(False, data)
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_usual_spellings_need_no_strict_reader(separators: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [{"id": f"{i}", "contents": "a dog", "vector": {"b": i + 1, "a": 3}} for i in range(9)]
+    data = "".join(json.dumps(document, separators=separators) + "\n" for document in documents).encode()
+    expected = outcome(False, data)
+    monkeypatch.setattr("lexlip_infer.impacts.json_lines_parser.read_json_lines", None)
+    assert outcome(True, data) == expected
+
+
+SPACED = b'{"id": "x", "contents": "text", "vector": {"b": 3, "a": 1, "##ing": 255}}'
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(SPACED) * 2), st.binary(max_size=3), st.integers(0, 3))
+def test_any_damage_of_another_spelling(at: int, inserted: bytes, removed: int) -> None:
+    good = SPACED + b"\n" + SPACED
+    data = good[:at] + inserted.replace(b"\r", b"") + good[at + removed :]
+    if not {0x0B, 0x0C, 0x1C, 0x1D, 0x1E} & set(data):
         assert outcome(True, data) == outcome(False, data)
 
 
