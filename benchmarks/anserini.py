@@ -1,7 +1,7 @@
 """Anserini, driven from Python: builds an index from JSON lines and searches it on one thread; encodes queries.
 
 It serves the comparison with `impact_dot`, in the benchmark and in the test, and the test of the graph that is exported
-for Anserini's query encoder, and is no part of the package, which has `lexlip_infer.retrieval.anserini`. Java is
+for Anserini's query encoder, and is no part of the package, which has `lexlip_infer.search.anserini`. Java is
 started before pyserini is imported, which would start it with an option that ends the process.
 
 A process that has started Java must not fork. `search_in_new_process` leaves the caller's process untouched.
@@ -21,9 +21,9 @@ import numpy as np
 
 from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.impacts import JsonLinesWriter
-from lexlip_infer.retrieval.anserini import java
-from lexlip_infer.retrieval.anserini.java import anserini_jar as jar
-from lexlip_infer.retrieval.anserini.java import java_home
+from lexlip_infer.search.anserini import java
+from lexlip_infer.search.anserini.java import anserini_jar as jar
+from lexlip_infer.search.anserini.java import java_home
 from lexlip_kernels.impact_dot import SearchResult
 
 if TYPE_CHECKING:

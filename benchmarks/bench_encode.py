@@ -26,9 +26,9 @@ from machine import machine
 
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.bench.pipelined import run_settings_of
+from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.readers import open_images
 from lexlip_infer.pipeline.devices import Devices, share_out
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
 from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions

@@ -29,9 +29,9 @@ import numpy.typing as npt
 from bench_impact_dot import VOCAB_SIZE, head, zipf_matrix
 from machine import machine
 
+from lexlip_infer.bench.large_scale.engines import build_exact_from_parts
 from lexlip_infer.impacts import JsonLinesWriter
-from lexlip_infer.retrieval.impact_index import ExactEngine
-from lexlip_infer.retrieval.large_scale.engines import build_exact_from_parts
+from lexlip_infer.search.exact import ExactEngine
 from lexlip_kernels import ImpactMatrix
 
 DEFAULT_OUTPUT = Path(__file__).parent / "results" / "index_cpu.json"

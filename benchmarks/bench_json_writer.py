@@ -23,7 +23,7 @@ import orjson
 from machine import machine
 
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, quantise
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -48,7 +48,7 @@ from lexlip_infer.runtime.decoder import read_decoder
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.options import RuntimeOptions
 from lexlip_infer.runtime.tower import open_tower
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels.lexicon_head import cpu_paths
 
 K = 128

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         MissingExtra,
         OutputError,
     )
-    from lexlip_infer.sparse import SparseBatch
+    from lexlip_infer.vectors.sparse_batch import SparseBatch
     from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = [
@@ -50,7 +50,7 @@ _HOMES = {
     "Bundle": "bundle",
     "LexLIPEncoder": "encoder",
     "Manifest": "bundle",
-    "SparseBatch": "sparse",
+    "SparseBatch": "vectors.sparse_batch",
     "Vocabulary": "vocabulary",
 }
 

@@ -27,7 +27,7 @@ from lexlip_infer.runtime.choice import PathChoice, choose_path
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.options import RuntimeOptions
 from lexlip_infer.runtime.tower import Tower, open_tower
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = ["LexLIPEncoder"]

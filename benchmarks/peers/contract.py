@@ -24,7 +24,7 @@ import numpy.typing as npt
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import LexLIPError
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["Job", "Peer", "answer", "inputs_of", "read_job", "vectors_file"]
 

@@ -8,7 +8,7 @@ import onnxruntime
 from contract import Job, Peer, answer, inputs_of
 from materialised import whole_graph
 
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 
 def open_peer(job: Job) -> Peer:

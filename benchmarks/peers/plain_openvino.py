@@ -15,7 +15,7 @@ from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.runtime.choice import openvino_file
 from lexlip_infer.runtime.openvino_package import openvino_core
 from lexlip_infer.runtime.openvino_session import runs_bf16
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 
 def open_peer(job: Job) -> Peer:

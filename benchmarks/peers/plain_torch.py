@@ -8,7 +8,7 @@ import torch
 from contract import Job, Peer, answer, inputs_of
 from torch_model import ranking_of
 
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 
 def open_peer(job: Job) -> Peer:

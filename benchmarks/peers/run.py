@@ -35,7 +35,7 @@ from lexlip_infer.bundle import Bundle
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
 from lexlip_infer.runtime.threads import thread_count
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 RESULTS = Path(__file__).parents[1] / "results"
 #: Largest difference of a weight that the order of additions may make.

@@ -18,7 +18,7 @@ from contract import Job, Peer, answer
 from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BackendUnavailable, MissingExtra
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_training import LexLIP
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.torchvision_shim import declare_operators

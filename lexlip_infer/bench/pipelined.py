@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.bench.inputs import open_inputs
 from lexlip_infer.bench.settings import Job
+from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.pipeline.devices import Devices, share_out
-from lexlip_infer.pipeline.manifest import RunSettings
 from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions

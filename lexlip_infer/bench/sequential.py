@@ -24,7 +24,7 @@ from lexlip_infer.inputs.image_files import read_image_file
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.runtime.cuda_session import CudaSession
 from lexlip_infer.runtime.tower import Backbone, Inputs, Tower, open_tower
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["Sequential", "run_sequential"]
 

@@ -13,7 +13,7 @@ from lexlip_infer.cli.shell import Threads, console, progress_bar
 from lexlip_infer.errors import InputError, require
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.calibration import Calibration, Outcome
+    from lexlip_infer.evaluation.calibration import Calibration, Outcome
 
 _TOP_KS = (32, 64, 128, 256)
 _BITS = (2, 3, 4, 6, 8)
@@ -48,8 +48,8 @@ def calibrate(
         require("matplotlib", extra="viz")
     from lexlip_infer.bundle import Bundle, KeptTerms, Quantisation
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.retrieval.calibration import calibrate as measure
-    from lexlip_infer.retrieval.evaluation import read_captioned_images
+    from lexlip_infer.evaluation.calibration import calibrate as measure
+    from lexlip_infer.evaluation.evaluation import read_captioned_images
 
     if write and (model is None or not Path(model).is_dir()):
         raise InputError("--write changes a bundle: name the folder of your own copy with --model")
@@ -66,7 +66,7 @@ def calibrate(
         )
     _print(calibration, as_json)
     if plot is not None:
-        from lexlip_infer.retrieval.calibration_plot import draw
+        from lexlip_infer.evaluation.calibration_plot import draw
 
         draw(calibration, plot, manifest.name)
     best = calibration.recommend(tolerance)

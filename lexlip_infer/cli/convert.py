@@ -14,8 +14,8 @@ from lexlip_infer.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from lexlip_infer.collection.stored_impacts import Chunk, StoredImpacts
     from lexlip_infer.formats import Format, FormatSettings
-    from lexlip_infer.retrieval.stored_impacts import Chunk, StoredImpacts
     from lexlip_infer.vocabulary import Vocabulary
 
 #: Spelt out, because reading them from the formats would slow `--help` down; a test compares.
@@ -121,8 +121,8 @@ def _settings(output_format: Format, choices: dict[str, object], scale: float | 
 
 
 def _open(source: Path, model: str | None, vocabulary: Path | None, output_format: Format) -> StoredImpacts:
-    from lexlip_infer.pipeline.written_output import MANIFEST
-    from lexlip_infer.retrieval.stored_impacts import JsonLinesFiles, collect_vocabulary
+    from lexlip_infer.collection.stored_impacts import JsonLinesFiles, collect_vocabulary
+    from lexlip_infer.collection.written_output import MANIFEST
 
     if model is not None and vocabulary is not None:
         raise InputError("give either --model or --vocabulary")
@@ -143,9 +143,9 @@ def _open(source: Path, model: str | None, vocabulary: Path | None, output_forma
 
 
 def _open_output(folder: Path, model: str | None, vocabulary: Path | None) -> StoredImpacts:
+    from lexlip_infer.collection.stored_impacts import RunOutput
+    from lexlip_infer.collection.written_output import read_manifest
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.pipeline.written_output import read_manifest
-    from lexlip_infer.retrieval.stored_impacts import RunOutput
 
     manifest = read_manifest(folder)
     if vocabulary is not None:

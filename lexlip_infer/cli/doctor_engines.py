@@ -20,8 +20,8 @@ def search_engines() -> Iterator[tuple[str, str]]:
 
 
 def _anserini() -> str:
-    from lexlip_infer.retrieval.anserini import check_java
-    from lexlip_infer.retrieval.anserini.java import anserini_jar
+    from lexlip_infer.search.anserini import check_java
+    from lexlip_infer.search.anserini.java import anserini_jar
 
     jar = anserini_jar().name.removesuffix("-fatjar.jar")
     return f"{jar} of pyserini {version('pyserini')}, on {check_java()}"

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lexlip_infer.cli.encode_report import STREAM
+from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.readers.specs import STDIN
 from lexlip_infer.pipeline.devices import Devices
-from lexlip_infer.pipeline.manifest import RunSettings
 from lexlip_infer.pipeline.ray_engine import RayOptions
 from lexlip_infer.pipeline.ray_workers import WorkerPlan
 from lexlip_infer.pipeline.stages import PipelineOptions

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from lexlip_infer.pipeline.encoded_batch import Failure
-from lexlip_infer.pipeline.manifest import RunManifest, ShardRecord
+from lexlip_infer.collection.encoded_batch import Failure
+from lexlip_infer.collection.manifest import RunManifest, ShardRecord
 from lexlip_infer.pipeline.observer import Observer
 
 __all__ = ["JsonLog"]

@@ -14,10 +14,10 @@ import typer
 from lexlip_infer.cli.encode_log import JsonLog
 from lexlip_infer.cli.interrupts import INTERRUPTED
 from lexlip_infer.cli.shell import counted, one_line
+from lexlip_infer.collection.encoded_batch import Failure
+from lexlip_infer.collection.failure_ledger import failure_line
+from lexlip_infer.collection.manifest import RunManifest
 from lexlip_infer.errors import LexLIPError
-from lexlip_infer.pipeline.encoded_batch import Failure
-from lexlip_infer.pipeline.failure_ledger import failure_line
-from lexlip_infer.pipeline.manifest import RunManifest
 from lexlip_infer.pipeline.observer import Observer, Silent
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from lexlip_infer.bundle import Modality
+from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings
 from lexlip_infer.inputs.image_options import ImageOptions
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.pipeline.devices import Devices
-from lexlip_infer.pipeline.manifest import RunSettings
 from lexlip_infer.pipeline.stages import PipelineOptions
 
 __all__ = ["Choices", "pipeline_options", "run_settings"]

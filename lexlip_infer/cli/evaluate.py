@@ -17,7 +17,7 @@ from lexlip_infer.cli.shell import Threads
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.protocols import CaptionedImages
+    from lexlip_infer.datasets import CaptionedImages
 
 
 def evaluate(
@@ -64,9 +64,9 @@ def evaluate(
     Un-pruned vectors under the model's similarity stand beside what a user gets: kept terms, integer impacts, exact
     search on an inverted index. Intervals are 95 per cent, bootstrapped over photographs.
     """
+    from lexlip_infer.datasets import default_split, read_captions_file
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.retrieval.protocols import default_split, read_captions_file
-    from lexlip_infer.retrieval.small_scale import Settings, evaluate_small_scale
+    from lexlip_infer.evaluation.small_scale import Settings, evaluate_small_scale
 
     refuse_existing(save)
     check_plots(plot)
@@ -104,7 +104,7 @@ def evaluate(
 
 def _counted(data: CaptionedImages, protocol: str | None, folds: int | None) -> tuple[CaptionedImages, int]:
     """The photographs and captions that count, and the number of folds."""
-    from lexlip_infer.retrieval.protocols import PROTOCOLS
+    from lexlip_infer.datasets import PROTOCOLS
 
     if protocol is not None:
         if protocol not in PROTOCOLS:

@@ -12,7 +12,7 @@ import typer
 from lexlip_infer.cli.shell import console
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.paired_systems import PairedMeasure
+    from lexlip_infer.evaluation.paired_systems import PairedMeasure
 
 
 def compare(
@@ -28,8 +28,8 @@ def compare(
     Photographs are drawn and swapped with all their captions. p is two-sided and not corrected for the number of
     measures.
     """
-    from lexlip_infer.retrieval.paired_systems import compare_systems
-    from lexlip_infer.retrieval.query_results import QueryResults
+    from lexlip_infer.evaluation.paired_systems import compare_systems
+    from lexlip_infer.evaluation.query_results import QueryResults
 
     one, other = QueryResults.load(first), QueryResults.load(second)
     found = compare_systems(one, other, confidence, resamples, seed)

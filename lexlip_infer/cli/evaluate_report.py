@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lexlip_infer.cli.shell import console
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.query_results import QueryResults
-    from lexlip_infer.retrieval.small_scale import RankedQueries, Settings, SmallScale
+    from lexlip_infer.evaluation.query_results import QueryResults
+    from lexlip_infer.evaluation.small_scale import RankedQueries, Settings, SmallScale
 
 __all__ = ["describe", "print_retrieval", "retrieval_record", "retrieval_results"]
 
@@ -44,9 +44,9 @@ def retrieval_results(found: SmallScale, names: tuple[list[str], list[str]], sys
         system: what was measured, for people.
         data: what it was measured on, for people.
     """
-    from lexlip_infer.retrieval.query_results import QueryResults, Section, rank_measures
-    from lexlip_infer.retrieval.recall import CUTOFFS
-    from lexlip_infer.retrieval.small_scale import DIRECTIONS
+    from lexlip_infer.evaluation.query_results import QueryResults, Section, rank_measures
+    from lexlip_infer.evaluation.recall import CUTOFFS
+    from lexlip_infer.evaluation.small_scale import DIRECTIONS
 
     images, captions = names
     sections = {}

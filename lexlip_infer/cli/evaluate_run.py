@@ -28,9 +28,9 @@ def evaluate_run(
     """
     import numpy as np
 
-    from lexlip_infer.retrieval.query_results import QueryResults, Section
-    from lexlip_infer.retrieval.significance import bootstrap_interval
-    from lexlip_infer.retrieval.trec_measures import DEFAULT_MEASURES, measure_run
+    from lexlip_infer.evaluation.query_results import QueryResults, Section
+    from lexlip_infer.evaluation.significance import bootstrap_interval
+    from lexlip_infer.evaluation.trec_measures import DEFAULT_MEASURES, measure_run
 
     refuse_existing(save)
     found = measure_run(run, judgements, measures or DEFAULT_MEASURES)

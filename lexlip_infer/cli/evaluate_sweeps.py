@@ -10,10 +10,10 @@ from lexlip_infer.errors import OutputError, require
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lexlip_infer.datasets import CaptionedImages
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.retrieval.protocols import CaptionedImages
-    from lexlip_infer.retrieval.small_scale import Settings
-    from lexlip_infer.sparse import SparseBatch
+    from lexlip_infer.evaluation.small_scale import Settings
+    from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["check_plots", "draw_sweeps"]
 
@@ -41,8 +41,8 @@ def draw_sweeps(
     folder: Path,
 ) -> dict[str, Any]:
     """Measure, draw into `folder`, and return the figures; arguments as for `sweep_terms`."""
-    from lexlip_infer.retrieval.sweep import sweep_bits, sweep_terms
-    from lexlip_infer.retrieval.sweep_plot import draw_sweep
+    from lexlip_infer.evaluation.sweep import sweep_bits, sweep_terms
+    from lexlip_infer.evaluation.sweep_plot import draw_sweep
 
     terms = sweep_terms(encoder, images, texts, data, settings)
     bits = sweep_bits(encoder, images, texts, data, settings)

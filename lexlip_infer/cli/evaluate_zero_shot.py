@@ -14,10 +14,10 @@ from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
 from lexlip_infer.cli.shell import Threads, console, progress_bar
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.class_folders import ClassFolders
-    from lexlip_infer.retrieval.query_results import QueryResults
-    from lexlip_infer.retrieval.ranks import Ranks
-    from lexlip_infer.retrieval.zero_shot import ZeroShot
+    from lexlip_infer.datasets.class_folders import ClassFolders
+    from lexlip_infer.evaluation.query_results import QueryResults
+    from lexlip_infer.evaluation.ranks import Ranks
+    from lexlip_infer.evaluation.zero_shot import ZeroShot
 
 
 def zero_shot(
@@ -52,10 +52,10 @@ def zero_shot(
 
     A class is the mean of its prompts' unit vectors. Intervals are 95 per cent, bootstrapped over images.
     """
+    from lexlip_infer.datasets.class_folders import TEMPLATES, read_class_folders, read_templates
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.retrieval.class_folders import TEMPLATES, read_class_folders, read_templates
-    from lexlip_infer.retrieval.small_scale import Settings
-    from lexlip_infer.retrieval.zero_shot import class_vectors, classify
+    from lexlip_infer.evaluation.small_scale import Settings
+    from lexlip_infer.evaluation.zero_shot import class_vectors, classify
 
     refuse_existing(save)
     folders = read_class_folders(folder, names)
@@ -87,8 +87,8 @@ def _figures(ranks: Ranks, folders: ClassFolders) -> dict[str, Any]:
     """In per cent."""
     import numpy as np
 
-    from lexlip_infer.retrieval.significance import bootstrap_interval
-    from lexlip_infer.retrieval.zero_shot import mean_per_class
+    from lexlip_infer.evaluation.significance import bootstrap_interval
+    from lexlip_infer.evaluation.zero_shot import mean_per_class
 
     clusters = np.arange(len(ranks))
     figures: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def _figures(ranks: Ranks, folders: ClassFolders) -> dict[str, Any]:
 
 
 def _results(found: ZeroShot, folders: ClassFolders, system: str) -> QueryResults:
-    from lexlip_infer.retrieval.query_results import QueryResults, Section, rank_measures
+    from lexlip_infer.evaluation.query_results import QueryResults, Section, rank_measures
 
     ids = folders.ids()
     sections = {

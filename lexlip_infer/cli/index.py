@@ -11,7 +11,7 @@ from lexlip_infer.cli.shell import Threads, counted
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.impact_index import IndexManifest
+    from lexlip_infer.search.exact import IndexManifest
 
 
 def index(
@@ -60,12 +60,12 @@ def index(
         return
     source, destination = _both(paths)
     if engine == "anserini":
-        from lexlip_infer.retrieval.anserini import build_anserini_index
+        from lexlip_infer.search.anserini import build_anserini_index
 
         record = build_anserini_index(source, destination, thread_count(threads))
         typer.echo(f"{counted(record.documents, 'document')}, by {record.anserini}: {destination}", err=True)
         return
-    from lexlip_infer.retrieval.impact_index import append, build_exact_index, read_index_manifest
+    from lexlip_infer.search.exact import append, build_exact_index, read_index_manifest
 
     if add:
         count = append(source, destination, thread_count(threads), replace, model)
@@ -96,7 +96,7 @@ def _listed(file: Path | None) -> list[str]:
 
 
 def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
-    from lexlip_infer.retrieval.impact_index import compact, delete, read_index_manifest, verify
+    from lexlip_infer.search.exact import compact, delete, read_index_manifest, verify
 
     if ids is not None:
         typer.echo(f"{counted(delete(destination, ids), 'document')} deleted", err=True)

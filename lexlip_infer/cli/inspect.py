@@ -13,8 +13,8 @@ from lexlip_infer.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lexlip_infer.retrieval.index_description import IndexDescription
-    from lexlip_infer.retrieval.statistics import CollectionStatistics
+    from lexlip_infer.collection.statistics import CollectionStatistics
+    from lexlip_infer.search.index_description import IndexDescription
 
 
 def inspect(
@@ -29,7 +29,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT; of an index, what it consists of."""
-    from lexlip_infer.retrieval.index_description import IndexDescription, describe_index, is_index
+    from lexlip_infer.search.index_description import IndexDescription, describe_index, is_index
 
     found: CollectionStatistics | IndexDescription
     if not is_index(collection):
@@ -47,10 +47,10 @@ def inspect(
 
 
 def _statistics(collection: Path, model: str | None, terms: int) -> CollectionStatistics:
+    from lexlip_infer.collection.collection import Collection
+    from lexlip_infer.collection.statistics import collection_statistics
+    from lexlip_infer.collection.written_output import read_manifest
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.pipeline.written_output import read_manifest
-    from lexlip_infer.retrieval.collection import Collection
-    from lexlip_infer.retrieval.statistics import collection_statistics
 
     manifest = read_manifest(collection)
     encoder = LexLIPEncoder.from_pretrained(manifest.settings.model if model is None else model)

@@ -11,7 +11,7 @@ from lexlip_infer.cli.shell import Threads
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from lexlip_infer.retrieval.large_scale.settings import DenseSources
+    from lexlip_infer.bench.large_scale.settings import DenseSources
 
 _TOP_KS = (32, 64, 85, 128, 256)
 _SYSTEMS = ("exact", "anserini", "faiss-flat", "faiss-hnsw", "faiss-ivfpq", "bm25", "bag-of-words")
@@ -61,11 +61,11 @@ def large_scale(
     Needs the extras anserini, faiss and viz, or fewer --system. A run that was interrupted is continued by the same
     command. Disk: 3.1 to 3.4 kB a document for each of Flat and HNSW, 3 bytes a posting for the exact one.
     """
+    from lexlip_infer.bench.large_scale.running import run_experiment
+    from lexlip_infer.bench.large_scale.settings import FAMILIES, Settings
     from lexlip_infer.bench.machine import machine_info
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.errors import require
-    from lexlip_infer.retrieval.large_scale.running import run_experiment
-    from lexlip_infer.retrieval.large_scale.settings import FAMILIES, Settings
 
     require("matplotlib", extra="viz")  # now, not when everything is measured
     chosen = tuple(systems or FAMILIES)
@@ -100,7 +100,7 @@ def large_scale(
 
 
 def _dense(images: Path | None, texts: Path | None, distractors: list[Path] | None) -> DenseSources | None:
-    from lexlip_infer.retrieval.large_scale.settings import DenseSources
+    from lexlip_infer.bench.large_scale.settings import DenseSources
 
     if images is None and texts is None and not distractors:
         return None

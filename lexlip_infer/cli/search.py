@@ -18,9 +18,9 @@ from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from lexlip_infer.cli.search_queries import Queries
-    from lexlip_infer.pipeline.manifest import RunManifest
-    from lexlip_infer.retrieval.collection import Hit
-    from lexlip_infer.retrieval.engine import Ranking
+    from lexlip_infer.collection.collection import Hit
+    from lexlip_infer.collection.manifest import RunManifest
+    from lexlip_infer.search.engine import Ranking
 
 #: Terms of a hit that the table shows.
 _SHOWN_TERMS = 6
@@ -57,8 +57,8 @@ def search(
     the output is no terminal, each hit is one line of four fields with tabs between them (rank, score, file, terms).
     With --queries or --query-vectors, the output is a TREC run, whose scores strictly decrease.
     """
-    from lexlip_infer.retrieval.searchable import hits_of, open_searchable
     from lexlip_infer.runtime.threads import thread_count
+    from lexlip_infer.search.searchable import hits_of, open_searchable
 
     asked = Asked(" ".join(words or ()), image, queries, query_vectors)
     asked.check()
@@ -86,7 +86,7 @@ _NO_WORD = "the query holds no word the model knows"
 
 
 def _write_run(output: Path | None, query_ids: list[str], ranking: Ranking, tag: str) -> None:
-    from lexlip_infer.retrieval.trec_run import trec_lines, write_trec_run
+    from lexlip_infer.search.trec_run import trec_lines, write_trec_run
 
     if output is not None:
         write_trec_run(output, query_ids, ranking, tag)
@@ -115,7 +115,7 @@ def _print_hits(results: list[Hit], queries: Queries, as_json: bool) -> None:
 
 def _warn_if_incomplete(collection: Path) -> None:
     """Only an output of lexlip-encode can be; nothing unfinished is indexed."""
-    from lexlip_infer.pipeline.written_output import MANIFEST, read_manifest
+    from lexlip_infer.collection.written_output import MANIFEST, read_manifest
 
     if (collection / MANIFEST).exists():
         manifest = read_manifest(collection)

@@ -13,8 +13,8 @@ from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.retrieval.searchable import Searchable
-    from lexlip_infer.sparse import SparseBatch
+    from lexlip_infer.search.searchable import Searchable
+    from lexlip_infer.vectors.sparse_batch import SparseBatch
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels import ImpactMatrix
 
@@ -79,7 +79,7 @@ def load_queries(asked: Asked, place: Path, searchable: Searchable, model: str |
 
 
 def _read_vectors(path: Path, place: Path, searchable: Searchable, model: str | None) -> Queries:
-    from lexlip_infer.retrieval.query_vectors import read_query_vectors
+    from lexlip_infer.search.query_vectors import read_query_vectors
 
     vocabulary = searchable.vocabulary
     if vocabulary is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.formats.new_file import new_file
+from lexlip_infer.files.new_file import new_file
 
 if TYPE_CHECKING:
     from pathlib import Path

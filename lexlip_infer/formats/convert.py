@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.files.new_file import new_file
 from lexlip_infer.formats.compression import open_writer
-from lexlip_infer.formats.new_file import new_file
 
 if TYPE_CHECKING:
     from lexlip_infer.formats.contract import Format, FormatSettings

@@ -19,7 +19,7 @@ from lexlip_infer.errors import InputError
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
-    from lexlip_infer.sparse import SparseBatch
+    from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["QuantisationSettings", "fill_empty", "quantise"]
 

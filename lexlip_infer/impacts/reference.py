@@ -23,7 +23,7 @@ from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
     from lexlip_infer.impacts.quantise import QuantisationSettings
-    from lexlip_infer.sparse import SparseBatch
+    from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["quantise"]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from lexlip_infer.collection.manifest import StageTimings
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit
+from lexlip_infer.collection.shard_writer import Lines
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.items import ImageItem
-from lexlip_infer.pipeline.manifest import StageTimings
-from lexlip_infer.pipeline.parts import AnyItem, PartEnd, Unit
-from lexlip_infer.pipeline.shard_writer import Lines
 
 __all__ = ["Changed", "Chunk", "EncodedChunk", "Ended", "Message", "Stopped", "chunks"]
 

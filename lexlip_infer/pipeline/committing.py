@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lexlip_infer.pipeline.manifest import RunManifest, RunTimings, ShardRecord
+from lexlip_infer.collection.manifest import RunManifest, RunTimings, ShardRecord
+from lexlip_infer.collection.parts import PartEnd
+from lexlip_infer.collection.shard_writer import Lines
 from lexlip_infer.pipeline.observer import Observer
-from lexlip_infer.pipeline.parts import PartEnd
-from lexlip_infer.pipeline.shard_writer import Lines
 from lexlip_infer.pipeline.timings import Timings
 
 __all__ = ["Committing", "Output"]

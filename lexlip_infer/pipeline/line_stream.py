@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from lexlip_infer.pipeline.manifest import RunManifest, RunTimings, ShardRecord
-from lexlip_infer.pipeline.parts import PartEnd
-from lexlip_infer.pipeline.shard_writer import Lines
+from lexlip_infer.collection.manifest import RunManifest, RunTimings, ShardRecord
+from lexlip_infer.collection.parts import PartEnd
+from lexlip_infer.collection.shard_writer import Lines
 
 __all__ = ["LineStream"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lexlip_infer.pipeline.encoded_batch import Failure
-from lexlip_infer.pipeline.manifest import ShardRecord
+from lexlip_infer.collection.encoded_batch import Failure
+from lexlip_infer.collection.manifest import ShardRecord
 
 __all__ = ["Observer", "Silent"]
 

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lexlip_infer.collection.manifest import RunManifest
+from lexlip_infer.collection.output_folder import OutputFolder
+from lexlip_infer.collection.parts import share
 from lexlip_infer.errors import BackendUnavailable, InputError, OutputError
 from lexlip_infer.inputs.items import Reader
 from lexlip_infer.pipeline.chunks import Changed, EncodedChunk, Ended, Message, Stopped
 from lexlip_infer.pipeline.committing import Committing
-from lexlip_infer.pipeline.manifest import RunManifest
 from lexlip_infer.pipeline.observer import Observer
-from lexlip_infer.pipeline.output_folder import OutputFolder
-from lexlip_infer.pipeline.parts import share
 from lexlip_infer.pipeline.ray_cluster import connected, room
 from lexlip_infer.pipeline.ray_workers import EncodeChunks, WorkerPlan, message_of, read_chunks
 from lexlip_infer.pipeline.timings import Timings

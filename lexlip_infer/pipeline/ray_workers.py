@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from lexlip_infer.collection.manifest import RunManifest, RunSettings, StageTimings
+from lexlip_infer.collection.parts import PartEnd, Unit, cut
+from lexlip_infer.collection.shard_writer import Lines
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BundleError, LexLIPError, require
 from lexlip_infer.inputs.items import Reader
@@ -22,9 +25,6 @@ from lexlip_infer.pipeline.chunks import Changed, Chunk, EncodedChunk, Ended, Me
 from lexlip_infer.pipeline.devices import share_out
 from lexlip_infer.pipeline.in_order import in_order
 from lexlip_infer.pipeline.line_maker import LineMaker
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings, StageTimings
-from lexlip_infer.pipeline.parts import PartEnd, Unit, cut
-from lexlip_infer.pipeline.shard_writer import Lines
 from lexlip_infer.pipeline.stages import PipelineOptions, batches_ahead, open_stage, start, unit_size
 from lexlip_infer.pipeline.timings import STAGES, Timings
 from lexlip_infer.runtime.options import RuntimeOptions

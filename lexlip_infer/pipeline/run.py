@@ -22,18 +22,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lexlip_infer.collection.encoded_batch import EncodedBatch
+from lexlip_infer.collection.manifest import RunManifest, RunSettings
+from lexlip_infer.collection.output_folder import OutputFolder
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, cut, share
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import Reader
 from lexlip_infer.pipeline.committing import Committing, Output
-from lexlip_infer.pipeline.encoded_batch import EncodedBatch
 from lexlip_infer.pipeline.in_order import in_order
 from lexlip_infer.pipeline.line_maker import LineMaker
 from lexlip_infer.pipeline.line_stream import LineStream
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
 from lexlip_infer.pipeline.observer import Observer
-from lexlip_infer.pipeline.output_folder import OutputFolder
-from lexlip_infer.pipeline.parts import AnyItem, PartEnd, Unit, cut, share
 from lexlip_infer.pipeline.stages import PipelineOptions, Stage, batches_ahead, open_stage, start, unit_size
 from lexlip_infer.pipeline.timings import Timings
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lexlip_infer.pipeline.manifest import RunTimings, StageTimings
+from lexlip_infer.collection.manifest import RunTimings, StageTimings
 
 __all__ = ["STAGES", "Timings"]
 

@@ -15,7 +15,7 @@ from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.onnxruntime_session import CpuSession
 from lexlip_infer.runtime.options import RuntimeOptions
 from lexlip_infer.runtime.out_of_memory import RowsAtOnce
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["INPUTS", "Backbone", "Inputs", "Tower", "open_tower"]
 

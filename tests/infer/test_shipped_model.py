@@ -65,7 +65,7 @@ def test_function_words_never_get_a_weight(encoder: LexLIPEncoder) -> None:
 
 def test_recall_on_the_development_split(data: Path, encoder: LexLIPEncoder) -> None:
     """As a user gets it: kept terms, integer impacts, exact search. The figure printed in the card must hold."""
-    from lexlip_infer.retrieval.evaluation import evaluate, read_captioned_images
+    from lexlip_infer.evaluation.evaluation import evaluate, read_captioned_images
 
     flickr = read_captioned_images(data / "flickr8k" / "captions.jsonl", "dev")
     manifest = encoder.manifest

@@ -42,17 +42,23 @@ BASE = {
 TORCH_FILES = ("triton_math.py", "triton_kernel.py", "triton_backward.py", "autograd.py")
 #: Rooms of lexlip_infer, ground floor first: a room imports only rooms that stand before it, and itself.
 ROOMS = (
-    ("errors", "sparse", "bundle", "vocabulary"),
+    ("errors",),
+    ("files",),
+    ("vectors",),
+    ("bundle", "vocabulary"),
     ("inputs",),
+    ("datasets",),
     ("runtime",),
     ("encoder",),
     ("impacts",),
     ("formats",),
+    ("collection",),
     ("pipeline",),
-    ("retrieval",),
+    ("search",),
+    ("evaluation",),
     ("explain",),
-    ("bench",),
     ("serve",),
+    ("bench",),
     ("cli",),
 )
 

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lexlip_infer.evaluation.evaluation import read_captioned_images
 from lexlip_infer.inputs.images import load_image
-from lexlip_infer.retrieval.evaluation import read_captioned_images
 from lexlip_training.config import ImageTowerConfig
 
 __all__ = ["Batch", "CaptionedImage", "TrainingPairs", "read_captions"]

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from lexlip_infer.collection.encoded_batch import Failure
+from lexlip_infer.collection.failure_ledger import failure_line
 from lexlip_infer.inputs.decoding import decode_images
 from lexlip_infer.inputs.images import ImagePreprocessor
 from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, TextItem
 from lexlip_infer.inputs.texts import TextTokenizer
-from lexlip_infer.pipeline.encoded_batch import Failure
-from lexlip_infer.pipeline.failure_ledger import failure_line
 from lexlip_kernels.errors import ImageError
 from lexlip_training.dense_model import DenseModel
 from lexlip_training.vector_folder import VectorFolder

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lexlip_infer.evaluation.recall import Recall, rank_rows, recall
 from lexlip_infer.inputs.images import ImagePreprocessor, load_image
-from lexlip_infer.retrieval.recall import Recall, rank_rows, recall
 from lexlip_training.captioned_images import CaptionedImage
 from lexlip_training.model import LexLIP
 

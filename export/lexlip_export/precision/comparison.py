@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lexlip_export.precision.encoding import Encoding
 from lexlip_export.precision.report import Errors, TowerFigures
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels.lexicon_pool import saturate
 from lexlip_kernels.lexicon_topk import lexicon_topk
 

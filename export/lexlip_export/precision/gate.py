@@ -15,7 +15,7 @@ from lexlip_export.settings import ExportSettings
 from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import BundleError
 from lexlip_infer.impacts import QuantisationSettings
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_training.model import LexLIP
 
 __all__ = ["judge", "run_gate"]

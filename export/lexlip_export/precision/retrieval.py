@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from lexlip_export.precision.report import Direction, RetrievalFigures
 from lexlip_infer.bundle import Modality
+from lexlip_infer.evaluation.evaluation import CaptionedImages
+from lexlip_infer.evaluation.recall import CUTOFFS, recall
 from lexlip_infer.impacts import QuantisationSettings, quantise
-from lexlip_infer.retrieval.evaluation import CaptionedImages
-from lexlip_infer.retrieval.recall import CUTOFFS, recall
 from lexlip_infer.runtime.threads import thread_count
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels.impact_dot import ImpactIndex
 
 __all__ = ["retrieval_figures"]

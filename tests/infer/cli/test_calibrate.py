@@ -12,8 +12,8 @@ import pytest
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import InputError
-from lexlip_infer.retrieval.calibration import Calibration, Outcome
-from lexlip_infer.retrieval.recall import Recall
+from lexlip_infer.evaluation.calibration import Calibration, Outcome
+from lexlip_infer.evaluation.recall import Recall
 
 Lexlip = Callable[..., Any]
 

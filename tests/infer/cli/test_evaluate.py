@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
+from lexlip_infer.evaluation.evaluation import read_captioned_images
 from lexlip_infer.impacts import QuantisationSettings, reference
-from lexlip_infer.retrieval.evaluation import read_captioned_images
 
 
 def impacts_of(batch: SparseBatch, k: int) -> list[dict[int, int]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lexlip_infer.retrieval.trec_run import read_trec_run
+from lexlip_infer.search.trec_run import read_trec_run
 
 
 def done(outcome: Any) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lexlip_infer import LexLIPEncoder
+from lexlip_infer.evaluation.evaluation import keep_heaviest, read_captioned_images
+from lexlip_infer.evaluation.recall import recall
 from lexlip_infer.impacts import QuantisationSettings, quantise
-from lexlip_infer.retrieval.evaluation import keep_heaviest, read_captioned_images
-from lexlip_infer.retrieval.recall import recall
 from lexlip_kernels.impact_dot import ImpactIndex
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'lexlip-infer[viz]'")

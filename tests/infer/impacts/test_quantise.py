@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings, fill_empty, quantise, reference
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 VOCAB_SIZE = 1000

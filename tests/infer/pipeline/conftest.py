@@ -13,9 +13,9 @@ import pytest
 import scipy.sparse
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
+from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
 from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions

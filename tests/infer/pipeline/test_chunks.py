@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit
 from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.pipeline.chunks import chunks
-from lexlip_infer.pipeline.parts import AnyItem, PartEnd, Unit
 from lexlip_infer.pipeline.ray_cluster import room
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from lexlip_infer.collection.manifest import RunManifest
+from lexlip_infer.collection.shard_writer import ShardWriter
+from lexlip_infer.collection.written_output import MANIFEST, VECTORS, read_manifest
 from lexlip_infer.errors import OutputError
-from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.shard_writer import ShardWriter
-from lexlip_infer.pipeline.written_output import MANIFEST, VECTORS, read_manifest
 
 Run = Callable[..., RunManifest]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from lexlip_infer.collection.manifest import RunManifest
+from lexlip_infer.collection.written_output import read_shard
 from lexlip_infer.errors import OutputError
 from lexlip_infer.inputs.items import TextItem
-from lexlip_infer.pipeline.manifest import RunManifest
-from lexlip_infer.pipeline.written_output import read_shard
 
 Run = Callable[..., RunManifest]
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lexlip_infer.collection.manifest import RunManifest, RunSettings
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, cut, share
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.pipeline.manifest import RunManifest, RunSettings
-from lexlip_infer.pipeline.parts import AnyItem, PartEnd, Unit, cut, share
 
 Run = Callable[..., RunManifest]
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from lexlip_infer import LexLIPEncoder
+from lexlip_infer.collection.manifest import RunManifest
+from lexlip_infer.collection.written_output import read_manifest
 from lexlip_infer.errors import BackendUnavailable, BundleError, OutputError
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.pipeline.manifest import RunManifest
 from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.ray_engine import RayOptions, encode_on_ray
 from lexlip_infer.pipeline.ray_workers import WorkerPlan
 from lexlip_infer.pipeline.stages import PipelineOptions
-from lexlip_infer.pipeline.written_output import read_manifest
 from lexlip_infer.runtime.options import RuntimeOptions
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lexlip-infer[ray]'")

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
+from lexlip_infer.collection.manifest import RunManifest
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings, reference
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_texts
-from lexlip_infer.pipeline.manifest import RunManifest
 from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions

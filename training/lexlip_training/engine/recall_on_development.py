@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lexlip_infer.evaluation.evaluation import CaptionedImages, impact_recall, keep_heaviest
+from lexlip_infer.evaluation.recall import Recall, rank_rows, recall
 from lexlip_infer.impacts import QuantisationSettings, quantise
-from lexlip_infer.retrieval.evaluation import CaptionedImages, impact_recall, keep_heaviest
-from lexlip_infer.retrieval.recall import Recall, rank_rows, recall
-from lexlip_infer.sparse import SparseBatch
+from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels import ImpactMatrix
 from lexlip_training.data import PairDataset
 from lexlip_training.dense_model import DenseModel

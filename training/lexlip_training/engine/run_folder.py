@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from lexlip_infer.formats.new_file import write_whole
-from lexlip_infer.formats.sync import sync_folder, sync_tree
+from lexlip_infer.files.new_file import write_whole
+from lexlip_infer.files.sync import sync_folder, sync_tree
 from lexlip_kernels.errors import InputError, OutputError
 
 __all__ = ["RunFolder"]

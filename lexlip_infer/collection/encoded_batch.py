@@ -1,0 +1,49 @@
+"""What travels from inference to writing: ids and vectors side by side, so that they cannot drift apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lexlip_infer.inputs.items import BadItem
+from lexlip_infer.vectors.sparse_batch import SparseBatch
+
+__all__ = ["EncodedBatch", "Failure", "not_read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with one input, as a line of `failures.jsonl`, or of `truncated.jsonl` if it was accepted.
+
+    Attributes:
+        id: of the input.
+        path: where it was found.
+        stage: "read" or "decode".
+        error: one line.
+    """
+
+    id: str
+    path: str
+    stage: str
+    error: str
+
+
+@dataclass(slots=True)
+class EncodedBatch:
+    """A few consecutive items: vectors of those that worked, and the others.
+
+    Attributes:
+        ids: of the rows of `vectors`.
+        vectors: absent if no item worked.
+        failures: items without a row.
+        truncated: items with a row, of an image that breaks off and was accepted all the same.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    vectors: SparseBatch | None = None
+    failures: list[Failure] = field(default_factory=list)
+    truncated: list[Failure] = field(default_factory=list)
+
+
+def not_read(item: BadItem) -> Failure:
+    """What the reader could not deliver."""
+    return Failure(item.id, item.origin, "read", item.error)

@@ -1,0 +1,1 @@
+"""How well a model finds what it should: ranks, recall, significance."""

@@ -1,0 +1,167 @@
+"""How few terms and bits are enough: settings of the quantiser against recall lost and index cost, on real pairs.
+
+Encoding is done once, un-pruned; every setting is then a cut, a rounding, and an exact search in both directions.
+With b bits the cap is 2^b - 1. The scale has to serve both sides: a text has few terms, so that its normalised weights
+are larger than an image's, and what suits the one clips the other or wastes bits. Three scales are tried for every
+pair of kept terms and bits, from what just fits the texts to what just fits the images, and the best counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.errors import InputError
+from lexlip_infer.evaluation.evaluation import CaptionedImages, full_recall, impact_recall, keep_heaviest
+from lexlip_infer.evaluation.recall import Recall
+from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.vectors.sparse_batch import SparseBatch
+from lexlip_kernels import ImpactMatrix
+
+__all__ = ["MAX_BITS", "Calibration", "Outcome", "calibrate"]
+
+#: An impact fits 16 bits.
+MAX_BITS = 16
+
+#: Tried for every pair of kept terms and bits.
+_SCALES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One setting and what it does.
+
+    Attributes:
+        bits: of an impact.
+        image_top_k: kept terms of an image.
+        text_top_k: kept terms of a text.
+        scale: of the quantiser.
+        text_to_image: recall.
+        image_to_text: recall.
+        loss: points of mean recall below that of full vectors; negative where the setting did better.
+        postings: stored impacts of an image, on average: what an index grows with.
+        impact_sum: of an image, on average: what the time of Anserini's indexer grows with.
+    """
+
+    bits: int
+    image_top_k: int
+    text_top_k: int
+    scale: float
+    text_to_image: Recall
+    image_to_text: Recall
+    loss: float
+    postings: float
+    impact_sum: float
+
+    @property
+    def cap(self) -> int:
+        """The largest impact."""
+        return (1 << self.bits) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """All settings that were tried, beside full vectors under the model's similarity."""
+
+    text_to_image: Recall
+    image_to_text: Recall
+    outcomes: tuple[Outcome, ...]
+
+    def recommend(self, tolerance: float) -> Outcome:
+        """The cheapest setting whose loss is within `tolerance` points: fewest postings, then smallest impacts.
+
+        Raises:
+            InputError: none is.
+        """
+        good = [outcome for outcome in self.outcomes if outcome.loss <= tolerance]
+        if not good:
+            best = min(self.outcomes, key=lambda outcome: outcome.loss)
+            raise InputError(
+                f"no setting loses at most {tolerance:g} points of mean recall; the best, top-{best.image_top_k} with "
+                f"{best.bits} bits, loses {best.loss:.2f}: try more terms or bits, or a larger tolerance"
+            )
+        return min(good, key=lambda outcome: (outcome.postings, outcome.impact_sum))
+
+
+def calibrate(
+    encoder: LexLIPEncoder,
+    images: SparseBatch,
+    texts: SparseBatch,
+    data: CaptionedImages,
+    image_top_ks: Sequence[int],
+    text_top_k: int,
+    bits: Sequence[int],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Calibration:
+    """Try every pair of kept terms and bits.
+
+    Args:
+        encoder: for its similarity and threads.
+        images: (N, V), un-pruned.
+        texts: un-pruned, in the order of `data.captions`.
+        data: who belongs to whom.
+        image_top_ks: kept terms of an image to try.
+        text_top_k: kept terms of a text.
+        bits: of an impact, to try; 1 to 16.
+        progress: told how many settings are done.
+
+    Raises:
+        InputError: a number of bits is out of range.
+    """
+    if not all(1 <= number <= MAX_BITS for number in bits):
+        raise InputError(f"bits are {', '.join(map(str, bits))}; expected 1 to {MAX_BITS}")
+    full = full_recall(encoder, images, texts, data)
+    normalise = encoder.manifest.similarity == "cosine"
+    kept_texts = keep_heaviest(texts, text_top_k)
+    outcomes = []
+    for done, (top_k, number) in enumerate(itertools.product(image_top_ks, bits), start=1):
+        kept = keep_heaviest(images, top_k)
+        cap = (1 << number) - 1
+        tried = []
+        largest_text, largest_image = _largest_weight(kept_texts, normalise), _largest_weight(kept, normalise)
+        for largest in np.geomspace(largest_text, largest_image, _SCALES):
+            settings = QuantisationSettings(round(float(cap / largest), 2), cap, normalise)
+            impacts = quantise(kept, settings)
+            found = impact_recall(impacts, quantise(kept_texts, settings), data, encoder.threads)
+            tried.append(_outcome(number, top_k, text_top_k, settings.scale, impacts, full, found))
+        outcomes.append(min(tried, key=lambda outcome: outcome.loss))
+        progress(done)
+    return Calibration(*full, tuple(outcomes))
+
+
+def _outcome(
+    bits: int,
+    image_top_k: int,
+    text_top_k: int,
+    scale: float,
+    impacts: ImpactMatrix,
+    full: tuple[Recall, Recall],
+    found: tuple[Recall, Recall],
+) -> Outcome:
+    return Outcome(
+        bits,
+        image_top_k,
+        text_top_k,
+        scale,
+        *found,
+        loss=_mean(full) - _mean(found),
+        postings=len(impacts.indices) / len(impacts),
+        impact_sum=float(impacts.impacts.sum(dtype=np.int64)) / len(impacts),
+    )
+
+
+def _largest_weight(batch: SparseBatch, normalise: bool) -> float:
+    """Of all rows, each over its norm where the model's similarity is cosine."""
+    if batch.nnz == 0:
+        return 1.0
+    norms = np.repeat(batch.norms(), np.diff(batch.indptr)) if normalise else np.float32(1)
+    return float((batch.values / np.maximum(norms, np.finfo(np.float32).tiny)).max())
+
+
+def _mean(directions: tuple[Recall, Recall]) -> float:
+    """Mean of the six recalls."""
+    return sum(direction.total() for direction in directions) / 6

@@ -1,0 +1,105 @@
+"""Zero-shot classification: an image is of the class whose texts it is most similar to, no classifier being trained.
+
+A class is described by every prompt template; its vector is the mean of the templates' unit vectors (CLIP's ensembling,
+Radford et al. 2021, 3.1.4). Un-pruned vectors under the model's similarity stand beside quantised impacts, where
+classes are the documents of an inverted index and an image is the query. Ties go to the class that comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lexlip_infer.datasets.class_folders import ClassFolders
+from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.evaluation.evaluation import keep_heaviest
+from lexlip_infer.evaluation.ranks import Labels, Ranks, impact_ranks, similarity_ranks
+from lexlip_infer.evaluation.small_scale import Settings
+from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.vectors.sparse_batch import SparseBatch
+
+__all__ = ["ZeroShot", "class_vectors", "classify", "mean_per_class"]
+
+#: Images encoded at a time.
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroShot:
+    """Ranks (N,) of each image's own class, from 1; top-1 is the share of rank 1, top-5 that of at most 5.
+
+    Attributes:
+        full: of un-pruned vectors.
+        impacts: of quantised impacts; one more than there are classes where no class shares a term with the image.
+    """
+
+    full: Ranks
+    impacts: Ranks
+
+
+def class_vectors(encoder: LexLIPEncoder, names: Sequence[str], templates: Sequence[str]) -> SparseBatch:
+    """One row a class (C, V), un-pruned: the mean over templates of the unit vectors of the filled-in texts.
+
+    Args:
+        encoder: of texts.
+        names: of the classes.
+        templates: each with `{}` where the name goes.
+    """
+    rows = [_mean_unit_vector(encoder, [text.replace("{}", name) for text in templates]) for name in names]
+    return SparseBatch.concatenate(rows)
+
+
+def _mean_unit_vector(encoder: LexLIPEncoder, texts: list[str]) -> SparseBatch:
+    from scipy.sparse import csr_array
+
+    batch = encoder.encode_texts(texts, top_k=encoder.manifest.vocab_size, show_progress_bar=False)
+    weights = 1 / (len(batch) * np.maximum(batch.norms(), np.finfo(np.float32).tiny))
+    return SparseBatch.from_scipy(csr_array(weights[None, :]) @ batch.to_scipy())
+
+
+def classify(
+    encoder: LexLIPEncoder,
+    folders: ClassFolders,
+    classes: SparseBatch,
+    settings: Settings,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ZeroShot:
+    """Rank the classes for every image, a batch of images in memory at a time.
+
+    Args:
+        encoder: of images.
+        folders: images and their classes.
+        classes: (C, V), as `class_vectors` makes them.
+        settings: kept terms (those of a text for a class) and scale of the impacts.
+        progress: told how many images are done.
+
+    Raises:
+        ImageError: an image cannot be decoded.
+    """
+    manifest = encoder.manifest
+    quantisation = QuantisationSettings(settings.scale, manifest.quantisation.cap, manifest.similarity == "cosine")
+    documents = quantise(keep_heaviest(classes, settings.text_top_k), quantisation)
+    rows = np.arange(len(classes))
+    full, impacts = [], []
+    for images, labels in _batches(encoder, folders):
+        full.append(similarity_ranks(encoder, images, classes, labels, rows))
+        queries = quantise(keep_heaviest(images, settings.image_top_k), quantisation)
+        impacts.append(impact_ranks(queries, documents, labels, rows, encoder.threads))
+        progress(sum(map(len, impacts)))
+    return ZeroShot(np.concatenate(full), np.concatenate(impacts))
+
+
+def _batches(encoder: LexLIPEncoder, folders: ClassFolders) -> Iterator[tuple[SparseBatch, Labels]]:
+    start = 0
+    for images in encoder.iter_encode_images(folders.images, _BATCH, encoder.manifest.vocab_size):
+        yield images, folders.labels[start : start + len(images)]
+        start += len(images)
+
+
+def mean_per_class(hits: npt.NDArray[np.bool_], labels: Labels) -> float:
+    """Mean over classes of the share of their images that are hits: small classes count as much as large ones."""
+    _, rows = np.unique(labels, return_inverse=True)
+    return float((np.bincount(rows, hits) / np.bincount(rows)).mean())

@@ -1,0 +1,232 @@
+"""Documents become segments in bounded memory: runs are written out as they fill up, and merged at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from lexlip_infer.collection.collection import reorder
+from lexlip_infer.errors import InputError
+from lexlip_infer.search.exact.folder import ImpactIndexFolder
+from lexlip_infer.search.exact.id_table import pack_ids
+from lexlip_infer.search.exact.manifest import EncodedWith, SegmentRecord
+from lexlip_infer.search.exact.merging import merge_segments
+from lexlip_infer.search.exact.segment import open_segment, write_arrays, write_deletions
+from lexlip_infer.search.exact.sources import open_documents
+from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import ImpactIndex
+
+__all__ = ["BUFFERED_POSTINGS", "IndexWriter", "append", "build_exact_index"]
+
+BUFFERED_POSTINGS = 24_000_000
+"""Impacts in memory before a run is written; a run takes about 32 bytes of memory per impact at its peak."""
+
+
+class _Runs:
+    """Collects documents for one segment of a folder.
+
+    Args:
+        folder: opened for a change.
+        buffered: impacts in memory before a run is written.
+    """
+
+    def __init__(self, folder: ImpactIndexFolder, buffered: int) -> None:
+        self._folder, self._buffered = folder, buffered
+        self._ids: list[bytes] = []
+        self._parts: list[ImpactMatrix] = []
+        self._written: list[SegmentRecord] = []
+
+    def add(self, ids: Sequence[str], impacts: ImpactMatrix) -> None:
+        vocab_size = self._folder.manifest.vocab_size
+        if len(ids) != len(impacts) or impacts.vocab_size != vocab_size:
+            raise InputError(
+                f"{len(ids)} ids and {len(impacts)} rows over {impacts.vocab_size} terms; expected as many ids as "
+                f"rows, over the {vocab_size} terms of the index"
+            )
+        self._ids += map(_utf8, ids)
+        self._parts.append(impacts)
+        if sum(len(part.indices) for part in self._parts) >= self._buffered:
+            self._flush()
+
+    def finish(self) -> SegmentRecord | None:
+        """The segment that holds them all; nothing where there are none."""
+        self._flush()
+        if len(self._written) < 2:
+            return self._written[0] if self._written else None
+        folder = self._folder
+        return merge_segments(
+            folder.path, folder.new_name(), [open_segment(folder.path, record) for record in self._written]
+        )
+
+    def _flush(self) -> None:
+        if not self._ids:
+            return
+        order = np.array(sorted(range(len(self._ids)), key=self._ids.__getitem__))
+        ids = pack_ids([self._ids[row] for row in order.tolist()])
+        parts, self._ids, self._parts = self._parts, [], []
+        index = ImpactIndex.build(reorder(parts, order, self._folder.manifest.vocab_size))
+        self._written.append(write_arrays(self._folder.path, self._folder.new_name(), index, ids))
+
+
+class IndexWriter:
+    """Writes a new index from memory, batch by batch; it exists when `commit` has returned, and not before.
+
+    Use it as a context manager, or call `close` where there is no commit.
+
+    Args:
+        folder: missing or empty.
+        vocab_size: V.
+        terms: V terms by id; without them each is named by its number.
+        encoded_with: what queries have to be encoded with, if known.
+        buffered: impacts in memory before they are written out.
+
+    Raises:
+        OutputError: the folder exists and is not empty, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        vocab_size: int,
+        terms: Sequence[str] | None = None,
+        encoded_with: EncodedWith | None = None,
+        buffered: int = BUFFERED_POSTINGS,
+    ) -> None:
+        names = list(map(str, range(vocab_size))) if terms is None else terms
+        if len(names) != vocab_size:
+            raise InputError(f"{len(names)} terms for a vocabulary of {vocab_size}; expected one each")
+        self._stack = contextlib.ExitStack()
+        self._folder = self._stack.enter_context(ImpactIndexFolder.create(folder, names, encoded_with))
+        self._runs = _Runs(self._folder, buffered)
+
+    def add(self, ids: Sequence[str], impacts: ImpactMatrix) -> None:
+        """Take the next documents, in any order of their ids.
+
+        Raises:
+            InputError: ids and rows do not fit together, an id is not valid Unicode or occurs twice, or an impact
+                exceeds 65,535.
+        """
+        self._runs.add(ids, impacts)
+
+    def commit(self) -> None:
+        """Finish the index and let go of the folder.
+
+        Raises:
+            InputError: an id occurs twice.
+        """
+        with self._stack:
+            segment = self._runs.finish()
+            self._folder.commit([] if segment is None else [segment])
+
+    def close(self) -> None:
+        """Let go of the folder; without a commit nothing remains of it."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def build_exact_index(source: Path, index: Path, threads: int = 1, model: str | None = None) -> int:
+    """Build a new index.
+
+    Args:
+        source: an output of lexlip-encode, or any folder or file of Anserini's JSON lines.
+        index: folder, missing or empty.
+        threads: that read and parse part files; each holds one part file in memory.
+        model: bundle the source was encoded with, where it has moved.
+
+    Raises:
+        InputError: the source is malformed, incomplete, or holds no document, or an id occurs twice.
+        OutputError: a part file has changed since it was written, or the index exists or cannot be written.
+
+    Returns:
+        Number of documents.
+    """
+    documents = open_documents(source, model)
+    with ImpactIndexFolder.create(index, documents.vocabulary.terms, documents.encoded_with) as folder:
+        segment = _add_all(folder, documents.batches(threads))
+        if segment is None:
+            raise InputError(f"{source}: no documents to index")
+        folder.commit([segment])
+        return segment.documents
+
+
+def append(source: Path, index: Path, threads: int = 1, replace: bool = False, model: str | None = None) -> int:
+    """Add documents as a new segment. Whoever has the index open goes on searching the state without them.
+
+    Args:
+        source: encoded with the same model.
+        index: an index.
+        threads: as in `build_exact_index`.
+        replace: documents of the same id, instead of refusing them.
+        model: as in `build_exact_index`.
+
+    Raises:
+        InputError: as `build_exact_index`; or the source was encoded otherwise, or the index has one of its ids.
+        OutputError: the index is damaged, is being changed by another process, or cannot be written.
+
+    Returns:
+        Number of documents that were added.
+    """
+    with ImpactIndexFolder.change(index) as folder:
+        known = folder.vocabulary()
+        documents = open_documents(source, model, None if folder.manifest.encoded_with else known)
+        if documents.encoded_with is not None and folder.manifest.encoded_with is not None:
+            _check_same(source, documents.encoded_with, folder.manifest.encoded_with)
+        if documents.vocabulary.terms != known.terms:
+            raise InputError(f"{source}: its vocabulary is not that of {index}; encode both with the same model")
+        segment = _add_all(folder, documents.batches(threads))
+        if segment is None:
+            return 0
+        folder.commit([*_without(folder, segment, replace), segment])
+        return segment.documents
+
+
+def _add_all(folder: ImpactIndexFolder, batches: Iterable[tuple[list[str], ImpactMatrix]]) -> SegmentRecord | None:
+    runs = _Runs(folder, BUFFERED_POSTINGS)
+    for ids, impacts in batches:
+        runs.add(ids, impacts)
+    return runs.finish()
+
+
+def _check_same(source: Path, given: EncodedWith, known: EncodedWith) -> None:
+    mine, theirs = given.model_dump(exclude={"model"}), known.model_dump(exclude={"model"})
+    changes = [f"{name} was {theirs[name]}, here {mine[name]}" for name in mine if mine[name] != theirs[name]]
+    if changes:
+        raise InputError(
+            f"{source} was not encoded as the index ({'; '.join(changes)}); encode it with the same settings"
+        )
+
+
+def _without(folder: ImpactIndexFolder, added: SegmentRecord, replace: bool) -> list[SegmentRecord]:
+    """The segments of the index, documents deleted that come again."""
+    new = open_segment(folder.path, added)
+    records = []
+    for segment in folder.segments():
+        rows = [row for row in map(segment.find, new.ids) if row is not None]
+        if rows and not replace:
+            name = segment.ids[rows[0]].decode()
+            raise InputError(
+                f"document id {name!r} is in the index already; pass --replace to put the new one in its place"
+            )
+        record = segment.record
+        if rows:
+            deleted = np.union1d(segment.deleted, np.array(rows, np.int32)).astype(np.int32)
+            record = write_deletions(folder.path, record, folder.manifest.generation + 1, deleted)
+        records.append(record)
+    return records
+
+
+def _utf8(name: str) -> bytes:
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"document id {name!r} is not valid Unicode; rename the document") from None

@@ -1,0 +1,1 @@
+"""Dense vectors in Faiss, the baseline."""

@@ -1,0 +1,153 @@
+"""A collection read back: document order, exact scores, and shares that add up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lexlip_infer import Vocabulary
+from lexlip_infer.collection.collection import Collection, Hit
+from lexlip_infer.collection.statistics import collection_statistics
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.search.searchable import hits_of, open_searchable
+from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import ImpactIndex, SearchResult
+
+VOCABULARY = Vocabulary(tuple("abcdef"))
+DOCUMENTS = {
+    "z": {"a": 3, "c": 1},
+    "é": {"b": 2},
+    "B": {"a": 3, "c": 1},
+    "a10": {"f": 65535, "a": 1},
+    "a9": {"c": 9},
+}
+
+
+def write(folder: Path, shards: list[list[str]], complete: bool = True) -> Path:
+    (folder / "vectors").mkdir(parents=True)
+    records = []
+    for number, names in enumerate(shards):
+        data = "".join(json.dumps({"id": name, "contents": "", "vector": DOCUMENTS[name]}) + "\n" for name in names)
+        path = folder / "vectors" / f"part-{number:05d}.jsonl"
+        path.write_bytes(data.encode())
+        counts = {"documents": len(names), "failed": 0, "empty": 0, "impacts": 0}
+        records.append(
+            {
+                "name": path.name,
+                "size": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                **counts,
+                "inputs": len(names),
+                "inputs_digest": "",
+                "failures_size": 0,
+            }
+        )
+    settings = {
+        "modality": "image",
+        "source": "",
+        "model": None,
+        "model_name": "m",
+        "model_fingerprint": "",
+        "top_k": 4,
+        "scale": 100.0,
+        "cap": 65535,
+        "normalise": False,
+        "items_per_shard": 3,
+    }
+    manifest = {"format_version": 2, "version": "0", "settings": settings, "shards": records, "complete": complete}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def queries(*rows: dict[str, int]) -> ImpactMatrix:
+    pairs = [sorted((VOCABULARY.ids[term], impact) for term, impact in row.items()) for row in rows]
+    return ImpactMatrix(
+        np.cumsum([0, *map(len, pairs)]),
+        np.array([term for row in pairs for term, _ in row], np.int32),
+        np.array([impact for row in pairs for _, impact in row], np.int32),
+        len(VOCABULARY),
+    )
+
+
+def search(folder: Path, queries: ImpactMatrix, k: int) -> list[list[Hit]]:
+    engine = open_searchable(folder).open(VOCABULARY)
+    ranking = engine.search(queries, k)
+    return [hits_of(engine, queries, query, ranking, VOCABULARY) for query in range(len(queries))]
+
+
+@pytest.mark.parametrize("shards", [[["z", "é", "B"], ["a10", "a9"]], [["a9", "a10", "B", "z", "é"]]])
+def test_search(shards: list[list[str]], tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", shards)
+    assert Collection(folder, VOCABULARY).ids == ["B", "a10", "a9", "z", "é"]
+    first, none, last = search(folder, queries({"a": 2, "c": 5}, {"d": 7}, {"f": 30000, "b": 1}), k=9)
+    assert [(hit.rank, hit.score, hit.id, hit.terms) for hit in first] == [
+        (1, 45, "a9", (("c", 45),)),
+        (2, 11, "B", (("a", 6), ("c", 5))),
+        (3, 11, "z", (("a", 6), ("c", 5))),
+        (4, 2, "a10", (("a", 2),)),
+    ]
+    assert none == []
+    assert [(hit.score, hit.id) for hit in last] == [(30000 * 65535, "a10"), (2, "é")]
+
+
+def test_fewer_hits_are_the_first_of_more(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [list(DOCUMENTS)])
+    query = queries({"a": 2, "c": 5, "b": 1})
+    (whole,) = search(folder, query, k=100)
+    for k in range(1, 6):
+        assert search(folder, query, k) == [whole[:k]]
+
+
+def test_no_more_hits_than_documents_are_asked_of_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index allocates room for all that it is asked for."""
+    folder = write(tmp_path / "out", [list(DOCUMENTS)])
+    asked = []
+    original = ImpactIndex.search
+
+    def spy(self: ImpactIndex, queries: ImpactMatrix, k: int, threads: int) -> SearchResult:
+        asked.append(k)
+        return original(self, queries, k, threads)
+
+    monkeypatch.setattr(ImpactIndex, "search", spy)
+    assert len(search(folder, queries({"a": 1}), k=10**30)[0]) == 3
+    assert asked == [5]
+
+
+@pytest.mark.parametrize("name", ["part-00000.jsonl.gz", "part-00000-copy.jsonl", "part-00001.jsonl", "notes.txt"])
+def test_a_file_that_the_manifest_does_not_name(name: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [list(DOCUMENTS)])
+    (folder / "vectors" / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name}: not written by this run, and Anserini would index it"):
+        Collection(folder, VOCABULARY)
+
+
+def test_the_shard_of_a_killed_run_is_left_out(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [list(DOCUMENTS)], complete=False)
+    (folder / "vectors" / "part-00001.jsonl").write_text("whatever")
+    assert len(Collection(folder, VOCABULARY).ids) == 5
+
+
+def test_a_shard_changed_without_a_change_of_size(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [["z", "é"], ["B"]])
+    part = folder / "vectors" / "part-00001.jsonl"
+    part.write_bytes(part.read_bytes().replace(b'"a": 3', b'"a": 4'))
+    with pytest.raises(OutputError, match=r"part-00001\.jsonl: missing or changed since it was written"):
+        Collection(folder, VOCABULARY)
+
+
+def test_a_vocabulary_that_does_not_fit(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", [["a10"]])
+    with pytest.raises(InputError, match=r"part-00000\.jsonl, line 1: unknown term 'f'"):
+        Collection(folder, Vocabulary(tuple("abc")))
+
+
+def test_statistics(tmp_path: Path) -> None:
+    collection = Collection(write(tmp_path / "out", [["z", "é", "B"], ["a10", "a9"]], complete=False), VOCABULARY)
+    found = collection_statistics(collection, VOCABULARY, frequent_terms=3)
+    assert (found.documents, found.active_terms, found.impacts, found.impact_sum) == (5, 4, 8, 65555)
+    assert (found.largest_impact, found.terms_per_document, found.complete) == (65535, (1, 2.0, 2), False)
+    assert [(row.term, row.documents) for row in found.frequent_terms] == [("a", 3), ("c", 3), ("b", 1)]

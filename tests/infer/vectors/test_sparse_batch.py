@@ -1,0 +1,330 @@
+"""SparseBatch against dense numpy: the same rows, whichever way they are built, cut or stored."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lexlip_infer.errors import InputError, MissingExtra, OutputError
+from lexlip_infer.vectors.sparse_batch import SparseBatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Dense = npt.NDArray[np.float32]
+
+
+def batch_of(dense: Dense) -> SparseBatch:
+    rows, terms = np.nonzero(dense)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(dense)))]).astype(np.int64)
+    return SparseBatch(indptr, terms.astype(np.int32), dense[rows, terms], dense.shape[1])
+
+
+def random_dense(rows: int, vocab_size: int, seed: int = 0) -> Dense:
+    random = np.random.default_rng(seed)
+    dense = random.random((rows, vocab_size), np.float32) + np.float32(0.01)
+    dense[random.random((rows, vocab_size)) < 0.7] = 0
+    dense[rows // 2] = 0  # a row without a term
+    return dense
+
+
+@pytest.fixture
+def dense() -> Dense:
+    return random_dense(7, 13)
+
+
+@pytest.fixture
+def batch(dense: Dense) -> SparseBatch:
+    return batch_of(dense)
+
+
+class TestInvariants:
+    @pytest.mark.parametrize(
+        ("name", "array"),
+        [
+            ("indptr", np.array([0, 1], np.int32)),
+            ("indptr", np.array([[0, 1]], np.int64)),
+            ("indices", np.array([0], np.int64)),
+            ("values", np.array([1], np.float64)),
+            ("values", np.array([[1]], np.float32)),
+        ],
+    )
+    def test_wrong_type_or_rank_is_named(self, name: str, array: npt.NDArray[Any]) -> None:
+        arrays: dict[str, Any] = {
+            "indptr": np.array([0, 1]),
+            "indices": np.array([0], np.int32),
+            "values": np.array([1], np.float32),
+        }
+        with pytest.raises(InputError, match=rf"SparseBatch\.{name} is .*expected rank 1"):
+            SparseBatch(**(arrays | {name: array}), vocab_size=3)
+
+    @pytest.mark.parametrize("indptr", [[], [1, 1], [0, 2], [0, 0]])
+    def test_offsets_span_the_weights(self, indptr: list[int]) -> None:
+        with pytest.raises(InputError, match="start at 0 and end"):
+            SparseBatch(np.array(indptr, np.int64), np.zeros(1, np.int32), np.ones(1, np.float32), 3)
+
+    def test_as_many_indices_as_values(self) -> None:
+        with pytest.raises(InputError, match="1 indices but 2 values"):
+            SparseBatch(np.array([0, 1]), np.zeros(1, np.int32), np.ones(2, np.float32), 3)
+
+    @pytest.mark.parametrize(
+        ("indptr", "indices", "values", "problem"),
+        [
+            ([0, 2, 1, 2], [0, 1], [1, 1], "must not decrease"),
+            ([0, 1], [-1], [1], r"lie in \[0, 5\)"),
+            ([0, 1], [5], [1], r"lie in \[0, 5\)"),
+            ([0, 2], [3, 1], [1, 1], "strictly ascending"),
+            ([0, 2], [3, 3], [1, 1], "strictly ascending"),
+            ([0, 1, 3], [4, 3, 3], [1, 1, 1], "strictly ascending"),
+            ([0, 1], [0], [-1e-9], "not negative"),
+            ([0, 1], [0], [np.nan], "finite"),
+            ([0, 1], [0], [np.inf], "finite"),
+        ],
+    )
+    def test_validate_finds(self, indptr: list[int], indices: list[int], values: list[float], problem: str) -> None:
+        broken = SparseBatch(np.array(indptr, np.int64), np.array(indices, np.int32), np.array(values, np.float32), 5)
+        with pytest.raises(InputError, match=problem):
+            broken.validate()
+
+    @pytest.mark.parametrize("indptr", [[0, 2, 2, 4], [0, 0, 0, 2, 4, 4], [0, 2, 4]])
+    def test_validate_lets_ids_fall_between_rows(self, indptr: list[int]) -> None:
+        values = np.array([1, 0, 1, 1], np.float32)  # a stored zero is allowed
+        SparseBatch(np.array(indptr), np.array([2, 4, 0, 1], np.int32), values, 5).validate()
+
+    def test_rows_and_length(self, batch: SparseBatch, dense: Dense) -> None:
+        assert len(batch) == 7
+        assert batch.nnz == np.count_nonzero(dense)
+        for i in range(-7, 7):
+            ids, weights = batch.row(i)
+            np.testing.assert_array_equal(ids, np.flatnonzero(dense[i]))
+            np.testing.assert_array_equal(weights, dense[i][ids])
+            assert ids.base is batch.indices
+        with pytest.raises(IndexError):
+            batch.row(7)
+
+
+class TestFromRanked:
+    def test_padding_anywhere_and_ids_unsorted(self) -> None:
+        ids = np.array([[4, -1, 0, 2], [-1, -1, -1, -1], [1, 3, -1, 0], [-1, 0, 4, 3]])
+        weights = np.array([[0.5, 0, 2, 1], [0, 0, 0, 0], [3, 0, 0, 1], [0, 1, 1, 1]], np.float32)
+        batch = SparseBatch.from_ranked(ids, weights, 5)
+        batch.validate()
+        expected = [[2, 0, 1, 0, 0.5], [0] * 5, [1, 3, 0, 0, 0], [1, 0, 0, 1, 1]]
+        np.testing.assert_array_equal(batch.to_dense(), np.array(expected, np.float32))
+        assert batch.nnz == 8  # a zero weight is no term
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        hnp.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 9)), elements=st.floats(0, 8, width=16)),
+        st.randoms(use_true_random=False),
+    )
+    def test_undoes_any_ranking(self, dense: Dense, random: Any) -> None:
+        ids = np.full(dense.shape, -1, np.int64)
+        weights = np.zeros_like(dense)
+        for i, row in enumerate(dense):
+            terms = [int(term) for term in np.flatnonzero(row)]
+            random.shuffle(terms)
+            slots = sorted(random.sample(range(len(row)), len(terms)))
+            ids[i, slots], weights[i, slots] = terms, row[terms]
+        batch = SparseBatch.from_ranked(ids, weights, dense.shape[1])
+        batch.validate()
+        np.testing.assert_array_equal(batch.to_dense(), dense)
+
+    @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0)])
+    def test_empty_shapes(self, shape: tuple[int, int]) -> None:
+        batch = SparseBatch.from_ranked(np.zeros(shape, np.int64), np.zeros(shape, np.float32), 5)
+        assert (len(batch), batch.nnz, batch.to_dense().shape) == (shape[0], 0, (shape[0], 5))
+
+    @pytest.mark.parametrize(("id_type", "weight_type"), [(np.int32, np.float16), (np.int64, np.float64)])
+    def test_types_are_normalised(self, id_type: type[np.integer[Any]], weight_type: type[Any]) -> None:
+        batch = SparseBatch.from_ranked(np.array([[1, 0]], id_type), np.array([[2, 0.5]], weight_type), 2)
+        np.testing.assert_array_equal(batch.to_dense(), [[0.5, 2]])
+
+    @pytest.mark.parametrize("shapes", [((2, 3), (2, 2)), ((3,), (3,)), ((2, 1), (2, 3))])
+    def test_shapes_must_agree(self, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        ids, weights = (np.ones(shape) for shape in shapes)
+        with pytest.raises(InputError, match=r"expected \(B, K\)"):
+            SparseBatch.from_ranked(ids.astype(np.int64), weights, 5)
+
+
+class TestSelection:
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            slice(None),
+            slice(2, 5),
+            slice(None, None, -2),
+            slice(5, 2),
+            slice(-3, 100),
+            [0],
+            [6, 0, 0, -1],
+            [],
+            np.array([], np.int64),
+            np.array([3, 3, 2], np.int32),
+            np.array([True, False, True, False, False, False, True]),
+            [False] * 7,
+        ],
+    )
+    def test_same_rows_as_numpy(self, batch: SparseBatch, dense: Dense, rows: Any) -> None:
+        chosen = batch[rows]
+        chosen.validate()
+        expected = dense[rows] if len(dense[rows]) else np.zeros((0, 13), np.float32)
+        np.testing.assert_array_equal(chosen.to_dense(), expected)
+
+    @pytest.mark.parametrize("rows", [[7], [-8], [True] * 6, [0.5]])
+    def test_no_such_row(self, batch: SparseBatch, rows: Any) -> None:
+        with pytest.raises(IndexError):
+            batch[rows]
+
+    @pytest.mark.parametrize("rows", [3, np.int64(3), [[0, 1]]])
+    def test_a_number_is_not_a_selection(self, batch: SparseBatch, rows: Any) -> None:
+        with pytest.raises(InputError, match=r"use row\(i\)"):
+            batch[rows]
+
+
+class TestConcatenation:
+    def test_undoes_slicing(self, batch: SparseBatch, dense: Dense) -> None:
+        whole = SparseBatch.concatenate([batch[:0], batch[:3], batch[3:3], batch[3:]])
+        whole.validate()
+        np.testing.assert_array_equal(whole.to_dense(), dense)
+
+    def test_of_no_rows(self, batch: SparseBatch) -> None:
+        whole = SparseBatch.concatenate([batch[:0], batch[:0]])
+        assert (len(whole), whole.vocab_size, str(whole.indptr.dtype)) == (0, 13, "int64")
+
+    def test_refuses_two_vocabularies_and_none(self, batch: SparseBatch) -> None:
+        with pytest.raises(InputError, match=r"\[4, 13\]"):
+            SparseBatch.concatenate([batch, batch_of(random_dense(2, 4))])
+        with pytest.raises(InputError, match="expected one size"):
+            SparseBatch.concatenate([])
+
+
+class TestConversion:
+    def test_scipy_shares_the_weights(self, batch: SparseBatch, dense: Dense) -> None:
+        matrix = batch.to_scipy()
+        assert np.shares_memory(matrix.data, batch.values)
+        assert matrix.has_canonical_format
+        np.testing.assert_array_equal(matrix.toarray(), dense)
+
+    @pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil", "dok"])
+    def test_from_any_scipy_format(self, dense: Dense, kind: str) -> None:
+        batch = SparseBatch.from_scipy(scipy.sparse.csr_array(dense).asformat(kind))
+        batch.validate()
+        np.testing.assert_array_equal(batch.to_dense(), dense)
+
+    def test_from_scipy_sums_duplicates_and_leaves_the_source(self) -> None:
+        source = scipy.sparse.csr_array(([1.0, 2.0, 4.0], [3, 0, 3], [0, 3]), shape=(1, 4))
+        batch = SparseBatch.from_scipy(source)
+        batch.validate()
+        np.testing.assert_array_equal(batch.to_dense(), [[2, 0, 0, 5]])
+        np.testing.assert_array_equal(source.indices, [3, 0, 3])
+
+    @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+    def test_torch(self, batch: SparseBatch, dense: Dense) -> None:
+        torch = pytest.importorskip("torch")
+        tensor = batch.to_torch()
+        assert tensor.layout == torch.sparse_csr
+        np.testing.assert_array_equal(tensor.to_dense().numpy(), dense)
+        assert batch[:0].to_torch().shape == (0, 13)
+
+    def test_torch_missing(self, batch: SparseBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(__import__("sys").modules, "torch", None)
+        with pytest.raises(MissingExtra, match=r"pip install 'lexlip-infer\[train\]'"):
+            batch.to_torch()
+
+    def test_dicts_rank_by_weight_then_id(self) -> None:
+        values = np.array([1, 2, 1, 2, 0.5], np.float32)
+        batch = SparseBatch(np.array([0, 5, 5]), np.arange(5, dtype=np.int32), values, 5)
+        first, second = batch.to_dicts(["a", "b", "c", "d", "e"])
+        assert list(first.items()) == [("b", 2), ("d", 2), ("a", 1), ("c", 1), ("e", 0.5)]
+        assert second == {}
+
+    def test_empty_batch(self) -> None:
+        empty = SparseBatch(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), 9)
+        empty.validate()
+        assert (len(empty), empty.nnz, empty.to_dicts(["x"] * 9)) == (0, 0, [])
+        assert empty.to_dense().shape == empty.to_scipy().shape == (0, 9)
+        assert len(empty[[]]) == len(SparseBatch.from_ranked(np.ones((0, 2), int), np.ones((0, 2)), 9)) == 0
+
+
+class TestFiles:
+    @pytest.mark.parametrize("name", ["batch.npz", "batch", "batch.part"])
+    def test_round_trip_under_the_name_given(self, batch: SparseBatch, tmp_path: Path, name: str) -> None:
+        for rows in (slice(None), slice(0, 0), slice(3, 4)):
+            batch[rows].save(tmp_path / name)
+            again = SparseBatch.load(tmp_path / name)
+            for field in ("indptr", "indices", "values"):
+                expected = getattr(batch[rows], field)
+                np.testing.assert_array_equal(getattr(again, field), expected, strict=True)
+            assert again.vocab_size == 13
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_scipy_reads_and_writes_the_same_files(self, batch: SparseBatch, dense: Dense, tmp_path: Path) -> None:
+        batch.save(tmp_path / "ours.npz")
+        np.testing.assert_array_equal(scipy.sparse.load_npz(tmp_path / "ours.npz").toarray(), dense)
+        scipy.sparse.save_npz(tmp_path / "theirs.npz", scipy.sparse.coo_array(dense.astype(np.float64)))
+        np.testing.assert_array_equal(SparseBatch.load(str(tmp_path / "theirs.npz")).to_dense(), dense)
+
+    def test_every_truncation_is_an_input_error(self, batch: SparseBatch, tmp_path: Path) -> None:
+        batch.save(tmp_path / "whole.npz")
+        data = (tmp_path / "whole.npz").read_bytes()
+        broken = tmp_path / "broken.npz"
+        for length in {*range(0, len(data), 37), len(data) - 1}:
+            broken.write_bytes(data[:length])
+            with pytest.raises(InputError, match=r"broken\.npz: not a scipy"):
+                SparseBatch.load(broken)
+
+    @settings(max_examples=80, deadline=None)
+    @given(position=st.floats(0, 1, exclude_max=True), value=st.integers(1, 255))
+    def test_a_flipped_byte_is_harmless_or_an_input_error(
+        self, tmp_path_factory: pytest.TempPathFactory, position: float, value: int
+    ) -> None:
+        path = tmp_path_factory.getbasetemp() / "flipped.npz"
+        batch_of(random_dense(7, 13)).save(path)
+        data = bytearray(path.read_bytes())
+        data[int(position * len(data))] ^= value
+        path.write_bytes(data)
+        with contextlib.suppress(InputError):
+            SparseBatch.load(path).validate()
+
+    @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+    def test_foreign_weights_are_refused(self, tmp_path: Path, weight: float) -> None:
+        scipy.sparse.save_npz(tmp_path / "m.npz", scipy.sparse.csr_array(np.array([[0, weight]])))
+        with pytest.raises(InputError, match="finite and not negative"):
+            SparseBatch.load(tmp_path / "m.npz")
+
+    def test_foreign_ids_are_refused(self, tmp_path: Path) -> None:
+        arrays = {"indices": np.array([9]), "indptr": np.array([0, 1]), "data": np.ones(1)}
+        np.savez(tmp_path / "m.npz", shape=np.array([1, 3]), format=np.array("csr"), **arrays)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"m\.npz: not a scipy .npz matrix of weights \(.*"):
+            SparseBatch.load(tmp_path / "m.npz")
+
+    @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04" + bytes(40)])
+    def test_garbage(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "m.npz").write_bytes(content)
+        with pytest.raises(InputError, match="not a scipy"):
+            SparseBatch.load(tmp_path / "m.npz")
+
+    def test_other_numpy_files(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "plain.npz", weights=np.ones(3))
+        np.save(tmp_path / "array.npy", np.ones(3))
+        np.savez(tmp_path / "pickled.npz", format=np.array([{"a": 1}], object))
+        for path in tmp_path.iterdir():
+            with pytest.raises(InputError, match="not a scipy"):
+                SparseBatch.load(path)
+
+    def test_places_that_cannot_be_opened(self, batch: SparseBatch, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"absent\.npz: cannot be read \(No such file"):
+            SparseBatch.load(tmp_path / "absent.npz")
+        with pytest.raises(InputError, match="cannot be read"):
+            SparseBatch.load(tmp_path)
+        with pytest.raises(OutputError, match="cannot be written"):
+            batch.save(tmp_path / "no folder" / "batch.npz")
