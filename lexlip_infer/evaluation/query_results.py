@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.evaluation.ranks import Ranks
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import first_fault, new_file
 
 __all__ = ["QueryResults", "Section", "rank_measures"]
 
@@ -91,10 +91,7 @@ class QueryResults(BaseModel):
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror})") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            reason = f"{place}: {first['msg']}" if place else first["msg"]
-            raise InputError(f"{file}: not what lexlip eval --save writes ({reason})") from None
+            raise InputError(f"{file}: not what lexlip eval --save writes ({first_fault(error)})") from None
 
 
 def rank_measures(ranks: Ranks, cutoffs: Iterable[int], name: str = "R") -> Mapping[str, list[float]]:

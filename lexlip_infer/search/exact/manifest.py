@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.files import read_version
 from lexlip_infer.impacts import QuantisationSettings
 
 __all__ = [
@@ -167,12 +168,6 @@ class IndexManifest(_Section):
         return self.model_copy(update={"checksum": self.digest()})
 
 
-class _Format(BaseModel):
-    """The only field that every format version has."""
-
-    format_version: int = Field(ge=1)
-
-
 def read_index_manifest(index: Path) -> IndexManifest:
     """The state of an index.
 
@@ -187,7 +182,7 @@ def read_index_manifest(index: Path) -> IndexManifest:
             f"{index}: no index, {INDEX_MANIFEST} cannot be read ({error.strerror}); build it with lexlip index"
         ) from None
     try:
-        version = _Format.model_validate_json(data).format_version
+        version = read_version(data)
         if version != INDEX_FORMAT_VERSION:
             raise OutputError(
                 f"{index}: index format {version}; this version reads {INDEX_FORMAT_VERSION}: build it again"

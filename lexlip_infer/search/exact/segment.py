@@ -5,9 +5,7 @@ NumPy's own format says dtype and shape, can be mapped, and is read by everyone.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.files import hash_file, sync_file
 from lexlip_infer.search.exact.id_table import IdTable
 from lexlip_infer.search.exact.manifest import FileRecord, SegmentRecord
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -174,14 +173,11 @@ def write_array(index: Path, name: str, array: npt.NDArray[Any]) -> FileRecord:
     """Write one array and sync it."""
     with (index / name).open("wb") as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     return record_file(index, name)
 
 
 def record_file(index: Path, name: str) -> FileRecord:
     """Size and hash of a file as it lies on the disk."""
     path = index / name
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(name=name, size=path.stat().st_size, sha256=digest)
+    return FileRecord(name=name, size=path.stat().st_size, sha256=hash_file(path))
