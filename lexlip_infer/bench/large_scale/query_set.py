@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages
+from lexlip_infer.datasets import CaptionedImages
 
 __all__ = ["QuerySet"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.evaluation.evaluation import keep_heaviest, read_captioned_images
-from lexlip_infer.evaluation.recall import recall
+from lexlip_infer.datasets import read_captioned_images
+from lexlip_infer.evaluation.ranks import Recall, ranks_in_lists
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_kernels.impact_dot import ImpactIndex
 
@@ -43,7 +43,8 @@ def expected_recall(encoder: LexLIPEncoder, captions: Path, top_k: int) -> list[
     assert len(images) == len(documents)
     found = documents.search(quantise(texts, settings), 10)
     place = np.argsort(order)
-    at = recall(found.rows, [[int(place[data.owner[row]])] for row in rows])
+    own = place[[data.owner[row] for row in rows]]
+    at = Recall.of(ranks_in_lists(found.rows, own, np.arange(len(documents))))
     return [at.at_1, at.at_5, at.at_10]
 
 
