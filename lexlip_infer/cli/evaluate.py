@@ -25,9 +25,7 @@ app = application(
 )
 
 Model = Annotated[str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")]
-ImageTopK = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="terms of an image  [default: the model's]")
-]
+ImageTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of an image  [default: the model's]")]
 QuantScale = Annotated[float | None, typer.Option(metavar="X", help="of the quantiser  [default: the model's]")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
@@ -105,7 +103,8 @@ def evaluate(
         from lexlip_infer.evaluation.calibration import sweep_bits, sweep_terms
         from lexlip_infer.evaluation.plots import draw_sweep
 
-        terms, bits = (sweep(encoder, images, texts, data, settings) for sweep in (sweep_terms, sweep_bits))
+        terms = sweep_terms(encoder, images, texts, data, settings)
+        bits = sweep_bits(encoder, images, texts, data, settings)
         draw_sweep(terms, bits, plot, manifest.name)
         about |= {"sweep_kept_terms": [*map(asdict, terms)], "sweep_bits": [*map(asdict, bits)]}
     if as_json:

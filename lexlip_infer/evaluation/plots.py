@@ -104,7 +104,9 @@ def _write(figure: Figure, picture: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _figure(points: Sequence[TermsPoint | BitsPoint], at: tuple[Sequence[float], Sequence[float]], label: str, name: str) -> Figure:
+def _figure(
+    points: Sequence[TermsPoint | BitsPoint], at: tuple[Sequence[float], Sequence[float]], label: str, name: str
+) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")

@@ -1,6 +1,7 @@
 """What every single query got, in a file, and whether two systems differ in it.
 
-`lexlip eval --save` writes the file, `lexlip eval compare` reads two of them. It is JSON: `format`, `version`, `system`, `data`, and `sections` by name, each with `queries`, `clusters`, `measures`.
+`lexlip eval --save` writes the file, `lexlip eval compare` reads two of them. It is JSON: `format`, `version`,
+`system`, `data`, and `sections` by name, each with `queries`, `clusters`, `measures`.
 """
 
 from __future__ import annotations

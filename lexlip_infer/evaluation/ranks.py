@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.vectors.sparse_batch import SparseBatch
-from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
+
+if TYPE_CHECKING:
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.vectors.sparse_batch import SparseBatch
+    from lexlip_kernels import ImpactMatrix
 
 __all__ = [
     "CUTOFFS",

@@ -184,10 +184,31 @@ class TestSelection:
         with pytest.raises(IndexError):
             batch[rows]
 
-    @pytest.mark.parametrize("rows", [3, np.int64(3), [[0, 1]]])
-    def test_a_number_is_not_a_selection(self, batch: SparseBatch, rows: Any) -> None:
-        with pytest.raises(InputError, match=r"use row\(i\)"):
+    @pytest.mark.parametrize("row", [3, -1, 0, np.int64(3), np.uint8(6)])
+    def test_a_number_gives_that_row(self, batch: SparseBatch, dense: Dense, row: Any) -> None:
+        np.testing.assert_array_equal(batch[row].to_dense(), dense[[row]])
+
+    @pytest.mark.parametrize("row", [7, -8])
+    def test_a_number_without_a_row(self, batch: SparseBatch, row: int) -> None:
+        with pytest.raises(IndexError):
+            batch[row]
+
+    @pytest.mark.parametrize("rows", [[[0, 1]], np.ones((7, 13), bool)])
+    def test_two_dimensions_are_no_selection(self, batch: SparseBatch, rows: Any) -> None:
+        with pytest.raises(InputError, match=r"SparseBatch\[...\] takes"):
             batch[rows]
+
+    @pytest.mark.parametrize("row", [1.0, "1", None, True])
+    def test_what_is_no_number(self, batch: SparseBatch, row: Any) -> None:
+        with pytest.raises(TypeError):
+            batch[row]
+
+    def test_iterates_over_rows(self, batch: SparseBatch, dense: Dense) -> None:
+        assert [len(row) for row in batch] == [1] * 7
+        np.testing.assert_array_equal(np.concatenate([row.to_dense() for row in batch]), dense)
+
+    def test_neighbours_share_memory(self, batch: SparseBatch) -> None:
+        assert np.shares_memory(batch[2:5].values, batch.values)
 
 
 class TestConcatenation:
@@ -328,3 +349,21 @@ class TestFiles:
             SparseBatch.load(tmp_path)
         with pytest.raises(OutputError, match="cannot be written"):
             batch.save(tmp_path / "no folder" / "batch.npz")
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 100])
+def test_kept_terms_with_ties(k: int) -> None:
+    generator = np.random.default_rng(k)
+    dense = generator.integers(0, 4, (9, 12)).astype(np.float32)
+    dense[3] = 0
+    dense[8] = 0
+    row, column = dense.nonzero()
+    indptr = np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))])
+    batch = SparseBatch(indptr, column.astype(np.int32), dense[row, column], 12)
+    kept = batch.top_k(k)
+    kept.validate()
+    for number, line in enumerate(dense):
+        best = sorted(line.nonzero()[0].tolist(), key=lambda term: (-line[term], term))[:k]
+        ids, weights = kept.row(number)
+        assert ids.tolist() == sorted(best)
+        assert weights.tolist() == [line[term] for term in sorted(best)]

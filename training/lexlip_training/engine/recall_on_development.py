@@ -108,7 +108,7 @@ def _sparse(weights: Tensor, top_k: int) -> SparseBatch:
     import scipy.sparse
 
     dense = weights.float().cpu().numpy()
-    return keep_heaviest(SparseBatch.from_scipy(scipy.sparse.csr_array(dense)), top_k)
+    return SparseBatch.from_scipy(scipy.sparse.csr_array(dense)).top_k(top_k)
 
 
 def _mean_terms(impacts: ImpactMatrix) -> float:
