@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lexlip_infer.evaluation.ranks import Recall, score_recall
-from lexlip_infer.inputs.images import ImagePreprocessor, load_image
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_training.captioned_images import CaptionedImage
 from lexlip_training.model import LexLIP
 
