@@ -1,5 +1,6 @@
 # The commands that people, README and CI share. Everything a target needs it installs itself; nothing outside this
-# folder is touched. `.venv` is what a user gets (no torch); `.venv-dev` is for tests, training and export.
+# folder is touched. `.venv` is what a user gets (no torch); `.venv-dev` is for tests, training and export,
+# `.venv-extras` for the tests of extras that need more room.
 PYTHON ?= python3
 OUT ?= out
 
@@ -11,7 +12,7 @@ export IMAGES OUT
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
-.PHONY: help demo encode images-named test fuzz check check-v100 sanitize bench bench-kernels stubs clean
+.PHONY: help demo encode images-named test test-extras fuzz check check-v100 sanitize bench bench-kernels stubs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -25,8 +26,16 @@ encode: images-named .venv/.installed  ## encode your own photographs: make enco
 images-named:
 	@test -n "$$IMAGES" || { echo "usage: make encode IMAGES=dir/ OUT=out/" >&2; exit 2; }
 
-test: .venv-dev/.installed  ## run all tests
-	.venv-dev/bin/pytest -q
+# One process a core: each test has one thread. Coverage slows the tests by a third and is measured all the same.
+TEST_PROCESSES ?= $(shell nproc)
+
+test: .venv-dev/.installed  ## run all tests, and measure which branches they reach
+	.venv-dev/bin/pytest -q -n $(TEST_PROCESSES) --dist worksteal --durations=20 --cov --cov-report=term
+
+# Anserini, Ray, Faiss and the clients of other engines, in an environment of their own. A test that skips here fails.
+test-extras: .venv-extras/.installed  ## run the tests that need the extras anserini, ray, faiss and formats
+	.venv-extras/bin/pytest -q --no-skips --durations=20 tests/infer/formats tests/infer/search \
+	  tests/infer/pipeline/test_ray.py tests/kernels/impact_dot/test_anserini.py tests/export/graphs/test_anserini.py
 
 fuzz: .venv-dev/.installed  ## feed readers, image loader and manifests with thousands of broken inputs; minutes
 	.venv-dev/bin/pytest -q tests/infer/fuzz --hypothesis-profile=fuzz
@@ -81,7 +90,7 @@ stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
 
 clean:  ## remove environments and build results
-	rm -rf .venv .venv-dev build demo-out
+	rm -rf .venv .venv-dev .venv-extras build demo-out
 
 .venv/.installed: $(BUILD_INPUTS) $(PACKAGE)
 	$(PYTHON) -m venv .venv
@@ -93,4 +102,10 @@ clean:  ## remove environments and build results
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install -q -c constraints.txt torch
 	.venv-dev/bin/pip install -q -c constraints.txt -e '.[dev,export,triton]'
+	touch $@
+
+.venv-extras/.installed: $(BUILD_INPUTS)
+	$(PYTHON) -m venv .venv-extras
+	.venv-extras/bin/pip install -q -c constraints.txt torch
+	.venv-extras/bin/pip install -q -c constraints.txt -e '.[test,anserini,ray,faiss,formats]'
 	touch $@

@@ -13,19 +13,16 @@ to `--output`, after every size that is done.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from bench_impact_dot import VOCAB_SIZE, head, zipf_matrix
 from machine import machine
 
@@ -87,19 +84,9 @@ def numbered(queries: ImpactMatrix, engine: ExactEngine) -> ImpactMatrix:
     """The same queries by the index's own term ids, which follow the terms that its documents have."""
     ids = np.full(VOCAB_SIZE, -1, np.int32)
     ids[[int(term[1:]) for term in engine.vocab.terms]] = np.arange(len(engine.vocab.terms))
-    known = [
-        sorted(pair for pair in zip(ids[terms].tolist(), impacts.tolist(), strict=True) if pair[0] >= 0)
-        for terms, impacts in rows(queries)
-    ]
-    flat = np.array([pair for row in known for pair in row], np.int32).reshape(-1, 2)
-    indptr = np.cumsum([0, *map(len, known)], dtype=np.int64)
-    return ImpactMatrix(indptr, flat[:, 0].copy(), flat[:, 1].copy(), len(engine.vocab.terms))
-
-
-def rows(matrix: ImpactMatrix) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
-    """Terms and impacts of each."""
-    for start, stop in itertools.pairwise(matrix.indptr.tolist()):
-        yield matrix.indices[start:stop], matrix.impacts[start:stop]
+    rows = (zip(ids[row.indices].tolist(), row.impacts.tolist(), strict=True) for row in queries)
+    known = ([pair for pair in row if pair[0] >= 0] for row in rows)
+    return ImpactMatrix.from_rows(known, len(engine.vocab.terms))
 
 
 def rate(engine: ExactEngine, asked: Any, threads: int, expected: Any) -> float:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from tokenizers import Tokenizer
 
     from lexlip_training import LexLIP, ModelConfig
@@ -25,6 +27,8 @@ if not Path("/dev/nvidiactl").exists():
 # Where there is one, torch's products are deterministic only with this.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
 CAPTIONS = [
     "A black dog runs through the green grass .",
     "Two children play football on a sunny beach .",
@@ -33,6 +37,32 @@ CAPTIONS = [
     "Several people sit at a table and drink coffee .",
     "A small white cat sleeps on an old wooden chair .",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a test that would skip fails")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return _without_skips(report, item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return _without_skips(report, collector.config)
+
+
+def _without_skips(report: Report, config: pytest.Config) -> Report:
+    """Where everything that tests need is installed, a skip hides that something is not."""
+    if report.skipped and config.getoption("--no-skips") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which --no-skips forbids: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

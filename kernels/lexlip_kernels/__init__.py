@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lexlip_kernels.backends import available_backends
-    from lexlip_kernels.impact_matrix import ImpactMatrix
+    from lexlip_kernels.impact_matrix import ImpactMatrix, SparseRows
 
-__all__ = ["ImpactMatrix", "available_backends"]
+__all__ = ["ImpactMatrix", "SparseRows", "available_backends"]
 
-_HOMES = {"ImpactMatrix": "impact_matrix", "available_backends": "backends"}
+_HOMES = {"ImpactMatrix": "impact_matrix", "SparseRows": "impact_matrix", "available_backends": "backends"}
 
 
 def __getattr__(name: str) -> object:

@@ -6,11 +6,8 @@ Rows are stored in document-id order, so that ties come out by id, ascending, as
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from lexlip_infer.collection.manifest import RunManifest
 from lexlip_infer.collection.written_output import VECTORS, check_shards, read_manifest, read_shard
@@ -20,7 +17,7 @@ from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = ["Collection", "Hit", "reorder"]
+__all__ = ["Collection", "Hit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +66,5 @@ class Collection:
             raise InputError(f"{folder}: no documents to search; {reason}")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         self.ids = [ids[row] for row in order]
-        self.matrix = reorder(shards, np.array(order), len(vocabulary))
+        self.matrix = ImpactMatrix.concatenate(shards, len(vocabulary))[order]
         self.index = ImpactIndex.build(self.matrix)
-
-
-def reorder(shards: Sequence[ImpactMatrix], order: np.ndarray, vocab_size: int) -> ImpactMatrix:
-    """The rows of all shards together, row i being what was row `order[i]`."""
-    lengths = np.concatenate([np.diff(shard.indptr) for shard in shards])
-    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
-    indptr = np.concatenate([[0], np.cumsum(lengths[order])]).astype(np.int64)
-    gather = np.repeat(starts[order] - indptr[:-1], lengths[order]) + np.arange(indptr[-1])
-    indices = np.concatenate([shard.indices for shard in shards])[gather]
-    impacts = np.concatenate([shard.impacts for shard in shards])[gather]
-    return ImpactMatrix(indptr, indices, impacts, vocab_size)

@@ -71,7 +71,7 @@ def collection_statistics(collection: Collection, vocabulary: Vocabulary, freque
         frequent_terms: how many to list.
     """
     matrix, manifest = collection.matrix, collection.manifest
-    lengths = np.diff(matrix.indptr)
+    lengths = matrix.lengths
     frequency = np.bincount(matrix.indices, minlength=matrix.vocab_size)
     order = np.argsort(-frequency, kind="stable")[:frequent_terms]
     return CollectionStatistics(

@@ -16,7 +16,7 @@ import numpy as np
 
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages, full_recall, impact_recall, keep_heaviest
+from lexlip_infer.evaluation.evaluation import CaptionedImages, full_recall, impact_recall
 from lexlip_infer.evaluation.recall import Recall
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
@@ -116,10 +116,10 @@ def calibrate(
         raise InputError(f"bits are {', '.join(map(str, bits))}; expected 1 to {MAX_BITS}")
     full = full_recall(encoder, images, texts, data)
     normalise = encoder.manifest.similarity == "cosine"
-    kept_texts = keep_heaviest(texts, text_top_k)
+    kept_texts = texts.top_k(text_top_k)
     outcomes = []
     for done, (top_k, number) in enumerate(itertools.product(image_top_ks, bits), start=1):
-        kept = keep_heaviest(images, top_k)
+        kept = images.top_k(top_k)
         cap = (1 << number) - 1
         tried = []
         largest_text, largest_image = _largest_weight(kept_texts, normalise), _largest_weight(kept, normalise)
@@ -158,7 +158,7 @@ def _largest_weight(batch: SparseBatch, normalise: bool) -> float:
     """Of all rows, each over its norm where the model's similarity is cosine."""
     if batch.nnz == 0:
         return 1.0
-    norms = np.repeat(batch.norms(), np.diff(batch.indptr)) if normalise else np.float32(1)
+    norms = batch.norms()[batch.row_numbers] if normalise else np.float32(1)
     return float((batch.values / np.maximum(norms, np.finfo(np.float32).tiny)).max())
 
 

@@ -26,7 +26,6 @@ __all__ = [
     "evaluate",
     "full_recall",
     "impact_recall",
-    "keep_heaviest",
     "read_captioned_images",
 ]
 
@@ -60,7 +59,7 @@ def evaluate(
     manifest = encoder.manifest
     settings = QuantisationSettings(scale, manifest.quantisation.cap, manifest.similarity == "cosine")
     image_impacts, text_impacts = (
-        quantise(keep_heaviest(batch, k), settings) for batch, k in zip((images, texts), top_k, strict=True)
+        quantise(batch.top_k(k), settings) for batch, k in zip((images, texts), top_k, strict=True)
     )
     full = full_recall(encoder, images, texts, data)
     kept = impact_recall(image_impacts, text_impacts, data, encoder.threads)
@@ -86,17 +85,6 @@ def impact_recall(
         _search(images, texts, [[image] for image in data.owner], threads),
         _search(texts, images, data.captions_of(), threads),
     )
-
-
-def keep_heaviest(batch: SparseBatch, k: int) -> SparseBatch:
-    """The k heaviest terms of each row, ties to the lower id, as the lexicon head would have kept them."""
-    row = np.repeat(np.arange(len(batch)), np.diff(batch.indptr))
-    by_weight = np.lexsort((batch.indices, -batch.values, row))
-    rank = np.empty(batch.nnz, np.int64)
-    rank[by_weight] = np.arange(batch.nnz) - batch.indptr[row]
-    kept = rank < k
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=len(batch)))]).astype(np.int64)
-    return SparseBatch(indptr, batch.indices[kept], batch.values[kept], batch.vocab_size)
 
 
 def _search(documents: ImpactMatrix, queries: ImpactMatrix, relevant: Sequence[Sequence[int]], threads: int) -> Recall:

@@ -78,7 +78,7 @@ def impact_ranks(
     index = ImpactIndex.build(documents)
     found = [np.zeros(0, np.int64)]
     for rows in _Relevance(query_labels, document_labels).chunks():
-        ranked = index.search(_rows(queries, rows), len(document_labels), threads).rows
+        ranked = index.search(queries[rows], len(document_labels), threads).rows
         hits = (ranked >= 0) & (document_labels[ranked] == query_labels[rows, None])
         found.append(np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, len(document_labels) + 1))
     return np.concatenate(found)
@@ -87,10 +87,3 @@ def impact_ranks(
 def recall_of(ranks: Ranks) -> Recall:
     """Recall at 1, 5 and 10."""
     return Recall(*(100.0 * float((ranks <= cutoff).mean()) for cutoff in CUTOFFS))
-
-
-def _rows(matrix: ImpactMatrix, rows: slice) -> ImpactMatrix:
-    start, stop, _ = rows.indices(len(matrix))
-    span = slice(matrix.indptr[start], matrix.indptr[stop])
-    indptr = matrix.indptr[start : stop + 1] - matrix.indptr[start]
-    return ImpactMatrix(indptr, matrix.indices[span], matrix.impacts[span], matrix.vocab_size)

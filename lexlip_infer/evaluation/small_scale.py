@@ -14,7 +14,6 @@ import numpy.typing as npt
 from lexlip_infer.bundle import Manifest
 from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.evaluation.evaluation import keep_heaviest
 from lexlip_infer.evaluation.ranks import Labels, Ranks, impact_ranks, recall_of, similarity_ranks
 from lexlip_infer.evaluation.recall import CUTOFFS, Recall
 from lexlip_infer.evaluation.significance import Interval, bootstrap_interval
@@ -129,8 +128,8 @@ def evaluate_small_scale(
                 similarity_ranks(encoder, some_images, some_texts, labels[1], labels[0]),
             ]
         )
-        text_impacts = quantise(keep_heaviest(some_texts, settings.text_top_k), quantisation)
-        image_impacts = quantise(keep_heaviest(some_images, settings.image_top_k), quantisation)
+        text_impacts = quantise(some_texts.top_k(settings.text_top_k), quantisation)
+        image_impacts = quantise(some_images.top_k(settings.image_top_k), quantisation)
         impacts.append(
             [
                 impact_ranks(text_impacts, image_impacts, labels[0], labels[1], encoder.threads),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.evaluation.calibration import calibrate
-from lexlip_infer.evaluation.evaluation import impact_recall, keep_heaviest
+from lexlip_infer.evaluation.evaluation import impact_recall
 from lexlip_infer.evaluation.recall import CUTOFFS, Recall
 from lexlip_infer.evaluation.small_scale import Settings
 from lexlip_infer.impacts import QuantisationSettings, quantise
@@ -82,11 +82,11 @@ def sweep_terms(
     """
     manifest = encoder.manifest
     quantisation = QuantisationSettings(settings.scale, manifest.quantisation.cap, manifest.similarity == "cosine")
-    queries = quantise(keep_heaviest(texts, settings.text_top_k), quantisation)
+    queries = quantise(texts.top_k(settings.text_top_k), quantisation)
     points = []
     for top_k in image_top_ks:
         if top_k <= manifest.vocab_size:
-            documents = quantise(keep_heaviest(images, top_k), quantisation)
+            documents = quantise(images.top_k(top_k), quantisation)
             recalls = impact_recall(documents, queries, data, encoder.threads)
             postings = len(documents.indices) / len(documents)
             times = _microseconds(documents, queries), _microseconds(queries, documents)

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from lexlip_infer.datasets.class_folders import ClassFolders
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.evaluation.evaluation import keep_heaviest
 from lexlip_infer.evaluation.ranks import Labels, Ranks, impact_ranks, similarity_ranks
 from lexlip_infer.evaluation.small_scale import Settings
 from lexlip_infer.impacts import QuantisationSettings, quantise
@@ -81,12 +80,12 @@ def classify(
     """
     manifest = encoder.manifest
     quantisation = QuantisationSettings(settings.scale, manifest.quantisation.cap, manifest.similarity == "cosine")
-    documents = quantise(keep_heaviest(classes, settings.text_top_k), quantisation)
+    documents = quantise(classes.top_k(settings.text_top_k), quantisation)
     rows = np.arange(len(classes))
     full, impacts = [], []
     for images, labels in _batches(encoder, folders):
         full.append(similarity_ranks(encoder, images, classes, labels, rows))
-        queries = quantise(keep_heaviest(images, settings.image_top_k), quantisation)
+        queries = quantise(images.top_k(settings.image_top_k), quantisation)
         impacts.append(impact_ranks(queries, documents, labels, rows, encoder.threads))
         progress(sum(map(len, impacts)))
     return ZeroShot(np.concatenate(full), np.concatenate(impacts))

@@ -107,7 +107,7 @@ class _Runs:
     def add(self, impacts: ImpactMatrix, first_document: int) -> None:
         """Take documents, numbered from `first_document`."""
         numbers = np.arange(first_document, first_document + len(impacts), dtype=np.int32)
-        self._waiting.append((impacts.indices, np.repeat(numbers, np.diff(impacts.indptr)), impacts.impacts))
+        self._waiting.append((impacts.indices, np.repeat(numbers, impacts.lengths), impacts.impacts))
         self._postings += len(impacts.indices)
         if self._postings >= RUN:
             self.close()

@@ -82,7 +82,7 @@ class Limits:
         Raises:
             InputError: naming document, rule and cure.
         """
-        lengths = np.diff(impacts.indptr)
+        lengths = impacts.lengths
         if not self.takes_empty and (lengths == 0).any():
             name = ids[int(np.argmax(lengths == 0))]
             raise document_error(

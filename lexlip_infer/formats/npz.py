@@ -42,7 +42,7 @@ class NpzWriter:
         if ids:
             before = ",\n" if self._ids.size else ""
             self._ids.write(encode(before + ",\n".join(map(quote, ids)), ids))
-        self._lengths.append(np.diff(impacts.indptr))
+        self._lengths.append(impacts.lengths)
         self._indices.write(impacts.indices.tobytes())
         self._impacts.write(impacts.impacts.tobytes())
         return b""

@@ -58,10 +58,10 @@ class ParquetWriter:
         start = 0
         while self._documents + len(ids) - start >= ROW_GROUP:
             end = start + ROW_GROUP - self._documents
-            self._wait(ids[start:end], _rows(impacts, start, end))
+            self._wait(ids[start:end], impacts[start:end])
             self._write_group()
             start = end
-        self._wait(ids[start:], _rows(impacts, start, len(ids)))
+        self._wait(ids[start:], impacts[start:])
         return self._take()
 
     def finish(self) -> Iterator[bytes]:
@@ -78,19 +78,19 @@ class ParquetWriter:
         if not self._documents:
             return
         ids = [name for part, _ in self._waiting for name in part]
-        lengths = np.concatenate([np.diff(part.indptr) for _, part in self._waiting])
-        indices = np.concatenate([part.indices for _, part in self._waiting])
-        impacts = np.concatenate([part.impacts for _, part in self._waiting])
+        impacts = ImpactMatrix.concatenate([part for _, part in self._waiting])
         self._waiting, self._documents = [], 0
-        self._file.write_table(self._table(ids, lengths, indices, impacts), row_group_size=ROW_GROUP)
+        self._file.write_table(self._table(ids, impacts), row_group_size=ROW_GROUP)
 
-    def _table(self, ids: list[str], lengths: Any, indices: Any, impacts: Any) -> Any:
+    def _table(self, ids: list[str], matrix: ImpactMatrix) -> Any:
         arrow = self._arrow
-        offsets = arrow.array(np.concatenate([[0], lengths]).cumsum().astype(np.int32))
+        offsets = arrow.array(matrix.indptr.astype(np.int32))
         columns = [arrow.array(ids, arrow.string())]
-        columns += [arrow.ListArray.from_arrays(offsets, arrow.array(values)) for values in (indices, impacts)]
+        terms = arrow.array(matrix.indices)
+        values = [terms, arrow.array(matrix.impacts)]
         if self._terms is not None:
-            columns.append(arrow.ListArray.from_arrays(offsets, self._terms.take(arrow.array(indices))))
+            values.append(self._terms.take(terms))
+        columns += [arrow.ListArray.from_arrays(offsets, column) for column in values]
         return arrow.Table.from_arrays(columns, schema=self._schema)
 
     def _take(self) -> bytes:
@@ -113,9 +113,3 @@ def _schema(arrow: Any, vocabulary: Vocabulary, settings: FormatSettings) -> Any
     if settings.scale is not None:
         metadata["lexlip.scale"] = repr(settings.scale)
     return arrow.schema([arrow.field(name, kind, nullable=False) for name, kind in fields], metadata=metadata)
-
-
-def _rows(impacts: ImpactMatrix, start: int, end: int) -> ImpactMatrix:
-    span = slice(impacts.indptr[start], impacts.indptr[end])
-    indptr = impacts.indptr[start : end + 1] - impacts.indptr[start]
-    return ImpactMatrix(indptr, impacts.indices[span], impacts.impacts[span], impacts.vocab_size)

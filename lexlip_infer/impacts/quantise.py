@@ -71,7 +71,7 @@ def quantise(batch: SparseBatch, settings: QuantisationSettings | None = None) -
     from lexlip_infer.impacts._quantise_kernel import quantise_rows
 
     settings = settings or QuantisationSettings()
-    if (np.diff(batch.indptr) < 0).any():
+    if (batch.lengths < 0).any():
         batch.validate()
     indptr = np.zeros_like(batch.indptr)
     indices = np.empty_like(batch.indices)
@@ -104,7 +104,7 @@ def fill_empty(matrix: ImpactMatrix, placeholder_id: int) -> tuple[ImpactMatrix,
         raise InputError(
             f"placeholder id {placeholder_id} is not in the vocabulary; expected 0 to {matrix.vocab_size - 1}"
         )
-    empty = np.diff(matrix.indptr) == 0
+    empty = matrix.lengths == 0
     count = int(empty.sum())
     if count == 0:
         return matrix, 0

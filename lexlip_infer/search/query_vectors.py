@@ -9,8 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lexlip_infer.collection.written_output import VECTORS, read_finished, read_shard
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import read_json_lines
@@ -76,33 +74,25 @@ def _read_output(folder: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactM
 
 
 def _read_topics(path: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactMatrix]:
-    parts = []
+    ids, rows = [], []
     for number, line in read_lines(path):
         name, tab, text = line.partition("\t")
         if not name or not tab:
             raise InputError(f"{path}:{number}: expected a query id, a tab, and terms")
         counts = Counter(filter(None, JAVA_WHITESPACE.split(text)))
-        pairs = sorted((terms[term], count) for term, count in counts.items())
-        indices, impacts = np.array(pairs, np.int32).reshape(-1, 2).T.copy()
-        parts.append(([name], ImpactMatrix(np.array([0, len(pairs)]), indices, impacts, len(terms))))
-    return _rows(parts)
+        ids.append(name)
+        rows.append([(terms[term], count) for term, count in counts.items()])
+    return ids, ImpactMatrix.from_rows(rows, len(terms))
 
 
 def _rows(parts: list[tuple[list[str], ImpactMatrix]]) -> tuple[list[str], ImpactMatrix]:
-    lengths = np.concatenate([[0], *(np.diff(part.indptr) for _, part in parts)])
-    return [name for ids, _ in parts for name in ids], ImpactMatrix(
-        np.cumsum(lengths).astype(np.int64),
-        np.concatenate([np.zeros(0, np.int32), *(part.indices for _, part in parts)]),
-        np.concatenate([np.zeros(0, np.int32), *(part.impacts for _, part in parts)]),
-        max((part.vocab_size for _, part in parts), default=0),
-    )
+    size = max((part.vocab_size for _, part in parts), default=0)
+    return [name for ids, _ in parts for name in ids], ImpactMatrix.concatenate([part for _, part in parts], size)
 
 
 def _without_unknown(ids: list[str], impacts: ImpactMatrix, vocab_size: int) -> QueryVectors:
     known = impacts.indices < vocab_size
-    kept = np.concatenate([[0], np.cumsum(known)])[impacts.indptr].astype(np.int64)
-    matrix = ImpactMatrix(kept, impacts.indices[known], impacts.impacts[known], vocab_size)
-    return QueryVectors(ids, matrix, int((~known).sum()))
+    return QueryVectors(ids, impacts.where(known, vocab_size), int((~known).sum()))
 
 
 class _GrowingTerms(dict[str, int]):

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError, OutputError, require
+from lexlip_kernels.impact_matrix import SparseRows, row_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,56 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["SparseBatch"]
 
 Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int32]
-Offsets = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SparseBatch:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SparseBatch(SparseRows[np.float32]):
     """B sparse vectors over a vocabulary of V terms, in compressed-sparse-row form.
 
     Attributes:
-        indptr: (B+1,), row i occupies `indices[indptr[i]:indptr[i+1]]`.
-        indices: (nnz,), term ids, strictly ascending within a row, in [0, V).
-        values: (nnz,), weights, finite and >= 0.
+        indptr: (B+1,) int64, row i occupies `indices[indptr[i]:indptr[i+1]]`.
+        indices: (nnz,) int32, term ids, strictly ascending within a row, in [0, V).
+        values: (nnz,) float32, weights, finite and >= 0.
         vocab_size: V.
     """
 
-    indptr: Offsets
-    indices: Ids
-    values: Floats
-    vocab_size: int
+    VALUE_TYPE = np.float32
 
-    def __post_init__(self) -> None:
-        for name, dtype in (("indptr", np.int64), ("indices", np.int32), ("values", np.float32)):
-            array = getattr(self, name)
-            if array.dtype != dtype or array.ndim != 1:
-                raise InputError(
-                    f"SparseBatch.{name} is {array.dtype} of rank {array.ndim}; expected rank 1 {np.dtype(dtype)}"
-                )
-        if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
-            raise InputError("SparseBatch.indptr must start at 0 and end at the number of stored weights")
-        if len(self.indices) != len(self.values):
-            raise InputError(f"SparseBatch has {len(self.indices)} indices but {len(self.values)} values")
-
-    def validate(self) -> None:
-        """Check every invariant, the expensive ones included.
-
-        Raises:
-            InputError: rows overlap, ids are out of range or out of order, or a weight is negative or not
-                finite.
-        """
-        if (np.diff(self.indptr) < 0).any():
-            raise InputError("SparseBatch.indptr must not decrease")
-        if len(self.indices) == 0:
-            return
-        if self.indices.min() < 0 or self.indices.max() >= self.vocab_size:
-            raise InputError(f"SparseBatch.indices must lie in [0, {self.vocab_size})")
-        ascending = np.diff(self.indices) > 0
-        starts = self.indptr[1:-1]
-        ascending[starts[(starts > 0) & (starts < len(self.indices))] - 1] = True
-        if not ascending.all():
-            raise InputError("SparseBatch.indices must be strictly ascending within a row")
+    def _validate_values(self) -> None:
         if not np.isfinite(self.values).all() or self.values.min() < 0:
             raise InputError("SparseBatch.values must be finite and not negative")
 
@@ -99,7 +66,7 @@ class SparseBatch:
         # Dropped slots sort to the end of their row, so that the kept ones come out ascending and first.
         order = np.argsort(np.where(kept, ids, vocab_size), axis=1, kind="stable")
         kept = np.take_along_axis(kept, order, axis=1)
-        indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int64)
+        indptr = row_offsets(kept.sum(axis=1))
         indices = np.take_along_axis(ids, order, axis=1)[kept].astype(np.int32)
         values = np.take_along_axis(weights, order, axis=1)[kept].astype(np.float32)
         return cls(indptr, indices, values, vocab_size)
@@ -117,74 +84,18 @@ class SparseBatch:
             csr.shape[1],
         )
 
-    @classmethod
-    def concatenate(cls, batches: Sequence[SparseBatch]) -> SparseBatch:
-        """Stack batches of one vocabulary, rows in order.
-
-        Raises:
-            InputError: the list is empty, or vocabularies differ in size.
-        """
-        sizes = {batch.vocab_size for batch in batches}
-        if len(sizes) != 1:
-            raise InputError(f"cannot concatenate batches of vocabulary sizes {sorted(sizes)}; expected one size")
-        lengths = np.concatenate([np.diff(batch.indptr) for batch in batches])
-        return cls(
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            np.concatenate([batch.indices for batch in batches]),
-            np.concatenate([batch.values for batch in batches]),
-            sizes.pop(),
-        )
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    def __getitem__(self, rows: slice | Sequence[int] | npt.NDArray[np.integer[Any]]) -> SparseBatch:
-        """Select rows by slice, list, integer array or boolean mask; a batch, in the order asked for.
-
-        Raises:
-            InputError: a single number was given.
-            IndexError: there is no such row; negative numbers count from the end.
-        """
-        if not isinstance(rows, slice):
-            rows = np.asarray(rows)
-            if rows.ndim != 1:
-                raise InputError("SparseBatch[...] takes a slice or a list of rows; use row(i) for a single one")
-            rows = rows if rows.size else rows.astype(np.int64)  # numpy takes [] for an array of floats
-        chosen = np.arange(len(self))[rows]
-        lengths = np.diff(self.indptr)[chosen]
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        gather = np.repeat(self.indptr[chosen] - indptr[:-1], lengths) + np.arange(indptr[-1])
-        return SparseBatch(indptr, self.indices[gather], self.values[gather], self.vocab_size)
-
     def __repr__(self) -> str:
         return f"SparseBatch({len(self)} rows, {self.vocab_size} terms, {self.nnz} weights)"
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(B, V)."""
-        return len(self), self.vocab_size
-
     def norms(self) -> Floats:
         """L2 norm of each row (B,)."""
-        row = np.repeat(np.arange(len(self)), np.diff(self.indptr))
-        squares = np.bincount(row, np.square(self.values, dtype=np.float64), len(self))
+        squares = np.bincount(self.row_numbers, np.square(self.values, dtype=np.float64), len(self))
         return np.sqrt(squares).astype(np.float32)
-
-    @property
-    def nnz(self) -> int:
-        """Number of stored weights in all rows."""
-        return len(self.indices)
-
-    def row(self, i: int) -> tuple[Ids, Floats]:
-        """Term ids (ascending) and weights of one row, as views."""
-        i = range(len(self))[i]
-        span = slice(self.indptr[i], self.indptr[i + 1])
-        return self.indices[span], self.values[span]
 
     def to_dense(self) -> Floats:
         """The full (B, V) matrix."""
         dense = np.zeros((len(self), self.vocab_size), np.float32)
-        dense[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices] = self.values
+        dense[self.row_numbers, self.indices] = self.values
         return dense
 
     def to_scipy(self) -> scipy.sparse.csr_array:

@@ -26,7 +26,7 @@ def build_postings(
     matrix: ImpactMatrix, dtype: type[np.uint8 | np.uint16]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16], Impacts]:
     """Transpose documents into `(term_offsets (C*V+1,), posting_docs (nnz,), posting_impacts (nnz,) of dtype)`."""
-    doc_of_impact = np.repeat(np.arange(len(matrix)), np.diff(matrix.indptr))
+    doc_of_impact = matrix.row_numbers
     buckets = doc_of_impact // CHUNK_DOCS * matrix.vocab_size + matrix.indices
     order = np.argsort(buckets, kind="stable")
     lengths = np.bincount(buckets, minlength=num_chunks(len(matrix)) * matrix.vocab_size)

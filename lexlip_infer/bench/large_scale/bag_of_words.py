@@ -67,7 +67,5 @@ def _words(text: str) -> set[str]:
 
 def _matrix(bags: Iterable[set[str]], vocabulary: Mapping[str, int]) -> ImpactMatrix:
     """Impacts of 1; words outside the vocabulary match nothing and are left out."""
-    rows = [sorted(vocabulary[word] for word in bag if word in vocabulary) for bag in bags]
-    indices = np.array([term for row in rows for term in row], np.int32)
-    indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
-    return ImpactMatrix(indptr, indices, np.ones(len(indices), np.int32), len(vocabulary))
+    rows = ([(vocabulary[word], 1) for word in bag if word in vocabulary] for bag in bags)
+    return ImpactMatrix.from_rows(rows, len(vocabulary))

@@ -18,7 +18,6 @@ from lexlip_infer.bench.large_scale.synthetic import ImpactDistribution
 from lexlip_infer.collection.stored_impacts import RunOutput
 from lexlip_infer.collection.written_output import read_manifest
 from lexlip_infer.errors import InputError
-from lexlip_infer.evaluation.evaluation import keep_heaviest
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
@@ -128,21 +127,11 @@ class ImpactDocuments:
                 break
             sample.append(impacts)
             size += len(impacts)
-        return ImpactDistribution.fit(_stack(sample))
+        return ImpactDistribution.fit(ImpactMatrix.concatenate(sample))
 
     def _cut(self, weights: SparseBatch) -> ImpactMatrix:
-        return quantise(keep_heaviest(weights, self._top_k), self._quantisation)
+        return quantise(weights.top_k(self._top_k), self._quantisation)
 
     def _as_weights(self, impacts: ImpactMatrix) -> SparseBatch:
         weights = (impacts.impacts / self._settings.scale).astype(np.float32)
         return SparseBatch(impacts.indptr, impacts.indices, weights, impacts.vocab_size)
-
-
-def _stack(matrices: Sequence[ImpactMatrix]) -> ImpactMatrix:
-    lengths = np.concatenate([np.diff(matrix.indptr) for matrix in matrices])
-    return ImpactMatrix(
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.concatenate([matrix.indices for matrix in matrices]),
-        np.concatenate([matrix.impacts for matrix in matrices]),
-        matrices[0].vocab_size,
-    )

@@ -18,7 +18,7 @@ from lexlip_infer.evaluation.recall import CUTOFFS
 from lexlip_infer.search.engine import Ranking, SearchEngine
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["DEPTH", "Queries", "measure", "rank_all", "select"]
+__all__ = ["DEPTH", "Queries", "measure", "rank_all"]
 
 #: Results of a query.
 DEPTH = CUTOFFS[-1]
@@ -32,15 +32,6 @@ _WARM_UP = 0.25
 Queries = ImpactMatrix | npt.NDArray[np.float32] | Sequence[str]
 Engine = SearchEngine[Any]
 T = TypeVar("T")
-
-
-def select(queries: Queries, first: int, last: int) -> Queries:
-    """Queries `first` to `last` of whichever kind; fewer where there are no more."""
-    if not isinstance(queries, ImpactMatrix):
-        return queries[first:last]
-    bounds = queries.indptr[first : last + 1]
-    span = slice(bounds[0], bounds[-1])
-    return ImpactMatrix(bounds - bounds[0], queries.indices[span], queries.impacts[span], queries.vocab_size)
 
 
 def measure(engine: Engine, queries: Queries, threads: int, limit: int, seconds: float) -> dict[str, dict[str, float]]:
@@ -59,8 +50,8 @@ def measure(engine: Engine, queries: Queries, threads: int, limit: int, seconds:
         time by the clock while many were asked, all threads of the process together.
     """
     count = min(limit, len(queries))
-    batches = [select(queries, first, min(first + BATCH, count)) for first in range(0, count, BATCH)]
-    single = [select(queries, row, row + 1) for row in range(count)]
+    batches = [queries[first : first + BATCH] for first in range(0, count, BATCH)]
+    single = [queries[row : row + 1] for row in range(count)]
     return {
         str(number): _batches(engine, batches, number, seconds) | _single(engine, single, number, seconds)
         for number in sorted({1, threads})

@@ -27,7 +27,7 @@ from lexlip_infer.bench.large_scale.text_documents import write_texts
 from lexlip_infer.bench.large_scale.vector_documents import write_vectors
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages, keep_heaviest, read_captioned_images
+from lexlip_infer.evaluation.evaluation import CaptionedImages, read_captioned_images
 from lexlip_infer.files.new_file import write_whole
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
@@ -125,7 +125,7 @@ class _Experiment:
         images.save(files.weights("images"))
         texts = self._encoder.encode_texts(self._questions.texts, top_k=everything)
         quantisation = QuantisationSettings(settings.scale, settings.cap, settings.normalise)
-        impacts = quantise(keep_heaviest(texts, settings.text_top_k), quantisation)
+        impacts = quantise(texts.top_k(settings.text_top_k), quantisation)
         save_impacts(files.query_vectors("impacts"), impacts)
         asked = {
             "texts": self._questions.texts,

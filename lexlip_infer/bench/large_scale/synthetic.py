@@ -50,7 +50,7 @@ class ImpactDistribution:
         if not len(matrix.indices):
             raise InputError(f"{len(matrix)} documents without a single term; synthetic ones are drawn from real ones")
         documents = csr_array((matrix.impacts, matrix.indices, matrix.indptr), (len(matrix), matrix.vocab_size))
-        return cls(np.diff(matrix.indptr), documents.T.tocsr())
+        return cls(matrix.lengths, documents.T.tocsr())
 
     @property
     def document_frequencies(self) -> npt.NDArray[np.int64]:

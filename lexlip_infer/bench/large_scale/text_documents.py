@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lexlip_infer.bench.large_scale.synthetic import ImpactDistribution
 from lexlip_kernels import ImpactMatrix
 
@@ -66,10 +64,8 @@ def _count(texts: Sequence[str]) -> tuple[list[str], ImpactMatrix]:
     counted = [Counter(re.findall(r"\w+", text.lower())) for text in texts]
     words = sorted(set().union(*counted))
     number = {word: i for i, word in enumerate(words)}
-    rows = [sorted((number[word], times) for word, times in counts.items()) for counts in counted]
-    flat = np.array([entry for row in rows for entry in row], np.int32).reshape(-1, 2)
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    return words, ImpactMatrix(indptr, flat[:, 0].copy(), flat[:, 1].copy(), len(words))
+    rows = ([(number[word], times) for word, times in counts.items()] for counts in counted)
+    return words, ImpactMatrix.from_rows(rows, len(words))
 
 
 def _spell(counts: ImpactMatrix, words: Sequence[str]) -> Iterator[str]:

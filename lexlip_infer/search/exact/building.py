@@ -10,7 +10,6 @@ from typing import Self
 
 import numpy as np
 
-from lexlip_infer.collection.collection import reorder
 from lexlip_infer.errors import InputError
 from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
@@ -69,7 +68,7 @@ class _Runs:
         order = np.array(sorted(range(len(self._ids)), key=self._ids.__getitem__))
         ids = pack_ids([self._ids[row] for row in order.tolist()])
         parts, self._ids, self._parts = self._parts, [], []
-        index = ImpactIndex.build(reorder(parts, order, self._folder.manifest.vocab_size))
+        index = ImpactIndex.build(ImpactMatrix.concatenate(parts)[order])
         self._written.append(write_arrays(self._folder.path, self._folder.new_name(), index, ids))
 
 

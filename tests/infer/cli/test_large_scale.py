@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.evaluation.evaluation import keep_heaviest, read_captioned_images
+from lexlip_infer.evaluation.evaluation import read_captioned_images
 from lexlip_infer.evaluation.recall import recall
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -34,12 +34,12 @@ def expected_recall(encoder: LexLIPEncoder, captions: Path, top_k: int) -> list[
     data = read_captioned_images(captions, "dev")
     manifest = encoder.manifest
     settings = QuantisationSettings(manifest.quantisation.scale, manifest.quantisation.cap, True)
-    images = quantise(keep_heaviest(encoder.encode_images(data.images, top_k=manifest.vocab_size), top_k), settings)
+    images = quantise(encoder.encode_images(data.images, top_k=manifest.vocab_size).top_k(top_k), settings)
     rows = [row for row in range(len(data.owner)) if row and data.owner[row] == data.owner[row - 1]]
     texts = encoder.encode_texts([data.captions[row] for row in rows], top_k=manifest.top_k.text)
     order = np.argsort([image.name for image in data.images])  # ties come by document id
-    documents = ImpactIndex.build(quantise(keep_heaviest(encoder.encode_images(
-        [data.images[row] for row in order], top_k=manifest.vocab_size), top_k), settings))  # fmt: skip
+    sorted_images = encoder.encode_images([data.images[row] for row in order], top_k=manifest.vocab_size)
+    documents = ImpactIndex.build(quantise(sorted_images.top_k(top_k), settings))
     assert len(images) == len(documents)
     found = documents.search(quantise(texts, settings), 10)
     place = np.argsort(order)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from lexlip_infer import SparseBatch
-from lexlip_infer.evaluation.evaluation import CaptionedImages, keep_heaviest
+from lexlip_infer.evaluation.evaluation import CaptionedImages
 from lexlip_infer.evaluation.recall import Recall, rank_rows, recall
 
 
@@ -53,7 +53,7 @@ def test_kept_terms_with_ties(k: int) -> None:
     row, column = dense.nonzero()
     indptr = np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))])
     batch = SparseBatch(indptr, column.astype(np.int32), dense[row, column], 12)
-    kept = keep_heaviest(batch, k)
+    kept = batch.top_k(k)
     kept.validate()
     for number, line in enumerate(dense):
         best = sorted(line.nonzero()[0].tolist(), key=lambda term: (-line[term], term))[:k]

@@ -184,10 +184,31 @@ class TestSelection:
         with pytest.raises(IndexError):
             batch[rows]
 
-    @pytest.mark.parametrize("rows", [3, np.int64(3), [[0, 1]]])
-    def test_a_number_is_not_a_selection(self, batch: SparseBatch, rows: Any) -> None:
-        with pytest.raises(InputError, match=r"use row\(i\)"):
+    @pytest.mark.parametrize("row", [3, -1, 0, np.int64(3), np.uint8(6)])
+    def test_a_number_gives_that_row(self, batch: SparseBatch, dense: Dense, row: Any) -> None:
+        np.testing.assert_array_equal(batch[row].to_dense(), dense[[row]])
+
+    @pytest.mark.parametrize("row", [7, -8])
+    def test_a_number_without_a_row(self, batch: SparseBatch, row: int) -> None:
+        with pytest.raises(IndexError):
+            batch[row]
+
+    @pytest.mark.parametrize("rows", [[[0, 1]], np.ones((7, 13), bool)])
+    def test_two_dimensions_are_no_selection(self, batch: SparseBatch, rows: Any) -> None:
+        with pytest.raises(InputError, match=r"SparseBatch\[...\] takes"):
             batch[rows]
+
+    @pytest.mark.parametrize("row", [1.0, "1", None, True])
+    def test_what_is_no_number(self, batch: SparseBatch, row: Any) -> None:
+        with pytest.raises(TypeError):
+            batch[row]
+
+    def test_iterates_over_rows(self, batch: SparseBatch, dense: Dense) -> None:
+        assert [len(row) for row in batch] == [1] * 7
+        np.testing.assert_array_equal(np.concatenate([row.to_dense() for row in batch]), dense)
+
+    def test_neighbours_share_memory(self, batch: SparseBatch) -> None:
+        assert np.shares_memory(batch[2:5].values, batch.values)
 
 
 class TestConcatenation:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lexlip_infer.evaluation.evaluation import CaptionedImages, impact_recall, keep_heaviest
+from lexlip_infer.evaluation.evaluation import CaptionedImages, impact_recall
 from lexlip_infer.evaluation.recall import Recall, rank_rows, recall
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
@@ -112,7 +112,7 @@ def _sparse(weights: Tensor, top_k: int) -> SparseBatch:
     import scipy.sparse
 
     dense = weights.float().cpu().numpy()
-    return keep_heaviest(SparseBatch.from_scipy(scipy.sparse.csr_array(dense)), top_k)
+    return SparseBatch.from_scipy(scipy.sparse.csr_array(dense)).top_k(top_k)
 
 
 def _mean_terms(impacts: ImpactMatrix) -> float:
