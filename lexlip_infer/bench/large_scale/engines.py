@@ -101,7 +101,7 @@ def build(system: System, files: ExperimentFiles, threads: int) -> None:
     elif system.family == "bag-of-words":
         shutil.copy(documents / TEXTS, index)
     else:
-        from lexlip_infer.search.faiss import build_dense_index
+        from lexlip_infer.search.dense import build_dense_index
 
         build_dense_index(
             documents / "vectors.npy", documents / "ids.txt", _DENSE[system.family], index / _INNER, threads
@@ -149,7 +149,7 @@ def open_engine(system: System, files: ExperimentFiles) -> MeasuredEngine:
         from lexlip_infer.bench.large_scale.bag_of_words import BagOfWordsEngine
 
         return BagOfWordsEngine(*read_texts(index))
-    from lexlip_infer.search.faiss import DenseEngine
+    from lexlip_infer.search.dense import DenseEngine
 
     return DenseEngine.open(index / _INNER)
 
