@@ -29,7 +29,8 @@ from lexlip_infer.bench.intervals import median_interval
 from lexlip_infer.bench.machine import machine_info
 from lexlip_infer.bench.noise import listen
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, quantise, reference
-from lexlip_infer.inputs.images import ImagePreprocessor, load_image
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_kernels.impact_dot import ImpactIndex
 
 DEFAULT_OUTPUT = Path(__file__).parent / "results" / "micro.json"

@@ -271,7 +271,7 @@ def test_java_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_equals_the_exact_index_on_real_vectors(apart, data: Path, tmp_path: Path) -> None:
     """The shipped model on photographs and their captions, through an output folder of lexlip-encode."""
     from lexlip_infer import LexLIPEncoder
-    from lexlip_infer.evaluation.evaluation import read_captioned_images
+    from lexlip_infer.datasets import read_captioned_images
     from lexlip_infer.impacts import QuantisationSettings, quantise
 
     captioned = read_captioned_images(data / "flickr8k" / "captions.jsonl", "dev")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lexlip_infer.inputs.image_files import IMAGE_SUFFIXES
+from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES
 from lexlip_kernels.errors import InputError, OutputError
 from lexlip_training.data.pair_table import CaptionedSource
 
