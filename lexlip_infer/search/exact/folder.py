@@ -18,16 +18,17 @@ from pathlib import Path
 
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import locked, sync_folder, write_synced, write_whole, writing
+from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.search.exact.manifest import (
     INDEX_MANIFEST,
-    EncodedWith,
     IndexManifest,
     SegmentRecord,
     read_index_manifest,
+    read_terms,
+    record_file,
     unreadable,
 )
-from lexlip_infer.search.exact.segment import SEGMENTS, Segment, open_segment, record_file
-from lexlip_infer.search.exact.terms import read_terms
+from lexlip_infer.search.exact.segment import SEGMENTS, Segment, open_segment
 from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = ["ImpactIndexFolder"]

@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.files import sync_file
-from lexlip_infer.search.exact.id_table import pack_ids
-from lexlip_infer.search.exact.manifest import SegmentRecord
-from lexlip_infer.search.exact.segment import SEGMENTS, Segment, npy_header, record_file, write_array
+from lexlip_infer.search.exact.manifest import SegmentRecord, record_file
+from lexlip_infer.search.exact.segment import SEGMENTS, Segment, npy_header, pack_ids, write_array
 from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
 
 __all__ = ["merge_segments"]
