@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.files.new_folder import new_folder
+from lexlip_infer.files import new_folder
 from lexlip_training.engine.provenance import provenance
 
 __all__ = ["average", "mean_record"]

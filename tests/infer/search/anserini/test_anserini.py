@@ -17,13 +17,12 @@ from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError, Mis
 from lexlip_infer.impacts import JsonLinesWriter, fill_empty
 from lexlip_infer.search.anserini import (
     AnseriniEngine,
-    BM25Engine,
     build_anserini_index,
-    build_bm25_index,
     check_java,
     java,
     read_record,
 )
+from lexlip_infer.search.bm25 import BM25Engine, build_bm25_index
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
