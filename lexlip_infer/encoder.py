@@ -20,8 +20,8 @@ from PIL import Image
 
 from lexlip_infer.bundle import Bundle, Modality, shipped_bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
-from lexlip_infer.inputs.decoding import Pixels, decode_images
-from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource
+from lexlip_infer.inputs.images import ImageSource
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels, decode_images
 from lexlip_infer.inputs.texts import TextTokenizer, read_tokenizer
 from lexlip_infer.runtime.choice import PathChoice, choose_path
 from lexlip_infer.runtime.machine import look_around

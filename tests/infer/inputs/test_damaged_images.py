@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from lexlip_infer.errors import ImageError
-from lexlip_infer.inputs.images import MAX_MEGAPIXELS, load_image
-from lexlip_infer.inputs.pillow_warnings import silenced
+from lexlip_infer.inputs.image_files import silenced
+from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
+from lexlip_infer.inputs.images import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

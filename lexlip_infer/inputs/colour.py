@@ -1,7 +1,8 @@
-"""Embedded ICC profiles: the numbers of a picture become sRGB's, so that it looks as it does in a browser.
+"""From any mode of Pillow's to plain RGB: profiles applied, alpha on a background, 16-bit greys scaled.
 
-A profile that says what everybody assumes anyway (some variant of sRGB) costs nothing and changes no pixel. One that
-is damaged, or of another colour space than the pixels, is passed over, as browsers do.
+Embedded ICC profiles turn the numbers of a picture into sRGB's, so that it looks as it does in a browser. A profile
+that says what everybody assumes anyway (some variant of sRGB) costs nothing and changes no pixel. One that is damaged,
+or of another colour space than the pixels, is passed over, as browsers do.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-__all__ = ["to_srgb"]
+from lexlip_infer.errors import ImageError
+
+__all__ = ["flatten"]
 
 #: Profile colour space and pixel mode that belong together, by the mode of an image.
 _SPACES = {
@@ -29,7 +32,34 @@ _SPACES = {
 _UNMOVED = 2
 
 
-def to_srgb(image: Image.Image) -> Image.Image:
+def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """A new RGB image without anything but its pixels.
+
+    Floats and 32-bit greys have no defined range, so that any picture made of them would be a guess.
+
+    Raises:
+        ImageError: the image is made of such numbers.
+    """
+    if image.mode.startswith(("I", "F")):
+        return _scale_16_bit(image)
+    if image.mode == "La":
+        image = image.convert("LA")  # the only way out of this mode
+    image = _to_srgb(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+    return image.convert("RGB")
+
+
+def _scale_16_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion clips at 255, which turns every 16-bit photograph white."""
+    grey = np.asarray(image)
+    if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
+        raise ImageError("floats or 32-bit greys, which have no defined range; save it with 8 or 16 bits a channel")
+    return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
     """The same picture in sRGB, alpha kept; the image itself where its profile is absent, unusable, or sRGB."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or image.mode not in _SPACES:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from lexlip_infer.pipeline.in_order import in_order
+from lexlip_infer.inputs.read_ahead import in_order
 
 
 def test_order_and_bound() -> None:
