@@ -79,13 +79,13 @@ def test_a_cut_file_is_called_damaged_not_foreign(files: dict[str, bytes], name:
             load_image(data[: max(32, len(data) * percent // 100)])
         except ImageError as error:
             refusal = str(error)
-            assert "damaged" in refusal  # noqa: PT017  (whole formats may decode from less)
-            assert "not an image" not in refusal  # noqa: PT017
+            assert "damaged" in refusal
+            assert "not an image" not in refusal
 
 
 def test_what_only_begins_like_an_image_is_said_to() -> None:
-    with pytest.raises(ImageError, match="damaged image: it begins as BMP files do, and its header cannot be read"):
-        load_image(b"BM is how this text begins, and nothing else of it is a picture")
+    with pytest.raises(ImageError, match="damaged image: it begins as TIFF files do, and its header cannot be read"):
+        load_image(b"II*\0 and then comes a text that is no picture")
     with pytest.raises(ImageError, match="not an image"):
         load_image(b"a text")
 
