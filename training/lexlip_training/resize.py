@@ -13,7 +13,7 @@ import typer
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.files import new_folder
-from lexlip_training.engine.provenance import provenance
+from lexlip_training.record import provenance
 
 __all__ = ["resize"]
 
