@@ -10,6 +10,7 @@ agrees with it. It does not choose terms: top-k happened before.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,14 @@ from lexlip_infer.errors import InputError
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["QuantisationSettings", "fill_empty", "quantise"]
+__all__ = ["QuantisationSettings", "drop_placeholders", "fill_empty", "quantise"]
 
 FLOAT32 = np.finfo(np.float32)
+_PLACEHOLDER = re.compile(r"\[UNK\]|<unk>|\[unused\d+\]")
 SMALLEST, LARGEST = float(FLOAT32.tiny), float(FLOAT32.max)
 
 
@@ -117,6 +121,20 @@ def fill_empty(matrix: ImpactMatrix, placeholder_id: int) -> tuple[ImpactMatrix,
         matrix.vocab_size,
     )
     return filled, count
+
+
+def drop_placeholders(matrix: ImpactMatrix, terms: Sequence[str]) -> ImpactMatrix:
+    """Make the rows of queries empty again that `fill_empty` has filled, whose placeholder would find its like.
+
+    Args:
+        matrix: (Q, V) impacts.
+        terms: V terms by id. Placeholders are told by their names: `[UNK]`, `<unk>`, `[unused993]`.
+    """
+    alone = np.repeat(np.diff(matrix.indptr) == 1, np.diff(matrix.indptr)) & (matrix.impacts == 1)
+    kept = ~alone
+    for entry in np.flatnonzero(alone):
+        kept[entry] = _PLACEHOLDER.fullmatch(terms[matrix.indices[entry]]) is None
+    return matrix.where(kept)
 
 
 def _bad_weight(batch: SparseBatch, entry: int) -> InputError:

@@ -6,12 +6,14 @@ a segment is asked for more results than k, and asked again for twice as many wh
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_infer.collection.collection import Collection
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.search.engine import Ranking
 from lexlip_infer.search.exact.manifest import (
@@ -27,7 +29,7 @@ from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import CHUNK_DOCS
 
-__all__ = ["ExactEngine"]
+__all__ = ["ExactEngine", "OutputEngine"]
 
 Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
@@ -121,6 +123,39 @@ class ExactEngine:
             if row is not None:
                 return np.array([_impact(segment, int(term), row) for term in terms], np.int32)
         return np.zeros(len(terms), np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEngine:
+    """What lexlip-encode wrote, read and indexed in memory. Build it with `open`."""
+
+    collection: Collection
+
+    @classmethod
+    def open(cls, folder: Path, vocabulary: Vocabulary) -> OutputEngine:
+        """Read an output folder; see `Collection` for what is refused."""
+        return cls(Collection(folder, vocabulary))
+
+    @property
+    def documents(self) -> int:
+        """N."""
+        return len(self.collection.ids)
+
+    def search(self, queries: ImpactMatrix, k: int, threads: int = 1) -> Ranking:
+        """As `ExactEngine.search`."""
+        names = self.collection.ids
+        found = self.collection.index.search(queries, min(k, len(names)), threads)
+        kept = [rows >= 0 for rows in found.rows]
+        return Ranking(
+            [[names[row] for row in rows[keep].tolist()] for rows, keep in zip(found.rows, kept, strict=True)],
+            [scores[keep].astype(np.float64) for scores, keep in zip(found.scores, kept, strict=True)],
+        )
+
+    def impacts_of(self, name: str, terms: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """As `ExactEngine.impacts_of`."""
+        indices, impacts = self.collection.matrix.row(bisect_left(self.collection.ids, name))
+        at = np.minimum(np.searchsorted(indices, terms), len(indices) - 1)
+        return np.where(indices[at] == terms, impacts[at], 0).astype(np.int32)
 
 
 def _impact(segment: Segment, term: int, row: int) -> int:

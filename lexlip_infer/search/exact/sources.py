@@ -18,7 +18,7 @@ from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["Documents", "model_vocabulary", "open_documents"]
+__all__ = ["Documents", "open_documents"]
 
 Batch = tuple[list[str], ImpactMatrix]
 
@@ -58,24 +58,10 @@ def open_documents(source: Path, model: str | None = None, vocabulary: Vocabular
 
 def _open_output(folder: Path, manifest: RunManifest, model: str | None) -> Documents:
     encoded_with = EncodedWith.of_run(manifest.settings)
-    vocabulary = model_vocabulary(str(folder), encoded_with, model)
+    vocabulary = encoded_with.open_bundle(folder, model).vocabulary()
     parser = JsonLinesParser(vocabulary)
     read = partial(_read_part, folder, parser)
     return Documents(vocabulary, encoded_with, lambda threads: _in_threads(read, manifest.shards, threads))
-
-
-def model_vocabulary(place: str, encoded_with: EncodedWith, model: str | None) -> Vocabulary:
-    """The vocabulary of the model that documents were encoded with.
-
-    Raises:
-        BundleError: the model is not there.
-        InputError: it is another one.
-    """
-    from lexlip_infer.encoder import LexLIPEncoder
-
-    encoder = LexLIPEncoder.from_pretrained(encoded_with.model if model is None else model, "cpu")
-    encoded_with.check_model(place, encoder.manifest.name, encoder.bundle.fingerprint)
-    return encoder.vocabulary
 
 
 def _read_part(folder: Path, parser: JsonLinesParser, record: ShardRecord) -> Batch:
