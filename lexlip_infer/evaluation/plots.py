@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from lexlip_infer.errors import OutputError, require
 from lexlip_infer.evaluation.calibration import BitsPoint, Calibration, TermsPoint
 from lexlip_infer.evaluation.ranks import CUTOFFS, Recall
+from lexlip_infer.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,15 +93,8 @@ def draw_sweep(terms: Sequence[TermsPoint], bits: Sequence[BitsPoint], folder: P
 
 
 def _write(figure: Figure, picture: Path) -> None:
-    partial = picture.with_name(f".{picture.name}")
-    try:
-        with partial.open("wb") as file:
-            figure.savefig(file, dpi=120, format="png")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(picture)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(picture) as file:
+        figure.savefig(file, dpi=120, format="png")
 
 
 def _figure(

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from lexlip_infer.errors import InputError
 from lexlip_infer.evaluation.ranks import Ranks
 from lexlip_infer.evaluation.significance import RESAMPLES, SEED, Comparison, compare_paired
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import first_fault, new_file
 
 __all__ = ["PairedMeasure", "QueryResults", "Section", "compare_systems"]
 
@@ -103,10 +103,7 @@ class QueryResults(BaseModel):
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror})") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            reason = f"{place}: {first['msg']}" if place else first["msg"]
-            raise InputError(f"{file}: not what lexlip eval --save writes ({reason})") from None
+            raise InputError(f"{file}: not what lexlip eval --save writes ({first_fault(error)})") from None
 
 
 @dataclass(frozen=True, slots=True)

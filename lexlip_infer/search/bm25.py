@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.files.new_folder import new_folder
+from lexlip_infer.files import new_folder
 from lexlip_infer.inputs.items import BadItem
 from lexlip_infer.inputs.readers import open_texts
 from lexlip_infer.search.anserini.java import anserini_jar

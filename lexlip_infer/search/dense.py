@@ -24,7 +24,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.errors import InputError, OutputError, require
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import new_file
 from lexlip_infer.search.engine import Ranking
 
 __all__ = [

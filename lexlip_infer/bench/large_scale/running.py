@@ -28,7 +28,7 @@ from lexlip_infer.bench.large_scale.vector_documents import write_vectors
 from lexlip_infer.datasets import CaptionedImages, read_captioned_images
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError
-from lexlip_infer.files.new_file import write_whole
+from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.collection.written_output import MANIFEST, VECTORS, read_finished
 from lexlip_infer.errors import InputError
-from lexlip_infer.files.new_folder import new_folder
+from lexlip_infer.files import new_folder
 from lexlip_infer.impacts.lint.files import collection_files, numbered_lines
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.search.anserini.java import anserini_jar, java_class

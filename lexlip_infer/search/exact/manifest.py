@@ -14,6 +14,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import OutputError
+from lexlip_infer.files import hash_file, read_version
 from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.vocabulary import Vocabulary
 
@@ -137,12 +138,6 @@ class IndexManifest(_Section):
         return self.model_copy(update={"checksum": self.digest()})
 
 
-class _Format(BaseModel):
-    """The only field that every format version has."""
-
-    format_version: int = Field(ge=1)
-
-
 def read_index_manifest(index: Path) -> IndexManifest:
     """The state of an index.
 
@@ -157,7 +152,7 @@ def read_index_manifest(index: Path) -> IndexManifest:
             f"{index}: no index, {INDEX_MANIFEST} cannot be read ({error.strerror}); build it with lexlip index"
         ) from None
     try:
-        version = _Format.model_validate_json(data).format_version
+        version = read_version(data)
         if version != INDEX_FORMAT_VERSION:
             raise OutputError(
                 f"{index}: index format {version}; this version reads {INDEX_FORMAT_VERSION}: build it again"
@@ -187,9 +182,7 @@ def damaged(path: Path, why: str) -> OutputError:
 def record_file(index: Path, name: str) -> FileRecord:
     """Size and hash of a file as it lies on the disk."""
     path = index / name
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(name=name, size=path.stat().st_size, sha256=digest)
+    return FileRecord(name=name, size=path.stat().st_size, sha256=hash_file(path))
 
 
 def read_terms(index: Path, manifest: IndexManifest) -> Vocabulary:

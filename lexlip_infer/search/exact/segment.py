@@ -8,7 +8,6 @@ found by bisection.
 from __future__ import annotations
 
 import io
-import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.files import sync_file
 from lexlip_infer.search.exact.manifest import FileRecord, SegmentRecord, damaged, record_file
 from lexlip_kernels.impact_dot import ImpactIndex
 
@@ -229,6 +229,5 @@ def write_array(index: Path, name: str, array: npt.NDArray[Any]) -> FileRecord:
     """Write one array and sync it."""
     with (index / name).open("wb") as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     return record_file(index, name)
