@@ -5,18 +5,20 @@
 Scale 100 with rounding to even is the recipe of LexMAE, SPLADE's own code and Tevatron; Anserini's SPLADE
 encoder uses 51.2. A kept positive weight never vanishes (it becomes at least 1), a weight of exactly 0 is
 dropped. The definition, bit for bit, is `reference.py`; this module validates and calls the numba kernel that
-agrees with it. It does not choose terms: top-k happened before.
+agrees with it, or for a query or two the definition itself. It does not choose terms: top-k happened before.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.impacts import reference
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ __all__ = ["QuantisationSettings", "drop_placeholders", "fill_empty", "quantise"
 
 FLOAT32 = np.finfo(np.float32)
 _PLACEHOLDER = re.compile(r"\[UNK\]|<unk>|\[unused\d+\]")
+#: Loading numba takes longer than the definition takes for so many.
+_FEW_WEIGHTS = 4096
 SMALLEST, LARGEST = float(FLOAT32.tiny), float(FLOAT32.max)
 
 
@@ -72,11 +76,16 @@ def quantise(batch: SparseBatch, settings: QuantisationSettings | None = None) -
     Raises:
         InputError: a weight is NaN, infinite or negative (the message names the row), or rows overlap.
     """
-    from lexlip_infer.impacts._quantise_kernel import quantise_rows
-
     settings = settings or QuantisationSettings()
     if (batch.lengths < 0).any():
         batch.validate()
+    if batch.nnz <= _FEW_WEIGHTS and "numba" not in sys.modules:
+        bad = np.flatnonzero(~((batch.values >= 0) & (batch.values < np.inf)))
+        if len(bad):
+            raise _bad_weight(batch, int(bad[0]))
+        return reference.quantise(batch, settings)
+    from lexlip_infer.impacts._kernels import quantise_rows
+
     indptr = np.zeros_like(batch.indptr)
     indices = np.empty_like(batch.indices)
     impacts = np.empty(len(batch.indices), np.int32)
