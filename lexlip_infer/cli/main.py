@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -33,7 +33,7 @@ class _Commands(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = dict.fromkeys(_COMMANDS)  # type: ignore[assignment]  (only their names are looked at)
+        self.commands = cast("dict[str, Any]", dict.fromkeys(_COMMANDS))  # whose names alone are looked at
 
     def get_command(self, _ctx: Any, cmd_name: str) -> Any:
         """Load a command; nothing where there is none of that name."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,11 @@ def build_dense_index(vectors: Path, ids: Path | Sequence[str], kind: str, file:
         _fill(index, matrix, vectors, parameters)
         faiss.write_index(index, faiss.PyCallbackIOWriter(index_file.write))
         record = DenseRecord(
-            kind=kind, parameters=parameters, dimensions=matrix.shape[1], faiss=faiss.__version__, ids=names
+            kind=cast("DenseKind", kind),
+            parameters=parameters,
+            dimensions=matrix.shape[1],
+            faiss=faiss.__version__,
+            ids=names,
         )
         record_file.write(record.model_dump_json(indent=1).encode())
     return record

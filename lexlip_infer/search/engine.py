@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.bundle import Bundle
-from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts.quantise import QuantisationSettings
+
+if TYPE_CHECKING:
+    from lexlip_infer.collection.manifest import RunSettings
 
 __all__ = ["EncodedWith", "Hit", "IndexDescription", "Ranking", "SearchEngine"]
 
