@@ -48,14 +48,10 @@ def inspect(
 
 
 def _statistics(collection: Path, model: str | None, terms: int) -> CollectionStatistics:
-    from lexlip_infer.bundle import Bundle
     from lexlip_infer.collection.collection import Collection
     from lexlip_infer.collection.statistics import collection_statistics
-    from lexlip_infer.collection.written_output import read_manifest
 
-    manifest = read_manifest(collection)
-    vocabulary = Bundle.open(manifest.settings.model if model is None else model).vocabulary()
-    return collection_statistics(Collection(collection, vocabulary), vocabulary, terms)
+    return collection_statistics(Collection.open_output(collection, model=model, unfinished=True), terms)
 
 
 def _print(statistics: CollectionStatistics, console: Console) -> None:

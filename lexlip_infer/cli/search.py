@@ -194,7 +194,7 @@ def _print_hits(results: list[Hit], queries: Queries, index: Index, as_json: boo
 
 def _warn_if_incomplete(collection: Path) -> None:
     """Only an output of lexlip-encode can be; nothing unfinished is indexed."""
-    from lexlip_infer.collection.written_output import MANIFEST, read_manifest
+    from lexlip_infer.collection.manifest import MANIFEST, read_manifest
 
     if (collection / MANIFEST).exists():
         manifest = read_manifest(collection)

@@ -85,57 +85,6 @@ class Index:
         self._queries = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
 
     @classmethod
-    def from_images(
-        cls,
-        images: str | Path,
-        path: str | Path | None = None,
-        *,
-        engine: str = "exact",
-        model: str | Path | None = None,
-        threads: int | None = None,
-    ) -> Self:
-        """Encode a folder of photographs and index it.
-
-            index = Index.from_images("photographs", "photographs.idx")
-            index.documents                                    # 7000
-
-        An image that cannot be decoded is left out, as `lexlip-encode` does; `encode_folder` and `build`, in two steps,
-        keep the list of these.
-
-        Args:
-            images: folder; a photograph's id is its path in it.
-            path: of the index, a new folder; without one it is made in a temporary folder, which goes with this object.
-            engine: "exact" or "anserini".
-            model: bundle folder or hub id; the shipped model when absent.
-            threads: of everything; all available when absent.
-
-        Raises:
-            InputError: there is no image in the folder, or the engine takes no impacts.
-            BundleError: there is no such model.
-            OutputError: the index exists or cannot be written.
-            MissingExtra: a package of the engine is not installed.
-        """
-        from lexlip_infer.pipeline.encode import encode_folder
-
-        chosen = named_engine(engine)
-        if chosen.queries != "impacts":
-            raise InputError(f"an index of {engine} holds no impacts of images; expected exact or anserini")
-        root, temporary = Path(images).absolute(), tempfile.TemporaryDirectory(prefix="lexlip-")
-        try:
-            output = Path(temporary.name) / "encoded"
-            place = Path(temporary.name) / "index" if path is None else Path(path)
-            encode_folder(root, output, model=model, threads=threads)
-            chosen.build(output, place, thread_count(threads), BuildOptions())
-            if path is None:
-                return cls(place, chosen, model=model, images=root, threads=threads, temporary=temporary)
-            (place / _IMAGES).write_text(json.dumps({"images": str(root)}) + "\n", encoding="utf-8")
-        except BaseException:
-            temporary.cleanup()
-            raise
-        temporary.cleanup()
-        return cls(place, chosen, model=model, images=root, threads=threads)
-
-    @classmethod
     def build(
         cls,
         collection: str | Path,
@@ -288,7 +237,7 @@ class Index:
         for number, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
             results.append(
                 [
-                    Hit(rank, score, name, self._shares(queries, number, name), self._path(name))
+                    Hit(rank, score, name, self._opened.shares(queries, number, name), self._path(name))
                     for rank, (name, score) in enumerate(zip(ids, self.plain(scores), strict=True), start=1)
                 ]
             )
@@ -297,14 +246,6 @@ class Index:
     def plain(self, scores: npt.NDArray[np.float64]) -> list[float]:
         """Scores as Python's numbers: of impacts they are whole."""
         return [round(score) for score in scores.tolist()] if self.takes == "impacts" else scores.tolist()
-
-    def _shares(self, queries: ImpactMatrix, number: int, name: str) -> tuple[tuple[str, int], ...]:
-        if self._opened.impacts_of is None or self.vocabulary is None:
-            return ()
-        terms, impacts = queries.row(number)
-        shares = impacts.astype(np.int64) * self._opened.impacts_of(name, terms)
-        order = np.lexsort((terms, -shares))
-        return tuple((self.vocabulary.terms[terms[i]], int(shares[i])) for i in order if shares[i])
 
     @cached_property
     def _root(self) -> Path | None:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.collection.written_output import VECTORS, read_finished, read_shard
+from lexlip_infer.collection.collection import read_finished, read_part
+from lexlip_infer.collection.manifest import VECTORS, EncodedWith
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import drop_placeholders, quantise, read_json_lines
 from lexlip_infer.impacts.terms import JAVA_WHITESPACE
 from lexlip_infer.inputs.lines import read_lines
 from lexlip_infer.search.dense import open_vectors
-from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
@@ -200,7 +200,7 @@ def _read_output(folder: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactM
     manifest = read_finished(folder)
     return _rows(
         [
-            read_json_lines(read_shard(folder, shard).splitlines(), terms, str(folder / VECTORS / shard.name))
+            read_json_lines(read_part(folder, shard).splitlines(), terms, str(folder / VECTORS / shard.name))
             for shard in manifest.shards
         ]
     )

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lexlip_infer.collection.written_output import MANIFEST, read_manifest
+import numpy as np
+
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.search.engine import EncodedWith, IndexDescription, SearchEngine
+from lexlip_infer.search.engine import IndexDescription, SearchEngine
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
-    from lexlip_infer.collection.manifest import RunSettings
+    from lexlip_infer.collection.manifest import EncodedWith, RunSettings
     from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = [
@@ -54,6 +54,15 @@ class OpenedIndex:
     vocabulary: Vocabulary | None = None
     images: Path | None = None
     impacts_of: Callable[[str, npt.NDArray[np.int32]], npt.NDArray[np.int32]] | None = None
+
+    def shares(self, queries: Any, number: int, name: str) -> tuple[tuple[str, int], ...]:
+        """Terms that a query has in common with a document, and their shares of the score, largest first."""
+        if self.impacts_of is None or self.vocabulary is None:
+            return ()
+        terms, impacts = queries.row(number)
+        shares = impacts.astype(np.int64) * self.impacts_of(name, terms)
+        order = np.lexsort((terms, -shares))
+        return tuple((self.vocabulary.terms[terms[i]], int(shares[i])) for i in order if shares[i])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +139,23 @@ def open_index(path: Path, engine: Engine | None, model: str | None = None) -> O
     """
     if engine is not None:
         return engine.open(path, model)
-    if not (path / MANIFEST).exists():
-        raise OutputError(f"{path}: neither an index nor the output of lexlip-encode; build one with lexlip index")
+    from lexlip_infer.collection.collection import Collection
+    from lexlip_infer.collection.manifest import is_output
     from lexlip_infer.search.exact.engine import OutputEngine
 
-    settings = read_manifest(path).settings
-    encoded_with = EncodedWith.of_run(settings)
-    vocabulary = encoded_with.open_bundle(path, model).vocabulary()
-    output = OutputEngine.open(path, vocabulary)
-    return OpenedIndex(output, output.documents, encoded_with, vocabulary, _photographs(settings), output.impacts_of)
+    if not is_output(path):
+        raise OutputError(f"{path}: neither an index nor the output of lexlip-encode; build one with lexlip index")
+    documents = Collection.open_output(path, model=model, unfinished=True)
+    assert documents.manifest is not None, "an output has one"
+    settings, output = documents.manifest.settings, OutputEngine.open(documents)
+    return OpenedIndex(
+        output,
+        output.documents,
+        settings.encoded_with,
+        documents.vocabulary,
+        _photographs(settings),
+        output.impacts_of,
+    )
 
 
 def build_index(source: Path, path: Path, engine: str, options: BuildOptions, threads: int) -> int:
@@ -202,7 +219,9 @@ def _photographs(settings: RunSettings | None) -> Path | None:
 
 def _holds_exact(path: Path) -> bool:
     """Also what a killed build of one has left, so that it is called an unfinished index and not an output."""
-    return (path / "index.json").exists() or (not (path / MANIFEST).exists() and (path / "segments").exists())
+    from lexlip_infer.collection.manifest import is_output
+
+    return (path / "index.json").exists() or (not is_output(path) and (path / "segments").exists())
 
 
 def _describe_exact(path: Path) -> IndexDescription:
@@ -269,7 +288,7 @@ def _open_anserini(path: Path, model: str | None) -> OpenedIndex:
             f"{path} does not say which model encodes its queries; index what lexlip-encode wrote, or use "
             "--engine exact, whose index holds its own terms"
         )
-    encoded_with = EncodedWith.of_run(record.settings)
+    encoded_with = record.settings.encoded_with
     vocabulary = encoded_with.open_bundle(path, model).vocabulary()
     index = AnseriniEngine.open(path, vocabulary.terms)
     return OpenedIndex(index, index.documents, encoded_with, vocabulary, _photographs(record.settings))
