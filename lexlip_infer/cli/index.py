@@ -56,16 +56,15 @@ def index(
     from lexlip_infer.runtime.threads import thread_count
     from lexlip_infer.search.registry import BuildOptions, build_index, check_changes
 
+    if add or deletes or merge or check:
+        check_changes(paths[-1], engine)
     if deletes or merge or check:
-        destination = _only(paths)
-        check_changes(destination, engine)
-        _change(destination, [*(delete or ()), *_listed(delete_from)] if deletes else None, merge)
+        _change(_only(paths), [*(delete or ()), *_listed(delete_from)] if deletes else None, merge)
         return
     source, destination = _both(paths)
     if add:
         from lexlip_infer.search.exact import append
 
-        check_changes(destination, engine)
         count = append(source, destination, thread_count(threads), replace, model)
         typer.echo(f"{counted(count, 'document')} added", err=True)
     else:
