@@ -19,8 +19,8 @@ from lexlip_infer.bench.large_scale.engines import build, load_queries, open_eng
 from lexlip_infer.bench.large_scale.files import ExperimentFiles, write_ranking
 from lexlip_infer.bench.large_scale.journal import JOURNAL, Record
 from lexlip_infer.bench.large_scale.measuring import measure, rank_all
-from lexlip_infer.bench.large_scale.memory import children_peak, memory
 from lexlip_infer.bench.large_scale.settings import Settings, System
+from lexlip_infer.bench.machine import children_peak, memory
 from lexlip_infer.errors import LexLIPError
 
 __all__ = ["main"]
