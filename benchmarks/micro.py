@@ -27,6 +27,7 @@ from PIL import Image
 from lexlip_infer.bench.inputs import write_images
 from lexlip_infer.bench.machine import listen, machine_info
 from lexlip_infer.bench.report import median_interval
+from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, quantise, reference
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
@@ -144,9 +145,7 @@ def main() -> None:
             print(f"  {row['name']:38} {row['median']:10.4f} ms  ({row['low']:.4f} - {row['high']:.4f})")
     record = {"benchmark": "micro", "data": "SYNTHETIC", "runs": options.runs, "threads": 1, "results": results}
     record |= {"machine": machine_info(), "noise": noise.model_dump()}
-    partial = options.output.with_name(f".{options.output.name}.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(options.output)
+    write_whole(options.output, json.dumps(record, indent=1).encode() + b"\n")
     print(json.dumps(record))
 
 

@@ -17,7 +17,6 @@ a bad index.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -25,7 +24,8 @@ from typing import Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lexlip_infer.errors import BundleError, OutputError
+from lexlip_infer.errors import BundleError
+from lexlip_infer.files import first_fault, read_hashed, read_version, write_whole
 
 __all__ = [
     "FORMAT_VERSION",
@@ -187,9 +187,7 @@ class Bundle:
         try:
             manifest = Manifest.model_validate_json(data)
         except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
-            raise BundleError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
+            raise BundleError(f"{folder / MANIFEST}: {first_fault(error)}") from None
         return cls(folder, manifest, hashlib.sha256(data).hexdigest())
 
     def has_tower(self, modality: Modality) -> bool:
@@ -210,20 +208,20 @@ class Bundle:
             BundleError: the manifest does not list the file, or it is missing or not what the manifest says.
         """
         path = self.folder / name
-        if name not in self.manifest.files:
-            raise BundleError(f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{path}: cannot be read ({error.strerror}); copy the bundle again") from None
-        expected = self.manifest.files[name]
-        actual = hashlib.sha256(data).hexdigest()
-        if len(data) != expected.size or actual != expected.sha256:
-            raise BundleError(
-                f"{path}: damaged or changed: sha256 {actual[:12]}… of {len(data)} bytes, the manifest says "
+
+        def damaged(size: int, sha256: str) -> BundleError:
+            return BundleError(
+                f"{path}: damaged or changed: sha256 {sha256[:12]}… of {size} bytes, the manifest says "
                 f"{expected.sha256[:12]}… of {expected.size} bytes; copy the bundle again"
             )
-        return data
+
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}")
+        expected = self.manifest.files[name]
+        try:
+            return read_hashed(path, expected.size, expected.sha256, damaged)
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}); copy the bundle again") from None
 
     def set_defaults(self, top_k: KeptTerms, quantisation: Quantisation) -> None:
         """Write other defaults into the manifest of this folder: the fingerprint changes, the files do not.
@@ -232,27 +230,12 @@ class Bundle:
             OutputError: the manifest cannot be written; the old one is still whole.
         """
         manifest = self.manifest.model_copy(update={"top_k": top_k, "quantisation": quantisation})
-        partial = self.folder / f".{MANIFEST}.partial"
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(manifest.model_dump_json(indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.folder / MANIFEST)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{self.folder / MANIFEST}: cannot be written ({error.strerror})") from None
-
-
-class _Version(BaseModel):
-    """The only field that every format version has."""
-
-    format_version: int = Field(ge=1)
+        write_whole(self.folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
 
 
 def _check_version(folder: Path, data: bytes) -> None:
     try:
-        version = _Version.model_validate_json(data).format_version
+        version = read_version(data)
     except pydantic.ValidationError:
         raise BundleError(f"{folder / MANIFEST}: not a bundle manifest (no valid format_version)") from None
     if version > FORMAT_VERSION:

@@ -6,8 +6,6 @@ The folder is built beside its destination and renamed into place: a bundle is t
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +31,7 @@ from lexlip_export.settings import ExportSettings, FurtherGraph
 from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
+from lexlip_infer.files import new_folder
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -84,20 +83,12 @@ def write_bundle(
     Without a tokenizer the bundle encodes token ids and no strings.
     """
     _check_replaceable(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        partial.chmod(0o755)
+    with new_folder(output, replace=True) as partial:
         files = BundleFolder(partial)
         parity = _write_model(files, model, tokenizer, settings, gate or GateSettings())
         files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
         manifest = _manifest(model.config, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_replaceable(output: Path) -> None:

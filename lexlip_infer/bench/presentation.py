@@ -14,6 +14,7 @@ from lexlip_infer.bench.report import Change, Report, Result
 from lexlip_infer.bench.settings import Setting
 from lexlip_infer.bench.stages import TEXT_STAGES
 from lexlip_infer.errors import OutputError, require
+from lexlip_infer.files import replacing
 
 __all__ = [
     "ceilings_table",
@@ -136,13 +137,11 @@ def draw_report(report: Report, folder: Path) -> list[Path]:
 
 
 def _saved(figure: Any, path: Path) -> Path:
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(partial, dpi=110, format="png")
-        partial.replace(path)
+        with replacing(path) as file:
+            figure.savefig(file, dpi=110, format="png")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: the picture cannot be written ({error.strerror or error})") from None
     return path
 

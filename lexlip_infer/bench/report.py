@@ -7,7 +7,6 @@ reasonable time", ISMM 2013.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 from lexlip_infer.bench.ceilings import Ceilings
 from lexlip_infer.bench.machine import Noise
 from lexlip_infer.bench.settings import Setting
-from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.errors import InputError
+from lexlip_infer.files import first_fault, write_whole
 
 __all__ = [
     "Change",
@@ -211,10 +211,8 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a file that --save has written") from None
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{path}: no report of this version ({place}: {first['msg']}); name a file that --save has written"
+            f"{path}: no report of this version ({first_fault(error)}); name a file that --save has written"
         ) from None
 
 
@@ -224,16 +222,7 @@ def save_report(report: Report, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(report.model_dump_json(indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_whole(path, report.model_dump_json(indent=1).encode() + b"\n")
 
 
 #: What makes two machines two, of what `machine_info` says.

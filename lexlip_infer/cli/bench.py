@@ -97,9 +97,20 @@ def bench(
     sizes = parse_numbers(batch_sizes, "--batch-sizes")
     grid = settings_grid(_modalities(modality), device, precision, counts, sizes)
     if peers:
-        measured = {"--plot": plot, "--compare": compare, "--images": images, "--synthetic": synthetic}
-        _check_peers(preset, counts, measured | {"--stages": stages})
-        given = {"preset": preset, "modality": modality, "precision": precision, "batch-sizes": batch_sizes}
+        measured: dict[str, object] = {
+            "--plot": plot,
+            "--compare": compare,
+            "--images": images,
+            "--synthetic": synthetic,
+        }
+        measured["--stages"] = stages
+        _check_peers(preset, counts, measured)
+        given: dict[str, object] = {
+            "preset": preset,
+            "modality": modality,
+            "precision": precision,
+            "batch-sizes": batch_sizes,
+        }
         given |= {"threads": counts[0], "words": words, "items": items, "rounds": rounds, "save": save}
         raise typer.Exit(_run_peers(given, as_json))
     with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, telling() as tell:

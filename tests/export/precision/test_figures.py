@@ -13,7 +13,7 @@ from lexlip_export.precision.encoding import Encoding, encode
 from lexlip_export.precision.report import TowerFigures
 from lexlip_export.precision.retrieval import retrieval_figures
 from lexlip_infer import SparseBatch
-from lexlip_infer.evaluation.evaluation import CaptionedImages
+from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.impacts import QuantisationSettings
 from lexlip_training import LexLIP
 

@@ -1,47 +1,16 @@
-"""What an index folder holds, told from its files: no query is needed, no model, and no Java."""
+"""The engines by name: how each builds, recognises, opens and describes its indexes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from lexlip_infer.collection.written_output import MANIFEST
-from lexlip_infer.search.anserini.index_folder import LUCENE, read_record, size_of
+from lexlip_infer.search.anserini.lucene import LUCENE, read_record, size_of
+from lexlip_infer.search.engine import IndexDescription
 from lexlip_infer.search.exact import INDEX_MANIFEST, ExactEngine
 from lexlip_infer.search.exact.segment import SEGMENTS
 
-__all__ = ["IndexDescription", "describe_index", "is_anserini_index", "is_exact_index", "is_index"]
-
-
-class IndexDescription(BaseModel):
-    """Counts and sizes.
-
-    Attributes:
-        engine: that answers: exact, anserini or bm25.
-        format_version: of the folder.
-        written_by: name and version of the program.
-        model: that encoded the documents, if known.
-        documents: that a search can find.
-        deleted: documents that still take room.
-        segments: number.
-        vocab_size: V; an index of Anserini's does not say it.
-        postings: stored impacts, those of deleted documents included; likewise.
-        size: bytes of all files.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    engine: str
-    format_version: int
-    written_by: str
-    model: str | None
-    documents: int
-    deleted: int
-    segments: int
-    vocab_size: int | None
-    postings: int | None
-    size: int
+__all__ = ["describe_index", "is_anserini_index", "is_exact_index", "is_index"]
 
 
 def is_anserini_index(folder: Path) -> bool:

@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Self
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.files.new_folder import new_folder
+from lexlip_infer.files import new_folder
 from lexlip_infer.inputs.items import BadItem
 from lexlip_infer.inputs.readers import open_texts
-from lexlip_infer.search.anserini.hits import search_batch
-from lexlip_infer.search.anserini.index_folder import (
-    LUCENE,
-    RECORD,
-    AnseriniRecord,
-    run_indexer,
-)
 from lexlip_infer.search.anserini.java import anserini_jar
-from lexlip_infer.search.anserini.opened_index import OpenedIndex, open_index
+from lexlip_infer.search.anserini.lucene import (
+    LUCENE,
+    AnseriniRecord,
+    LuceneIndex,
+    open_lucene,
+    run_indexer,
+    search_batch,
+    write_record,
+)
 from lexlip_infer.search.engine import Ranking
 
 __all__ = ["BM25Engine", "build_bm25_index"]
@@ -56,7 +57,7 @@ def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
             raise InputError(f"{texts}: Anserini indexed {found} of {expected} texts; an id or a text is malformed")
         shutil.rmtree(collection)
         record = AnseriniRecord(engine="bm25", anserini=jar, source=str(texts.absolute()), documents=found)
-        (partial / RECORD).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_record(partial, record)
     return record
 
 
@@ -74,8 +75,8 @@ def _write_collection(texts: Path, file: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class BM25Engine(OpenedIndex):
-    """A BM25 index of Anserini's, opened for search. Make it with `open`; see `OpenedIndex`."""
+class BM25Engine(LuceneIndex):
+    """A BM25 index of Anserini's, opened for search. Make it with `open`; see `LuceneIndex`."""
 
     @classmethod
     def open(cls, index: Path) -> Self:
@@ -86,7 +87,7 @@ class BM25Engine(OpenedIndex):
             MissingExtra: the extra is not installed.
             BackendUnavailable: Java does not run.
         """
-        return cls(*open_index(index, "bm25"))
+        return cls(*open_lucene(index, "bm25"))
 
     def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Ranking:
         """See `SearchEngine.search`; a text of stop words only finds nothing.

@@ -1,34 +1,63 @@
-"""Pictures of a sweep: recall against kept terms, against bits, against the time of a search."""
+"""Pictures of a calibration and of a sweep: what recall costs in kept terms, in bits, in size, in time of a search."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import OutputError, require
-from lexlip_infer.evaluation.recall import CUTOFFS, Recall
-from lexlip_infer.evaluation.sweep import BitsPoint, TermsPoint
+from lexlip_infer.evaluation.calibration import BitsPoint, Calibration, TermsPoint
+from lexlip_infer.evaluation.ranks import CUTOFFS, Recall
+from lexlip_infer.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PICTURES", "draw_sweep"]
+__all__ = ["PICTURES", "draw_calibration", "draw_sweep"]
 
 #: Files that are written.
 PICTURES = ("recall_kept_terms.png", "recall_bits.png", "recall_latency.png")
 
 
-class _Recalls(Protocol):
-    """A point of a sweep."""
+def draw_calibration(calibration: Calibration, path: Path, name: str) -> None:
+    """Write a PNG (or what the suffix says).
 
-    @property
-    def text_to_image(self) -> Recall: ...
+    Args:
+        calibration: what was measured.
+        path: the picture.
+        name: of the model, for the title.
 
-    @property
-    def image_to_text(self) -> Recall: ...
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: the picture cannot be written.
+    """
+    require("matplotlib", extra="viz")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for top_k in dict.fromkeys(outcome.image_top_k for outcome in calibration.outcomes):
+        row = [outcome for outcome in calibration.outcomes if outcome.image_top_k == top_k]
+        sizes = [outcome.postings * outcome.bits / 8 for outcome in row]
+        axes.plot(sizes, [outcome.loss for outcome in row], "o-", label=f"{top_k} terms")
+        for outcome, size in zip(row, sizes, strict=True):
+            axes.annotate(
+                f"{outcome.bits}", (size, outcome.loss), textcoords="offset points", xytext=(0, 6), ha="center"
+            )
+    axes.axhline(0, color="0.6", linewidth=0.8)
+    axes.set(
+        xscale="log",
+        title=name,
+        xlabel="bytes of impacts an image (at the points: bits an impact)",
+        ylabel="points of mean recall lost",
+    )
+    axes.legend(frameon=False)
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: the picture cannot be written ({error})") from None
 
 
 def draw_sweep(terms: Sequence[TermsPoint], bits: Sequence[BitsPoint], folder: Path, name: str) -> None:
@@ -64,18 +93,13 @@ def draw_sweep(terms: Sequence[TermsPoint], bits: Sequence[BitsPoint], folder: P
 
 
 def _write(figure: Figure, picture: Path) -> None:
-    partial = picture.with_name(f".{picture.name}")
-    try:
-        with partial.open("wb") as file:
-            figure.savefig(file, dpi=120, format="png")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(picture)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(picture) as file:
+        figure.savefig(file, dpi=120, format="png")
 
 
-def _figure(points: Sequence[_Recalls], at: tuple[Sequence[float], Sequence[float]], label: str, name: str) -> Figure:
+def _figure(
+    points: Sequence[TermsPoint | BitsPoint], at: tuple[Sequence[float], Sequence[float]], label: str, name: str
+) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.impacts._compiled import compiled
-from lexlip_infer.impacts._packed import Packed
+from lexlip_infer.impacts._kernels import compiled
+from lexlip_infer.impacts.terms import Packed
 
 __all__ = ["Bytes", "fill_table", "parse_lines"]
 
@@ -125,7 +125,7 @@ def parse_posting(text: Bytes, at: int, terms: Packed, table: Ints) -> tuple[int
     while at < len(text) and at - start < 10 and ZERO <= text[at] <= ZERO + 9:
         impact = impact * 10 + int(text[at]) - ZERO
         at += 1
-    if at == start or text[start] == ZERO or impact > LARGEST_IMPACT:
+    if at == start or (text[start] == ZERO and at > start + 1) or impact > LARGEST_IMPACT:
         return -1, 0, at
     return term, impact, at
 
@@ -145,17 +145,28 @@ def sort_postings(indices: Ints, impacts: Ints, start: int, end: int) -> bool:
 
 
 @compiled
+def drop_zeros(indices: Ints, impacts: Ints, start: int, end: int) -> int:
+    """Leave out postings of impact 0; where the others end."""
+    kept = start
+    for i in range(start, end):
+        if impacts[i] > 0:
+            indices[kept], impacts[kept] = indices[i], impacts[i]
+            kept += 1
+    return kept
+
+
+@compiled
 def parse_vector(
     text: Bytes, at: int, terms: Packed, table: Ints, indices: Ints, impacts: Ints, start: int
 ) -> tuple[int, int]:
     """The postings up to the end of the line: where the next line begins (-1 if it reads otherwise), their end."""
-    previous, ascending, count = -1, True, start
+    previous, ascending, zeros, count = -1, True, False, start
     following = after(text, at, CLOSING)
     while following < 0:
         term, impact, at = parse_posting(text, at, terms, table)
         if term < 0:
             return -1, count
-        ascending = ascending and term > previous
+        ascending, zeros = ascending and term > previous, zeros or impact == 0
         indices[count], impacts[count], previous = term, impact, term
         count += 1
         following = after(text, at, CLOSING)
@@ -165,6 +176,8 @@ def parse_vector(
                 return -1, count
     if not ascending and not sort_postings(indices, impacts, start, count):
         return -1, count
+    if zeros:
+        count = drop_zeros(indices, impacts, start, count)
     return after(text, after(text, following, CLOSING), LINE_FEED), count
 
 

@@ -2,10 +2,15 @@
 
 FILE is Faiss' own; `FILE.json` beside it holds ids and parameters, and is written last: without it there is no index.
 Vectors are read through a memory map. Flat and HNSW still keep them all in memory, 4 bytes a number; IVF-PQ does not.
+
+How the kinds are set up are common defaults, recorded with every index. HNSW: 32 neighbours a vector, 200 candidates
+while building and 64 while searching. IVF-PQ: 4 sqrt(N) cells, a byte for 8 numbers (D/8 bytes a vector), and a
+sixteenth of the cells searched.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +24,10 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.errors import InputError, OutputError, require
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import new_file
 from lexlip_infer.search.engine import Ranking
-from lexlip_infer.search.faiss.faiss_parameters import choose_parameters, make_index
 
-__all__ = ["DenseEngine", "DenseKind", "DenseRecord", "build_dense_index"]
+__all__ = ["DenseEngine", "DenseKind", "DenseRecord", "build_dense_index", "choose_parameters"]
 
 DenseKind = Literal["flat", "hnsw", "ivfpq"]
 
@@ -33,6 +37,8 @@ _CHUNK = 65_536
 _TRAINED_PER_CELL = 256
 #: How far a vector's length may be from 1, which is what half precision costs.
 _LENGTH_TOLERANCE = 1e-2
+#: A product quantiser of 8 bits has 256 centroids, and Faiss wants 39 vectors to learn each.
+_LEARNABLE = 39
 
 
 class DenseRecord(BaseModel):
@@ -82,7 +88,7 @@ def build_dense_index(
         raise InputError(f"{vectors}: {len(matrix)} vectors and {len(names)} ids; expected as many")
     parameters = choose_parameters(kind, *matrix.shape)
     with new_file(_record_path(file)) as record_file, new_file(file) as index_file, _using(faiss, threads):
-        index = make_index(faiss, kind, matrix.shape[1], parameters)
+        index = _make_index(faiss, kind, matrix.shape[1], parameters)
         _fill(index, matrix, vectors, parameters)
         faiss.write_index(index, faiss.PyCallbackIOWriter(index_file.write))
         record = DenseRecord(
@@ -90,6 +96,47 @@ def build_dense_index(
         )
         record_file.write(record.model_dump_json(indent=1).encode())
     return record
+
+
+def choose_parameters(kind: str, count: int, dimensions: int) -> dict[str, int]:
+    """Parameters of an index of (count, dimensions) vectors, by Faiss' names.
+
+    Raises:
+        InputError: the kind is unknown, or there are too few vectors for it.
+    """
+    if kind == "flat":
+        return {}
+    if kind == "hnsw":
+        return {"M": 32, "efConstruction": 200, "efSearch": 64}
+    if kind != "ivfpq":
+        raise InputError(f"index kind {kind!r}; expected flat, hnsw or ivfpq")
+    if count < 256 * _LEARNABLE:
+        raise InputError(f"{count} vectors are too few for ivfpq; expected {256 * _LEARNABLE}: use flat or hnsw")
+    nlist = min(round(4 * math.sqrt(count)), count // _LEARNABLE)
+    return {"nlist": nlist, "m": _pieces(dimensions), "nbits": 8, "nprobe": max(1, nlist // 16)}
+
+
+def _pieces(dimensions: int) -> int:
+    """The largest divisor of D that is at most D/8."""
+    return next(pieces for pieces in range(max(1, dimensions // 8), 0, -1) if dimensions % pieces == 0)
+
+
+def _make_index(faiss: Any, kind: str, dimensions: int, parameters: dict[str, int]) -> Any:
+    """An empty index by inner product. Search parameters are stored in the file with it."""
+    metric = faiss.METRIC_INNER_PRODUCT
+    if kind == "flat":
+        return faiss.IndexFlat(dimensions, metric)
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(dimensions, parameters["M"], metric)
+        index.hnsw.efConstruction = parameters["efConstruction"]
+        index.hnsw.efSearch = parameters["efSearch"]
+        return index
+    cells = faiss.IndexFlat(dimensions, metric)
+    index = faiss.IndexIVFPQ(cells, dimensions, parameters["nlist"], parameters["m"], parameters["nbits"], metric)
+    cells.this.disown()  # the index frees it
+    index.own_fields = True
+    index.nprobe = parameters["nprobe"]
+    return index
 
 
 def _fill(index: Any, matrix: npt.NDArray[np.floating], source: Path, parameters: dict[str, int]) -> None:

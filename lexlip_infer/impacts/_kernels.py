@@ -1,33 +1,90 @@
-"""Numba kernels that lay out JSON lines byte by byte; loads numba, so import it inside functions only.
+"""Numba kernels from weights to impacts and from impacts to JSON lines; loads numba, so import in functions only.
 
-Every text that can occur (a line's head, a term, an impact) was escaped and packed beforehand. Copying is
-done in chunks of fixed width that may run past a piece's end, because a copy of known length is two
-instructions and a loop over bytes costs several times more; what runs over is overwritten by the next piece,
-which is why `out` is `SPARE` bytes longer than the lines. No checks in `fill`: `measure` has made them.
+Machine code is kept on disk, so that a command compiles once per installation and not once per run.
+
+The quantiser is plain float32 arithmetic without fast-math: numba then neither reorders the sum nor fuses multiply and
+add, and that is what makes it equal to `reference.py` in every bit.
+
+Lines are laid out byte by byte from texts (a line's head, a term, an impact) that were escaped and packed beforehand.
+Copying is done in chunks of fixed width that may run past a piece's end, because a copy of known length is two
+instructions and a loop over bytes costs several times more; what runs over is overwritten by the next piece, which is
+why `out` is `SPARE` bytes longer than the lines. No checks in `fill`: `measure` has made them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from lexlip_infer.impacts._compiled import compiled
-from lexlip_infer.impacts._packed import SPARE, Packed
+from lexlip_infer.impacts.terms import SPARE, Packed
 
-__all__ = ["fill", "measure"]
+__all__ = ["compiled", "fill", "measure", "quantise_rows"]
 
+Kernel = TypeVar("Kernel", bound=Callable[..., object])
 Bytes = npt.NDArray[np.uint8]
-Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32]]
+Ids = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+Weighted = tuple[Offsets, Ids, npt.NDArray[np.float32]]
+Rows = tuple[Offsets, Ids, Ids]
 
 # Set here and not where SPARE is: numba's cache notices changes of this file only.
 CHUNK = 16
 assert CHUNK <= SPARE
 
 CLOSING = (ord("}"), ord("}"), ord("\n"))
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile on first call, releasing the interpreter lock so that a pipeline's stages overlap.
+
+    The cache goes next to the source, else into the user's cache folder. Where neither can be written (say,
+    in a container with a read-only root), numba refuses outright; the kernel is then compiled in each process
+    anew.
+    """
+    try:
+        kernel: Kernel = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        kernel = numba.njit(nogil=True)(function)
+    return kernel
+
+
+@compiled
+def quantise_rows(rows: Weighted, scale: np.float32, cap: np.float32, normalise: bool, out: Rows) -> int:
+    """Quantise all rows into `out`, whose arrays are as long as those of `rows`; its offsets start as zeros.
+
+    Returns:
+        -1, or the position of the first weight that is NaN, infinite or negative.
+    """
+    indptr, indices, values = rows
+    out_indptr, out_indices, out_impacts = out
+    written = 0
+    for row in range(len(indptr) - 1):
+        squares = 0.0
+        for entry in range(indptr[row], indptr[row + 1]):
+            weight = values[entry]
+            # Written so that NaN fails too.
+            if not (weight >= 0 and weight < np.inf):
+                return entry
+            squares += np.float64(weight) * np.float64(weight)
+        norm = np.float32(np.sqrt(squares))
+        for entry in range(indptr[row], indptr[row + 1]):
+            weight = values[entry]
+            if weight == 0:
+                continue
+            if normalise:
+                weight = weight / norm
+            impact = np.rint(scale * weight)
+            out_indices[written] = indices[entry]
+            out_impacts[written] = np.int32(min(max(impact, np.float32(1)), cap))
+            written += 1
+        out_indptr[row + 1] = written
+    return -1
 
 
 def _copy_chunk(_typing: Any, target: Any, _at: Any, source: Any, _start: Any) -> Any:
