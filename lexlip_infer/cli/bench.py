@@ -97,22 +97,11 @@ def bench(
     sizes = parse_numbers(batch_sizes, "--batch-sizes")
     grid = settings_grid(_modalities(modality), device, precision, counts, sizes)
     if peers:
-        measured: dict[str, object] = {
-            "--plot": plot,
-            "--compare": compare,
-            "--images": images,
-            "--synthetic": synthetic,
-        }
-        measured["--stages"] = stages
-        _check_peers(preset, counts, measured)
-        given: dict[str, object] = {
-            "preset": preset,
-            "modality": modality,
-            "precision": precision,
-            "batch-sizes": batch_sizes,
-        }
-        given |= {"threads": counts[0], "words": words, "items": items, "rounds": rounds, "save": save}
-        raise typer.Exit(_run_peers(given, as_json))
+        others = (("--plot", plot), ("--compare", compare), ("--images", images), ("--synthetic", synthetic))
+        _check_peers(preset, counts, (*others, ("--stages", stages or None)))
+        given: dict[str, object] = {"preset": preset, "modality": modality, "precision": precision}
+        given |= {"batch-sizes": batch_sizes, "threads": counts[0], "words": words, "items": items, "rounds": rounds}
+        raise typer.Exit(_run_peers(given | {"save": save}, as_json))
     with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, telling() as tell:
         folder = Path(name)
         bundle = _bundle(model, preset, grid, folder, tell)
@@ -150,7 +139,7 @@ def _check_choices(
         raise InputError("give either --images DIR or --synthetic N")
 
 
-def _check_peers(preset: str | None, counts: Sequence[int], others: dict[str, object]) -> None:
+def _check_peers(preset: str | None, counts: Sequence[int], others: Sequence[tuple[str, object]]) -> None:
     if not _PEERS.is_file():
         raise InputError(
             f"--peers runs {_PEERS}, which the repository alone has; clone it, pip install -e '.[dev]' there, and give "
@@ -163,7 +152,7 @@ def _check_peers(preset: str | None, counts: Sequence[int], others: dict[str, ob
         )
     if len(counts) != 1:
         raise InputError(f"--peers compares engines on one number of threads, and --threads names {len(counts)}")
-    if given := [name for name, value in others.items() if value]:
+    if given := [name for name, value in others if value is not None]:
         raise InputError(f"--peers measures engines, not stages, on made-up inputs; leave out {' and '.join(given)}")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lexlip_infer.bench.large_scale.engines import check_installed
 from lexlip_infer.bench.large_scale.journal import Journal
-from lexlip_infer.bench.large_scale.measuring import measure, select
+from lexlip_infer.bench.large_scale.measuring import measure
 from lexlip_infer.bench.large_scale.query_set import QuerySet
 from lexlip_infer.bench.large_scale.results import agreement
 from lexlip_infer.bench.large_scale.settings import DenseSources, Settings
@@ -18,7 +18,7 @@ from lexlip_infer.bench.large_scale.vector_documents import write_vectors
 from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.errors import BackendUnavailable, InputError, OutputError
 from lexlip_infer.search.engine import Ranking
-from lexlip_kernels import ImpactMatrix, backends
+from lexlip_kernels import backends
 
 SETTINGS = Settings(
     captions="/c.jsonl", split="dev", model_name="m", model_fingerprint="f", top_ks=(8, 16), text_top_k=4, scale=100.0,
@@ -107,15 +107,6 @@ def test_queries_are_asked_together_and_one_by_one() -> None:
     for speed in found.values():
         assert speed["batch_queries"] in (100, 200, 230)
         assert 1 <= speed["single_queries"] <= 230
-
-
-def test_a_selection_of_impacts() -> None:
-    matrix = ImpactMatrix(
-        np.array([0, 2, 2, 3]), np.array([0, 4, 2], np.int32), np.array([5, 6, 7], np.int32), vocab_size=5
-    )
-    part = select(matrix, 1, 9)
-    assert isinstance(part, ImpactMatrix)
-    assert (part.indptr.tolist(), part.indices.tolist(), part.impacts.tolist()) == ([0, 0, 1], [2], [7])
 
 
 def test_synthetic_texts_have_words_of_real_captions(tmp_path: Path) -> None:
