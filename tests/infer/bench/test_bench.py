@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lexlip_infer import LexLIPEncoder
 from lexlip_infer.bench import inputs, stages
 from lexlip_infer.bench import run as bench_run
 from lexlip_infer.bench.inputs import write_inputs
@@ -25,6 +24,7 @@ from lexlip_infer.bundle import Bundle
 from lexlip_infer.cli.bench import app
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
+from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_infer.runtime.tower import Tower, open_tower
 
 runner = CliRunner()
@@ -57,7 +57,7 @@ def test_stage_times_add_up_to_the_time_by_the_clock(
     for owner, name, seconds in (
         (stages, "load_image", 1),
         (ImagePreprocessor, "__call__", 10),
-        (LexLIPEncoder, "tokenize", 100),
+        (TextTokenizer, "__call__", 100),
         (stages, "quantise", 1000),
     ):
         monkeypatch.setattr(owner, name, clock.counting(getattr(owner, name), seconds))
