@@ -13,17 +13,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
-from lexlip_infer.inputs.frames import Frame
-from lexlip_infer.inputs.images import ImageSource
-from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels, decode_images
 from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_infer.runtime.choice import PathChoice, choose_path
 from lexlip_infer.runtime.machine import look_around
@@ -31,6 +27,10 @@ from lexlip_infer.runtime.options import RuntimeOptions
 from lexlip_infer.runtime.tower import Tower, open_tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from lexlip_infer.inputs.images import ImageSource
+    from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels
 
 __all__ = ["LexLIPEncoder"]
 
@@ -76,6 +76,8 @@ class LexLIPEncoder:
         image = self.manifest.image
         if image is None:
             raise self._no_tower("image")
+        from lexlip_infer.inputs.preprocessing import ImagePreprocessor  # Pillow, which texts do not need
+
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 
     @cached_property
@@ -247,6 +249,8 @@ class LexLIPEncoder:
         """
         _check_batch_size(batch_size)
         k = self._top_k(top_k, self.manifest.top_k.image)
+        from lexlip_infer.inputs.preprocessing import decode_images
+
         pixels = decode_images(_several(images), self.preprocess, self.threads, ahead=2 * batch_size)
         for rows in _batched(_decoded(pixels), batch_size):
             yield self.encode_pixels(np.stack(rows), k)
@@ -418,13 +422,19 @@ def _several(items: Any) -> Iterable[Any]:
     Raises:
         InputError: it is neither an input nor an iterable of inputs.
     """
-    if isinstance(items, str | bytes | bytearray | Path | Frame | Image.Image) or hasattr(items, "read"):
+    if isinstance(items, str | bytes | bytearray | Path) or hasattr(items, "read"):
         return [items]
     if isinstance(items, np.ndarray) and items.ndim in (2, 3):
         return [items]
-    if not isinstance(items, Iterable):
-        raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
-    return items
+    if isinstance(items, Iterable):
+        return items
+    from PIL import Image
+
+    from lexlip_infer.inputs.frames import Frame
+
+    if isinstance(items, Frame | Image.Image):
+        return [items]
+    raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
 
 
 def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:

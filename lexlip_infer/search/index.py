@@ -25,14 +25,13 @@ import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.runtime.threads import thread_count
-from lexlip_infer.search.engine import Hit, IndexDescription, Ranking
+from lexlip_infer.search.engine import Hit, Ranking
 from lexlip_infer.search.queries import QueryEncoder, check_texts, stack_vectors
 from lexlip_infer.search.registry import (
     BuildOptions,
     Engine,
     build_index,
     check_changes,
-    describe_index,
     find_engine,
     named_engine,
     open_index,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.search.description import IndexDescription
     from lexlip_kernels import ImpactMatrix
 
     Query = str | Path | bytes | Image.Image | npt.NDArray[Any]
@@ -166,6 +166,8 @@ class Index:
         Raises:
             OutputError: it is an output of lexlip-encode, which its own manifest describes.
         """
+        from lexlip_infer.search.description import describe_index
+
         return describe_index(self.path)
 
     @property

@@ -17,18 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.collection.collection import read_finished, read_part
-from lexlip_infer.collection.manifest import VECTORS, EncodedWith
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import drop_placeholders, quantise, read_json_lines
 from lexlip_infer.impacts.terms import JAVA_WHITESPACE
 from lexlip_infer.inputs.lines import read_lines
-from lexlip_infer.search.dense import open_vectors
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
 if TYPE_CHECKING:
+    from lexlip_infer.collection.manifest import EncodedWith
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.inputs.images import ImageSource
 
@@ -192,11 +190,16 @@ def read_dense_queries(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
     Raises:
         InputError: it cannot be read as such.
     """
+    from lexlip_infer.search.dense import open_vectors
+
     vectors = stack_vectors([open_vectors(path)], path)
     return [str(number) for number in range(1, len(vectors) + 1)], vectors
 
 
 def _read_output(folder: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactMatrix]:
+    from lexlip_infer.collection.collection import read_finished, read_part
+    from lexlip_infer.collection.manifest import VECTORS
+
     manifest = read_finished(folder)
     return _rows(
         [
