@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lexlip_infer.formats.limits import Limits, document_error
 from lexlip_infer.formats.text import TextWriter
 from lexlip_infer.impacts import JsonLinesWriter, check_terms
-from lexlip_infer.impacts.lint.topics import MAX_QUERY_TERMS
+from lexlip_infer.impacts.lint.checks import MAX_QUERY_TERMS
 
 if TYPE_CHECKING:
     from lexlip_infer.formats.contract import FormatSettings
