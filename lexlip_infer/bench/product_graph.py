@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.formats.protobuf import bytes_field, integer_field
+from lexlip_infer.formats.ciff import bytes_field, integer_field
 
 __all__ = ["product_graph"]
 

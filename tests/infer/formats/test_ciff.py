@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lexlip_infer.formats import ciff
-from lexlip_infer.formats.protobuf import pairs_field
+from lexlip_infer.formats.ciff import pairs_field
 
 Documents = dict[str, dict[int, int]]
 
@@ -98,7 +98,7 @@ def test_several_runs(write: Callable[..., bytes], documents: Documents, monkeyp
     whole = write("ciff", many)
     monkeypatch.setattr(ciff, "RUN", 20)
     monkeypatch.setattr(ciff, "_BLOCK", 7)
-    monkeypatch.setattr("lexlip_infer.formats.spool._IN_MEMORY", 100)
+    monkeypatch.setattr("lexlip_infer.formats.contract._IN_MEMORY", 100)
     assert write("ciff", many, 7) == whole
 
 
