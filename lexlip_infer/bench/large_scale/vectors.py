@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.bench.large_scale.query_set import QuerySet
+from lexlip_infer.bench.large_scale.impacts import synthetic_unit_vectors
 from lexlip_infer.bench.large_scale.settings import DenseSources, Settings
-from lexlip_infer.bench.large_scale.synthetic import synthetic_unit_vectors
+from lexlip_infer.bench.large_scale.texts import QuerySet
 from lexlip_infer.errors import InputError
 
 __all__ = ["write_vectors"]

@@ -1,21 +1,21 @@
 """One stage after the other on one thread of ours, each timed: what a batch costs, and where.
 
 Nothing overlaps here, so that the times of the stages add up to the time by the clock. The runtime uses its threads
-within the backbone and the head. What a run of `lexlip-encode` makes of it is measured apart, in `pipelined.py`.
+within the backbone and the head. What a run of `lexlip-encode` makes of it is measured apart, in `worker.py`.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from lexlip_infer.bench.clock import StageClock
 from lexlip_infer.bench.inputs import open_inputs
 from lexlip_infer.bench.settings import Job, Setting
 from lexlip_infer.encoder import LexLIPEncoder
@@ -26,7 +26,56 @@ from lexlip_infer.runtime.cuda_session import CudaSession
 from lexlip_infer.runtime.tower import Backbone, Inputs, Tower, open_tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["Sequential", "run_sequential"]
+__all__ = ["IMAGE_STAGES", "TEXT_STAGES", "Sequential", "StageClock", "run_sequential"]
+
+IMAGE_STAGES = ("read", "decode", "resize", "transfer", "backbone", "head", "top-k", "quantise", "write")
+TEXT_STAGES = ("read", "tokenise", "transfer", "backbone", "head", "top-k", "quantise", "write")
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class StageClock:
+    """Seconds by stage; of one thread.
+
+    Args:
+        now: tells the time, in seconds.
+
+    Attributes:
+        seconds: so far, by stage.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since = 0.0
+        self._now = now
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the block for a stage; a stage inside of it stops the outer one's time."""
+        self._charge()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._charge()
+            self._open.pop()
+
+    def around(self, name: str, run: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        """The same function, its calls counted for a stage."""
+
+        def counted(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            with self.stage(name):
+                return run(*args, **kwargs)
+
+        return counted
+
+    def _charge(self) -> None:
+        now = self._now()
+        if self._open:
+            self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
+        self._since = now
 
 
 class Sequential(BaseModel):
@@ -55,13 +104,16 @@ class Sequential(BaseModel):
     graph: str
 
 
-def run_sequential(job: Job, output: Path, warm_up: int = 2) -> Sequential:
+def run_sequential(
+    job: Job, output: Path, warm_up: int = 2, now: Callable[[], float] = time.perf_counter
+) -> Sequential:
     """Measure a job.
 
     Args:
         job: what.
         output: file for the lines.
         warm_up: batches before those that count; the first ones load kernels and touch memory.
+        now: tells the time, in seconds.
 
     Raises:
         LexLIPError: the model cannot run so, or an input cannot be encoded.
@@ -70,16 +122,16 @@ def run_sequential(job: Job, output: Path, warm_up: int = 2) -> Sequential:
     tower = open_tower(encoder.bundle, job.setting.modality, job.setting.options)
     items = iter(open_inputs(job.setting.modality, job.inputs, job.items + warm_up * job.setting.batch_size))
     with output.open("wb") as file:
-        chain = _Chain(encoder, tower, job.setting, file)
+        chain = _Chain(encoder, tower, job.setting, file, now)
         for _ in range(warm_up):
             chain.run(items)
-        chain.clock = StageClock()
+        chain.clock = StageClock(now)
         chain.tokens = 0
         batches: list[float] = []
-        started = time.perf_counter()
+        started = now()
         while (took := chain.run(items)) is not None:
             batches.append(took)
-        wall = time.perf_counter() - started
+        wall = now() - started
     path = tower.path
     return Sequential(
         wall_seconds=wall,
@@ -96,9 +148,12 @@ def run_sequential(job: Job, output: Path, warm_up: int = 2) -> Sequential:
 class _Chain:
     """All stages of a batch."""
 
-    def __init__(self, encoder: LexLIPEncoder, tower: Tower, setting: Setting, file: BinaryIO) -> None:
+    def __init__(
+        self, encoder: LexLIPEncoder, tower: Tower, setting: Setting, file: BinaryIO, now: Callable[[], float]
+    ) -> None:
         manifest = encoder.manifest
-        self.clock = StageClock()
+        self.clock = StageClock(now)
+        self._now = now
         self.tokens = 0
         self._encoder = encoder
         self._tower = tower
@@ -111,7 +166,7 @@ class _Chain:
 
     def run(self, items: Any) -> float | None:
         """Encode the next batch; its seconds, or None where there is none."""
-        started = time.perf_counter()
+        started = self._now()
         with self.clock.stage("read"):
             batch = list(itertools.islice(items, self._setting.batch_size))
         if not batch:
@@ -121,7 +176,7 @@ class _Chain:
         with self.clock.stage("top-k"):
             vectors = self._timed_tower(inputs)
         self._write([item.id for item in batch], vectors)
-        return time.perf_counter() - started
+        return self._now() - started
 
     def _images(self, batch: Sequence[Any]) -> dict[str, Any]:
         with self.clock.stage("read"):
