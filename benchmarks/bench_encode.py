@@ -25,7 +25,7 @@ from typing import Any
 from machine import machine
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.bench.pipelined import run_settings_of
+from lexlip_infer.bench.worker import run_settings_of
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.readers import open_images
 from lexlip_infer.pipeline.devices import Devices, share_out

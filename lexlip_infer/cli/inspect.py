@@ -30,10 +30,10 @@ def inspect(
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT; of an index, what it consists of."""
     from lexlip_infer.search.engine import IndexDescription
-    from lexlip_infer.search.registry import describe_index, is_index
+    from lexlip_infer.search.registry import describe_index, find_engine
 
     found: CollectionStatistics | IndexDescription
-    if not is_index(collection):
+    if find_engine(collection) is None:
         found = _statistics(collection, model, 20 if terms is None else terms)
     elif terms is None and model is None:
         found = describe_index(collection)
@@ -50,12 +50,8 @@ def inspect(
 def _statistics(collection: Path, model: str | None, terms: int) -> CollectionStatistics:
     from lexlip_infer.collection.collection import Collection
     from lexlip_infer.collection.statistics import collection_statistics
-    from lexlip_infer.collection.written_output import read_manifest
-    from lexlip_infer.encoder import LexLIPEncoder
 
-    manifest = read_manifest(collection)
-    encoder = LexLIPEncoder.from_pretrained(manifest.settings.model if model is None else model)
-    return collection_statistics(Collection(collection, encoder.vocabulary), encoder.vocabulary, terms)
+    return collection_statistics(Collection.open_output(collection, model=model, unfinished=True), terms)
 
 
 def _print(statistics: CollectionStatistics, console: Console) -> None:

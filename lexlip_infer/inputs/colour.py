@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from lexlip_infer.errors import ImageError
+from lexlip_infer.inputs.tiff import grey_of_tiff
 
 __all__ = ["flatten"]
 
@@ -56,7 +57,9 @@ def _scale_16_bit(image: Image.Image) -> Image.Image:
     grey = np.asarray(image)
     if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
         raise ImageError("floats or 32-bit greys, which have no defined range; save it with 8 or 16 bits a channel")
-    return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
+    largest, is_black = grey_of_tiff(image)
+    levels = (grey.astype(np.uint32) * 255 // largest).astype(np.uint8)
+    return Image.fromarray(255 - levels if is_black else levels).convert("RGB")
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image, ImageFile
 
 from lexlip_infer.errors import ImageError, require
+from lexlip_infer.inputs.tiff import describe_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,27 +58,39 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """An image by what the bytes are, whatever its name said.
 
     Raises:
-        ImageError: the bytes are of no format that is read.
+        ImageError: the bytes are of no format that is read, or only begin as one does.
         MissingExtra: they are HEIF, and its plugin is not installed.
     """
     if is_heif(data):
         return _open_heif(data)
+    faults = dict[str, str]()
     for load_plugins in (Image.preinit, Image.init):  # the common ones first: all of them take a while
         load_plugins()
         for kind in FORMATS:
-            image = _opened_as(kind, data)
+            image = _opened_as(kind, data, faults)
             if image is not None:
                 return image
-    raise ImageError(f"not an image; read are {', '.join(FORMATS)} and HEIF files")
+    if not faults:
+        raise ImageError(f"not an image; read are {', '.join(FORMATS)} and HEIF files")
+    kind, fault = next(iter(faults.items()))
+    if kind == "TIFF" and (layout := describe_tiff(data)):
+        raise ImageError(f"a TIFF of a kind that is not read, or damaged ({layout}: {fault}); save it as RGB of 8 bits")
+    raise ImageError(f"damaged image: it begins as {kind} files do, and its header cannot be read ({fault})")
 
 
-def _opened_as(kind: str, data: bytes) -> ImageFile.ImageFile | None:
+def _opened_as(kind: str, data: bytes, faults: dict[str, str]) -> ImageFile.ImageFile | None:
+    """The image, or nothing where the bytes are not of this kind; where they only begin so, a fault is noted."""
     factory, accepts = Image.OPEN.get(kind, (None, None))
-    if factory is None or accepts is None or accepts(data[:16]) is not True:
+    accepted = accepts(data[:16]) if factory is not None and accepts is not None else False
+    if factory is None or not accepted:
+        return None
+    if isinstance(accepted, str):  # of this kind, but this build of Pillow lacks the codec
+        faults[kind] = accepted
         return None
     try:
         return factory(io.BytesIO(data), "")
-    except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say that a file is not theirs
+    except (SyntaxError, IndexError, TypeError, struct.error) as error:  # how plugins say that a file is not theirs
+        faults[kind] = str(error) or type(error).__name__
         return None
 
 

@@ -22,6 +22,7 @@ from lexlip_infer.inputs.colour import flatten
 from lexlip_infer.inputs.frames import Frame, open_frame
 from lexlip_infer.inputs.image_files import open_image, read_image_file, silenced
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, ImageOptions
+from lexlip_infer.inputs.tiff import check_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +126,7 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
 
 def _to_rgb(image: Image.Image, options: ImageOptions, reopen: Callable[[], ImageFile.ImageFile] | None) -> Image.Image:
     _check_size(image, options)
+    check_tiff(image)
     missing = None
     try:
         image.load()

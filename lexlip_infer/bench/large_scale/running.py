@@ -16,15 +16,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lexlip_infer.bench.large_scale.engines import check_installed
-from lexlip_infer.bench.large_scale.files import ExperimentFiles, save_impacts
-from lexlip_infer.bench.large_scale.impact_documents import ImpactDocuments, open_distractors
-from lexlip_infer.bench.large_scale.journal import Facts, Journal
-from lexlip_infer.bench.large_scale.query_set import QuerySet
+from lexlip_infer.bench.large_scale.files import ExperimentFiles, Facts, Journal, save_impacts
+from lexlip_infer.bench.large_scale.impacts import ImpactDocuments, open_distractors
 from lexlip_infer.bench.large_scale.report import write_report
 from lexlip_infer.bench.large_scale.results import Results, collect
 from lexlip_infer.bench.large_scale.settings import Settings, System
-from lexlip_infer.bench.large_scale.text_documents import write_texts
-from lexlip_infer.bench.large_scale.vector_documents import write_vectors
+from lexlip_infer.bench.large_scale.texts import QuerySet, write_texts
+from lexlip_infer.bench.large_scale.vectors import write_vectors
 from lexlip_infer.datasets import CaptionedImages, read_captioned_images
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError
@@ -138,7 +136,7 @@ class _Experiment:
     def _prepare(self, kind: str) -> Facts:
         folder, settings, ids = self.files.documents(kind), self._settings, self._questions.image_ids
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-        others = settings.synthetic + sum(output.manifest.documents for output in self._distractors)
+        others = settings.synthetic + sum(output.documents or 0 for output in self._distractors)
         if kind == "texts":
             return write_texts(folder, ids, self._questions.image_captions, others, settings.seed)
         if kind == "vectors":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, Source, TextItem
-from lexlip_infer.inputs.lines import decode_line, numbered_lines
+from lexlip_infer.inputs.lines import LONGEST, decode_line, numbered_lines, separated_rows
 from lexlip_infer.inputs.readers.checked_ids import is_unicode
 from lexlip_infer.inputs.readers.places import reason
 
 if TYPE_CHECKING:
-    from _csv import Reader as CsvReader
     from collections.abc import Sequence
 
     from lexlip_infer.inputs.readers.places import Place
@@ -127,29 +125,25 @@ def _plain_rows(file: BinaryIO, columns: Columns) -> Iterator[Row]:  # noqa: ARG
 
 def _csv_rows(file: BinaryIO, columns: Columns) -> Iterator[Row]:
     """Comma-separated rows as spreadsheets write them; the first names the columns."""
-    return _table(_csv_fields(csv.reader(_csv_lines(file), strict=True)), columns)
+    return _table(_csv_fields(file), columns)
 
 
-def _csv_lines(file: BinaryIO) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        yield line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
-
-
-def _csv_fields(reader: CsvReader) -> Iterator[Fields]:
-    while True:
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield reader.line_num, InputError(f"malformed CSV ({error})")
-            continue
-        if not fields:
-            continue
-        if all(map(is_unicode, fields)):
-            yield reader.line_num, fields
+def _csv_fields(file: BinaryIO) -> Iterator[Fields]:
+    pieces = iter(lambda: file.readline(LONGEST + 1), b"")
+    lines = (piece.decode("utf-8", "surrogateescape") for piece in pieces)
+    for number, fields in separated_rows(_without_mark(lines), ","):
+        if isinstance(fields, InputError):
+            yield number, InputError(f"malformed CSV ({fields})")
+        elif all(map(is_unicode, fields)):
+            yield number, fields
         else:
-            yield reader.line_num, InputError("not UTF-8; convert it")
+            yield number, InputError("not UTF-8; convert it")
+
+
+def _without_mark(lines: Iterator[str]) -> Iterator[str]:
+    """Some editors write a byte order mark before the first line."""
+    yield next(lines, "").removeprefix("\ufeff")
+    yield from lines
 
 
 def _table(rows: Iterator[Fields], columns: Columns) -> Iterator[Row]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_infer.datasets.captioned_images import WHOLE_FILE, CaptionedImage
 from lexlip_kernels.errors import ImageError
 
-__all__ = ["CaptionedSource", "PackedStrings", "PairTable"]
+__all__ = ["PackedStrings", "PairTable"]
 
 
 class PackedStrings:
@@ -39,27 +39,6 @@ class PackedStrings:
         return self._data[self._ends[row] : self._ends[row + 1]].tobytes().decode("utf-8", "surrogatepass")
 
 
-#: Of an image that is a file of its own.
-WHOLE_FILE = -1
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionedSource:
-    """One image as a reader found it, not opened yet.
-
-    Attributes:
-        file: the image, or the archive that holds it.
-        captions: what people wrote about it, at least one.
-        offset: where its bytes begin in the archive; `WHOLE_FILE` without one.
-        size: how many there are.
-    """
-
-    file: str
-    captions: tuple[str, ...]
-    offset: int = WHOLE_FILE
-    size: int = WHOLE_FILE
-
-
 class PairTable:
     """N images and M captions, those of one image adjacent.
 
@@ -72,7 +51,7 @@ class PairTable:
         first_caption: (N + 1,) int64; captions of image i are rows first_caption[i] to first_caption[i + 1].
     """
 
-    def __init__(self, sources: Iterable[CaptionedSource]) -> None:
+    def __init__(self, sources: Iterable[CaptionedImage]) -> None:
         spans: list[tuple[int, int, int]] = []
         files: list[str] = []
         captions: list[str] = []

@@ -27,7 +27,7 @@ __all__ = ["StemMemory"]
 
 
 class StemMemory:
-    """Called with a crop's place and a way to make it, gives the stem's output (C, h, w), rounded to two bytes a number.
+    """Called with a crop's place and a way to make it, gives the stem's output (C, h, w), of two bytes a number.
 
     Every crop goes through alone, so that no batch, order or restart changes a bit. The file is sparse; a crop is
     marked as known after its numbers are written, which survives a kill of the process.

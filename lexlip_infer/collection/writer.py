@@ -1,0 +1,169 @@
+"""The folder a run writes to, so arranged that a kill at any instant loses one unfinished part and nothing else.
+
+    OUT/vectors/part-00000.jsonl   finished parts, and nothing else: Anserini parses every file it finds there
+    OUT/failures.jsonl             inputs that could not be encoded
+    OUT/truncated.jsonl            images that break off and were accepted; absent if there are none
+    OUT/manifest.json              the journal; see `manifest.py`
+    OUT/.tmp/                      what is being written
+
+Order of a commit: the part is written, synced and renamed; then its failures are appended; then the manifest is
+replaced. A part without its manifest entry is written again, and so are its failures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from lexlip_infer.collection.collection import check_parts
+from lexlip_infer.collection.manifest import (
+    FAILURES,
+    MANIFEST,
+    TRUNCATED,
+    VECTORS,
+    PartRecord,
+    RunManifest,
+    RunSettings,
+    RunTimings,
+    differences,
+    read_manifest,
+)
+from lexlip_infer.collection.part_file import Failure, Lines, PartFile, append_failures, check_ledger
+from lexlip_infer.collection.parts import PartEnd
+from lexlip_infer.errors import OutputError
+from lexlip_infer.files import locked, replacing, sync_folder, writing
+
+__all__ = ["OutputFolder"]
+
+
+class OutputFolder:
+    """An output folder opened for one run: new, or continued where it stopped. Build it with `open`."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, folder: Path, settings: RunSettings) -> Iterator[OutputFolder]:
+        """Open a folder and keep other runs out of it while the block runs.
+
+        Args:
+            folder: created if missing.
+            settings: of this run.
+
+        Raises:
+            OutputError: the folder holds something else, another run's output, is being written by another run, or
+                cannot be written.
+        """
+        with writing(folder):
+            if folder.exists() and not folder.is_dir():
+                raise _foreign(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder, f"another lexlip-encode is writing into {folder}"):
+                output = cls(folder, settings)
+                try:
+                    yield output
+                finally:
+                    output._close()
+
+    def __init__(self, folder: Path, settings: RunSettings) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._temporary = folder / ".tmp"
+        self._part: PartFile | None = None
+        if (folder / MANIFEST).exists():
+            self.manifest = read_manifest(folder)
+            if changes := _changes(self.manifest.settings, settings):
+                raise _other_run(folder, changes)
+            check_parts(folder, self.manifest)
+            for name, size in self._ledgers().items():
+                check_ledger(folder / name, size, exact=self.manifest.complete)
+        else:
+            if not _is_new(folder):
+                raise _foreign(folder)
+            self.manifest = RunManifest(version=version("lexlip-infer"), settings=settings)
+        if self.manifest.complete:
+            shutil.rmtree(self._temporary, ignore_errors=True)  # a kill may have come just before its removal
+            return
+        self._temporary.mkdir(exist_ok=True)
+        self._update(self.manifest)
+        (folder / VECTORS).mkdir(exist_ok=True)
+
+    def add(self, lines: Lines) -> None:
+        """Write to the part that is not finished, the next one if there is none."""
+        if self._part is None:
+            path = self._temporary / self.manifest.next_part_name
+            self._part = PartFile(path, self.manifest.settings.compress)
+        self._part.add(lines)
+
+    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord:
+        """Commit the part."""
+        assert self._part is not None, "a part has at least one item"
+        part, name = self._part, self.manifest.next_part_name
+        part.sync()
+        self._close()
+        part.path.replace(self.folder / VECTORS / name)
+        sync_folder(self.folder / VECTORS)
+        record = part.record(name, end, self._append(FAILURES, part.failures), self._append(TRUNCATED, part.truncated))
+        changes = {"shards": (*self.manifest.shards, record), "timings": timings}
+        self._update(self.manifest.model_copy(update=changes))
+        return record
+
+    def complete(self) -> None:
+        """Mark the run as finished and remove the temporary folder."""
+        self._append(FAILURES, [])  # a run without any part has no file yet
+        self._update(self.manifest.model_copy(update={"complete": True}))
+        shutil.rmtree(self._temporary)
+
+    def changed(self, where: str) -> OutputError:
+        """The error for a collection that is not the one this folder was begun with."""
+        before, now = self.manifest.settings, self._settings
+        what = "images (names or sizes)" if now.modality == "image" else "texts"
+        change = f"the {what} changed since it began, {where}"
+        if before.source != now.source:
+            change = f"source was {before.source}, now {now.source}"
+        return _other_run(self.folder, change)
+
+    def _close(self) -> None:
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+
+    def _ledgers(self) -> dict[str, int]:
+        """Bytes that belong to finished parts."""
+        parts = self.manifest.shards
+        failures, truncated = sum(s.failures_size for s in parts), sum(s.truncated_size for s in parts)
+        return {FAILURES: failures, TRUNCATED: truncated}
+
+    def _append(self, ledger: str, failures: list[Failure]) -> int:
+        path, size = self.folder / ledger, self._ledgers()[ledger]
+        if ledger == TRUNCATED and not failures and not path.exists():
+            return 0
+        return append_failures(path, size, failures)
+
+    def _update(self, manifest: RunManifest) -> None:
+        with replacing(self.folder / MANIFEST, self._temporary / MANIFEST) as file:
+            file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
+        self.manifest = manifest
+
+
+def _is_new(folder: Path) -> bool:
+    """Empty, or what a run leaves that was killed before its manifest was in place."""
+    known = (folder / ".tmp", folder / ".tmp" / MANIFEST)
+    return all(path in known for path in folder.rglob("*"))
+
+
+def _foreign(folder: Path) -> OutputError:
+    return OutputError(f"{folder}: exists and is not an output of lexlip-encode; name a new folder")
+
+
+def _other_run(folder: Path, changes: str) -> OutputError:
+    return OutputError(f"{folder}: holds the output of another run ({changes}); name a new folder")
+
+
+#: Settings that need not be equal: what has moved may be the same, as fingerprint and digests tell.
+_NOT_COMPARED = {"model", "source"}
+
+
+def _changes(before: RunSettings, now: RunSettings) -> str:
+    return differences(before.model_dump(exclude=_NOT_COMPARED), now.model_dump(exclude=_NOT_COMPARED))
