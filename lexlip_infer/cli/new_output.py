@@ -21,6 +21,6 @@ def refuse_existing(file: Path | None) -> None:
         OutputError: the file exists, or its folder does not.
     """
     if file is not None:
-    from lexlip_infer.files import check_new_path
+        from lexlip_infer.files import check_new_path
 
         check_new_path(file)
