@@ -50,13 +50,12 @@ class _Shards(Source[Item]):
 
     def _samples(self) -> Iterator[tuple[Place, Sample] | BadItem]:
         self.passed = PassedOver()
+        return self._files.read_each(self._samples_of)
+
+    def _samples_of(self, _: str, place: Place) -> Iterator[tuple[Place, Sample]]:
         others = self._others if self._id_column is None else self._others | {"json"}
-        for name, place in self._files:
-            try:
-                for sample in samples(place, self._is_image, others, MAX_FILE_BYTES, self.passed):
-                    yield place, sample
-            except InputError as error:
-                yield BadItem(name, str(place), str(error).removeprefix(f"{place}: "))
+        found = samples(place, self._is_image, others, MAX_FILE_BYTES, self.passed)
+        return ((place, sample) for sample in found)
 
     def _is_image(self, field: str) -> bool:  # noqa: ARG002  (texts have none)
         return False
@@ -86,7 +85,6 @@ class TarImages(_Shards[ImageItem]):
         return field == self._column if self._column else is_image_name(f".{field}")
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        """In the order of the shards."""
         for found in self._samples():
             if isinstance(found, BadItem):
                 yield found
@@ -133,7 +131,6 @@ class TarTexts(_Shards[TextItem]):
         self._others = frozenset({self._content})
 
     def __iter__(self) -> Iterator[TextItem | BadItem]:
-        """In the order of the shards."""
         for found in self._samples():
             if isinstance(found, BadItem):
                 yield found

@@ -1,4 +1,4 @@
-"""Any timm backbone that yields tokens, and the adapter that brings them to the width of the lexicon head.
+"""The two towers: any timm backbone that yields tokens, with an adapter to the width of the head, and BERT.
 
 Transformers give (B, L, C) as they are; a convolutional feature map (B, C, h, w) or (B, h, w, C) is flattened to
 h*w tokens. Nothing is pooled: the lexicon head takes the maximum over tokens itself (LexLIP, image encoder).
@@ -10,11 +10,12 @@ import timm
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from transformers import BertConfig, BertModel
 
 from lexlip_kernels.errors import InputError
-from lexlip_training.config import ImageTowerConfig
+from lexlip_training.config import ImageTowerConfig, TextTowerConfig
 
-__all__ = ["ImageTower"]
+__all__ = ["ImageTower", "TextTower"]
 
 #: Of an RGB image.
 _CHANNELS = 3
@@ -94,6 +95,10 @@ class ImageTower(nn.Module):
         """The lower half, after `split`."""
         return nn.Sequential(self.backbone.conv_stem, self.backbone.bn1, *self.backbone.blocks[: self.stem_stages])
 
+    def freeze_stem(self, frozen: bool) -> None:
+        """Stop, or let through, gradients to the lower half."""
+        self.stem().requires_grad_(not frozen)
+
     def _above_stem(self, features: Tensor) -> Tensor:
         for stage in self.backbone.blocks[self.stem_stages :]:
             features = stage(features)
@@ -149,3 +154,43 @@ def _random_tokens(tokens: Tensor, keep: int) -> Tensor:
     batch, length, width = tokens.shape
     chosen = torch.rand(batch, length, device=tokens.device).argsort(dim=1)[:, :keep]
     return tokens.gather(1, chosen.unsqueeze(-1).expand(-1, -1, width))
+
+
+class TextTower(nn.Module):
+    """Token ids (B, L) and their mask to tokens (B, L, H).
+
+    Args:
+        config: layers and sizes.
+        vocab_size: V.
+        hidden_size: H.
+        layer_norm_eps: of every LayerNorm.
+    """
+
+    def __init__(self, config: TextTowerConfig, vocab_size: int, hidden_size: int, layer_norm_eps: float) -> None:
+        super().__init__()
+        bert = BertConfig(
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.intermediate_size,
+            max_position_embeddings=config.max_positions,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+            layer_norm_eps=layer_norm_eps,
+            pad_token_id=None,  # every row of the embedding table is trained and exported alike
+        )
+        bert._attn_implementation = "eager"  # noqa: SLF001  (transformers' only switch; plain operators, exact in ONNX)
+        self.bert = BertModel(bert, add_pooling_layer=False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Tokens (B, L, H); padded positions hold values that nobody may read."""
+        tokens: Tensor = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return tokens
+
+    @property
+    def word_embeddings(self) -> nn.Parameter:
+        """The (V, H) table of input embeddings."""
+        table = self.bert.embeddings.word_embeddings.weight
+        assert isinstance(table, nn.Parameter)
+        return table

@@ -1,7 +1,10 @@
-"""The mean of several checkpoints' weights: runs that began from the same weights, in one model of the same cost.
+"""Checkpoints from checkpoints, without training: the mean of several, and one for images of another size.
 
 Runs that share a start stay in one basin of the loss, and their mean lies lower in it than any of them: "Model soups",
 Wortsman et al., ICML 2022 (arXiv 2203.05482); this is their uniform soup. Runs with starts of their own do not average.
+
+Random crops show objects larger in training than they are when whole photographs are encoded; encoding at a larger
+size makes up for it: "Fixing the train-test resolution discrepancy", Touvron et al., NeurIPS 2019 (arXiv 1906.06423).
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ import typer
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.files import new_folder
-from lexlip_training.record import mean_record
+from lexlip_training.record import mean_record, provenance
 
-__all__ = ["average"]
+__all__ = ["average", "resize"]
 
 
 def average(
@@ -44,3 +47,27 @@ def average(
     model.load_state_dict({name: values.to(model.state_dict()[name].dtype) for name, values in mean.items()})
     with new_folder(output) as folder:
         save_checkpoint(folder, model, tokenizer, mean_record(records))
+
+
+def resize(
+    checkpoint: Annotated[Path, typer.Argument(help="checkpoint folder to read")],
+    output: Annotated[Path, typer.Argument(help="checkpoint folder to write; must not exist")],
+    image_size: Annotated[int, typer.Option(min=32, help="in pixels")],
+) -> None:
+    """Make a checkpoint encode images of another size; the weights stay, positions are interpolated."""
+    for module in ("torch", "timm", "transformers"):
+        require(module, extra="train")
+    from lexlip_training.checkpoint import load_checkpoint, save_checkpoint
+    from lexlip_training.engine.starting_model import fit_position_tables, image_size_changed
+    from lexlip_training.model import LexLIP
+
+    earlier, tokenizer, record = load_checkpoint(checkpoint)
+    if earlier.config.image is None:
+        raise InputError(f"{checkpoint}: encodes texts only, there is no image size to change")
+    image = image_size_changed(earlier.config.image, image_size)
+    with new_folder(output) as folder:
+        model = LexLIP(earlier.config.model_copy(update={"image": image}))
+        model.load_state_dict(fit_position_tables(earlier.state_dict(), model))
+        sizes = {"image_size": image_size, "earlier_image_size": earlier.config.image.image_size}
+        made = {key: value for key, value in provenance().items() if key != "notice"}
+        save_checkpoint(folder, model, tokenizer, record | {"resized": [*record.get("resized", []), sizes | made]})

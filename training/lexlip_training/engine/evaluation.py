@@ -1,6 +1,7 @@
-"""Recall on the development split, as a user gets it: kept terms, integer impacts, exact search on the runtime's index.
+"""Recall on the development split, which selects a checkpoint.
 
-A dense model has no terms and is ranked by cosine. Every image is encoded once, and none is ever replaced by another.
+As a user gets it (kept terms, integer impacts, exact search on the runtime's index), or by the cosine of whole vectors,
+as a dense model is ranked, which has no terms. Every image is encoded once, and none is ever replaced by another.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from lexlip_infer.evaluation.ranks import Labels, Recall, impact_recall, score_recall
@@ -22,13 +24,14 @@ from lexlip_training.data import PairDataset
 from lexlip_training.dense_model import DenseModel
 from lexlip_training.engine.settings import EvaluationSettings
 from lexlip_training.model import LexLIP
+from lexlip_training.objectives.objective import image_vectors, text_vectors
 
-__all__ = ["RecallOnDevelopment"]
+__all__ = ["Evaluator"]
 
 Part = TypeVar("Part")
 
 
-class RecallOnDevelopment:
+class Evaluator:
     """Called, gives recalls, their sum `dev_sum`, and mean active terms.
 
     Args:
@@ -55,13 +58,13 @@ class RecallOnDevelopment:
         training = self.model.training
         self.model.eval()
         try:
-            if isinstance(self.model, LexLIP):
-                return self._lexicon(self.model)
-            return self._dense(self.model)
+            if isinstance(self.model, LexLIP) and self.settings.ranking == "impacts":
+                return self._by_impacts(self.model)
+            return self._by_cosine()
         finally:
             self.model.train(training)
 
-    def _lexicon(self, model: LexLIP) -> dict[str, Any]:
+    def _by_impacts(self, model: LexLIP) -> dict[str, Any]:
         settings = self.settings
         images, texts, owner = self._encode(
             lambda pixels: _sparse(model.image_weights(pixels), settings.image_top_k),
@@ -73,11 +76,13 @@ class RecallOnDevelopment:
         terms = {f"dev_terms_{side}": _mean_terms(part) for side, part in zip(("image", "text"), impacts, strict=True)}
         return _figures(*impact_recall(impacts[0], impacts[1], owner, threads=1)) | terms
 
-    def _dense(self, model: DenseModel) -> dict[str, Any]:
+    def _by_cosine(self) -> dict[str, Any]:
         images, texts, owner = self._encode(
-            lambda pixels: model.image_vectors(pixels).float().cpu(),
-            lambda ids, mask: model.text_vectors(ids, mask).float().cpu(),
+            lambda pixels: image_vectors(self.model, pixels).float().cpu(),
+            lambda ids, mask: text_vectors(self.model, ids, mask).float().cpu(),
         )
+        if isinstance(self.model, LexLIP):  # vectors of a dense model have length 1 already
+            images, texts = ([normalize(part, dim=1) for part in side] for side in (images, texts))
         scores: npt.NDArray[np.float32] = (torch.cat(texts) @ torch.cat(images).T).numpy()
         return _figures(*score_recall(scores, owner))
 
@@ -118,4 +123,5 @@ def _mean_terms(impacts: ImpactMatrix) -> float:
 def _figures(to_image: Recall, to_text: Recall) -> dict[str, Any]:
     named = {"t2i": to_image, "i2t": to_text}
     figures = {f"{name}_{k}": getattr(value, f"at_{k}") for name, value in named.items() for k in (1, 5, 10)}
+    figures |= {"text_to_image": str(to_image), "image_to_text": str(to_text)}
     return figures | {"dev_sum": to_image.total() + to_text.total()}

@@ -7,8 +7,13 @@ import math
 import pytest
 import torch
 
-from lexlip_training.objectives.recipe_losses import flops, info_nce, word_divergence
-from lexlip_training.recipe import inverse_document_frequency, word_targets
+from lexlip_training.objectives.recipe import (
+    flops,
+    info_nce,
+    inverse_document_frequency,
+    word_divergence,
+    word_targets,
+)
 
 
 def test_info_nce_is_the_two_cross_entropies_of_the_in_batch_pairs() -> None:
