@@ -31,7 +31,7 @@ from lexlip_infer.pipeline.progress import Silent
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.settings import Devices, EncodeRequest, run_settings, share_out
 from lexlip_infer.pipeline.stages import PipelineOptions
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 
 RESULTS = Path(__file__).parent / "results"
 BATCH_SIZE = 16

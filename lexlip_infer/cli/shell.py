@@ -23,7 +23,6 @@ import typer
 from typer.core import TyperGroup
 
 from lexlip_infer.errors import InputError, LexLIPError
-from lexlip_infer.files import check_new_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,6 +179,8 @@ def refuse_existing(file: Path | None) -> None:
         OutputError: the file exists, or its folder does not.
     """
     if file is not None:
+        from lexlip_infer.files import check_new_path
+
         check_new_path(file)
 
 

@@ -31,7 +31,7 @@ from lexlip_infer.inputs.read_ahead import in_order
 from lexlip_infer.pipeline.progress import STAGES, Timings
 from lexlip_infer.pipeline.settings import Devices, share_out
 from lexlip_infer.pipeline.stages import LineMaker, PipelineOptions, batches_ahead, open_stage, start, unit_size
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import RuntimeOptions
 
 __all__ = [
     "Changed",

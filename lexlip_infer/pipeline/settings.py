@@ -22,8 +22,7 @@ from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS, ImageOptions
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.readers.specs import STDIN
 from lexlip_infer.pipeline.stages import PipelineOptions
-from lexlip_infer.runtime.choice import PathChoice
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions
 
 __all__ = ["Devices", "EncodeRequest", "open_devices", "pipeline_options", "run_settings", "share_out"]
 
