@@ -1,7 +1,8 @@
-"""All pairs of a split: images, their captions, and which belongs to which."""
+"""All pairs of a split: images, their captions, and which belongs to which, in memory that workers share."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,9 +11,32 @@ import numpy.typing as npt
 
 from lexlip_infer.datasets.captioned_images import WHOLE_FILE, CaptionedImage
 from lexlip_kernels.errors import ImageError
-from lexlip_training.data.packed_strings import PackedStrings
 
-__all__ = ["PairTable"]
+__all__ = ["PackedStrings", "PairTable"]
+
+
+class PackedStrings:
+    """An immutable sequence of strings; half surrogate pairs, as in odd file names, survive.
+
+    Args:
+        strings: consumed once.
+    """
+
+    def __init__(self, strings: Iterable[str]) -> None:
+        data, ends = bytearray(), array("q", [0])
+        for string in strings:
+            data += string.encode("utf-8", "surrogatepass")
+            ends.append(len(data))
+        self._data = np.frombuffer(bytes(data), np.uint8)
+        self._ends = np.frombuffer(ends, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: int) -> str:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self._data[self._ends[row] : self._ends[row + 1]].tobytes().decode("utf-8", "surrogatepass")
 
 
 class PairTable:
