@@ -8,6 +8,11 @@
     encoder.similarity(texts, images)                    # (1, 2)
     encoder.decode(images, top_k=5)                      # words and weights
 
+    from lexlip_infer import Index
+
+    index = Index.from_images("photographs")             # a folder, encoded and indexed
+    index.search("a dog on the beach")[0].path
+
 Names are loaded on first use, so that `import lexlip_infer` and the commands' `--help` cost next to nothing.
 """
 
@@ -18,6 +23,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lexlip_infer.bundle import Bundle, Manifest, list_models
+    from lexlip_infer.collection.collection import Collection
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.errors import (
         BackendUnavailable,
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
         MissingExtra,
         OutputError,
     )
+    from lexlip_infer.pipeline.encode import encode_folder, encode_texts_file
+    from lexlip_infer.search.engine import Hit
+    from lexlip_infer.search.index import Index
     from lexlip_infer.vectors.sparse_batch import SparseBatch
     from lexlip_infer.vocabulary import Vocabulary
 
@@ -37,7 +46,10 @@ __all__ = [
     "BackendUnavailable",
     "Bundle",
     "BundleError",
+    "Collection",
+    "Hit",
     "ImageError",
+    "Index",
     "InputError",
     "LexLIPEncoder",
     "LexLIPError",
@@ -47,15 +59,22 @@ __all__ = [
     "SparseBatch",
     "Vocabulary",
     "__version__",
+    "encode_folder",
+    "encode_texts_file",
     "list_models",
 ]
 
 _HOMES = {
     "Bundle": "bundle",
+    "Collection": "collection.collection",
+    "Hit": "search.engine",
+    "Index": "search.index",
     "LexLIPEncoder": "encoder",
     "Manifest": "bundle",
     "SparseBatch": "vectors.sparse_batch",
     "Vocabulary": "vocabulary",
+    "encode_folder": "pipeline.encode",
+    "encode_texts_file": "pipeline.encode",
     "list_models": "bundle",
 }
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexlip_infer.cli.new_output import refuse_existing
-from lexlip_infer.cli.shell import Threads, counted
+from lexlip_infer.cli.shell import Threads, counted, refuse_existing
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,8 +131,8 @@ def _load(source: QuerySource, index: Index) -> Queries:
     ids, asked = (["1"], [source.image or source.words]) if source.texts is None else _read_texts(source.texts)
     if index.takes != "impacts":
         return Queries(ids, index.queries(asked))
-    weights = index.encode(asked)
-    impacts = index.impacts(weights)
+    weights = index.query_encoder.weights(asked)
+    impacts = index.query_encoder.impacts(weights)
     return Queries(ids, impacts, bool(len(impacts.indices)), weights)
 
 
@@ -214,7 +213,9 @@ def _print(results: list[Hit], queries: Queries, index: Index) -> None:
 
     console = Console()
     if queries.weights is not None:
-        words = "  ".join(f"{term} {weight:.2f}" for term, weight in index.encoder.decode(queries.weights, 8)[0])
+        words = "  ".join(
+            f"{term} {weight:.2f}" for term, weight in index.query_encoder.encoder.decode(queries.weights, 8)[0]
+        )
         console.print(f"[dim]query terms:[/dim] {escape(words)}")
     table = Table("rank", "score", "file", "matching terms", box=None, pad_edge=False)
     for hit in results:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.errors import InputError
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.runtime.machine import thread_count
 from lexlip_infer.search.engine import Hit, Ranking
 from lexlip_infer.search.queries import QueryEncoder, check_texts, stack_vectors
 from lexlip_infer.search.registry import (
@@ -41,9 +41,8 @@ from lexlip_infer.vectors.sparse_batch import SparseBatch
 if TYPE_CHECKING:
     from PIL import Image
 
-    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.collection.part_file import Failure
     from lexlip_infer.search.description import IndexDescription
-    from lexlip_kernels import ImpactMatrix
 
     Query = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
@@ -60,6 +59,8 @@ class Index:
         path: of the index.
         documents: N, deleted ones not counted.
         vocabulary: V terms of queries and documents; nothing of BM25 and Faiss.
+        query_encoder: the model of its queries, loaded when the first one is encoded.
+        failures: photographs that `from_images` left out because they cannot be decoded, and why.
     """
 
     def __init__(
@@ -70,19 +71,79 @@ class Index:
         model: str | Path | None = None,
         images: Path | None = None,
         threads: int | None = None,
-        temporary: tempfile.TemporaryDirectory[str] | None = None,
+        failures: Sequence[Failure] = (),
     ) -> None:
         self.path = path
         self._engine, self._threads = engine, thread_count(threads)
         self._model = None if model is None else str(model)
-        self._images, self._temporary = images, temporary
+        self._images, self.failures = images, tuple(failures)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._closed = False
         self._load()
 
     def _load(self) -> None:
         self._opened = open_index(self.path, self._engine, self._model)
         self.documents, self.vocabulary = self._opened.documents, self._opened.vocabulary
-        self._queries = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
+        self.query_encoder = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
+
+    @classmethod
+    def from_images(
+        cls,
+        images: str | Path,
+        path: str | Path | None = None,
+        *,
+        engine: str = "exact",
+        model: str | Path | None = None,
+        threads: int | None = None,
+    ) -> Self:
+        """Encode a folder of photographs and index it.
+
+            index = Index.from_images("photographs", "photographs.idx")
+            index.documents, len(index.failures)               # (6998, 2): two are no images
+
+        To keep what was encoded, or to choose how, use `encode_folder` and then `build`.
+
+        Args:
+            images: folder, searched to any depth; a photograph's id is its path below it.
+            path: of the index, a new folder; without one it is made in a temporary folder, which goes with this object.
+            engine: "exact" or "anserini".
+            model: bundle folder or hub id; the shipped model when absent.
+            threads: of everything; all available when absent.
+
+        Raises:
+            InputError: there is no image in the folder, or none that can be decoded; or the engine takes no impacts.
+            BundleError: there is no such model.
+            OutputError: the index exists or cannot be written.
+            MissingExtra: a package of the engine is not installed.
+        """
+        from lexlip_infer.collection.manifest import FAILURES
+        from lexlip_infer.pipeline.encode import encode_folder
+
+        chosen, root = named_engine(engine), Path(images).absolute()
+        if chosen.queries != "impacts":
+            raise InputError(f"an index of {engine} holds no impacts of images; expected exact or anserini")
+        if not root.is_dir():
+            raise InputError(f"{images}: no such folder; expected one of photographs")
+        if path is not None and Path(path).exists():
+            raise OutputError(f"{path}: exists; name a new folder, or open the index that it is")
+        temporary = tempfile.TemporaryDirectory(prefix="lexlip-")
+        try:
+            output = Path(temporary.name) / "encoded"
+            place = Path(temporary.name) / "index" if path is None else Path(path)
+            encode_folder(root, output, model=model, threads=threads)
+            failures = _failures(output / FAILURES)
+            chosen.build(output, place, thread_count(threads), BuildOptions())
+            if path is not None:
+                (place / _IMAGES).write_text(json.dumps({"images": str(root)}) + "\n", encoding="utf-8")
+            index = cls(place, chosen, model=model, images=root, threads=threads, failures=failures)
+        except BaseException:
+            temporary.cleanup()
+            raise
+        if path is None:
+            index._temporary = temporary
+        else:
+            temporary.cleanup()
+        return index
 
     @classmethod
     def build(
@@ -175,11 +236,6 @@ class Index:
         """What its engine is asked with: "impacts", "texts" or "vectors"."""
         return "impacts" if self._engine is None else self._engine.queries
 
-    @property
-    def encoder(self) -> LexLIPEncoder:
-        """The model of its queries, on the CPU; see `QueryEncoder.encoder`."""
-        return self._queries.encoder
-
     @overload
     def search(self, query: Query, k: int = 10) -> list[Hit]: ...
     @overload
@@ -217,7 +273,9 @@ class Index:
         """Queries, as `search` takes them, in the engine's own form: impacts, texts, or dense vectors."""
         if self.takes == "texts":
             return check_texts(asked, self.path)
-        return stack_vectors(asked, self.path) if self.takes == "vectors" else self.impacts(self.encode(asked))
+        if self.takes == "vectors":
+            return stack_vectors(asked, self.path)
+        return self.query_encoder.impacts(self.query_encoder.weights(asked))
 
     def rank(self, queries: Any, k: int = 10) -> Ranking:
         """The k best documents of each query in the engine's own form, as ids and scores alone.
@@ -261,14 +319,6 @@ class Index:
 
     def _path(self, name: str) -> Path | None:
         return None if self._root is None else self._root / name
-
-    def encode(self, queries: Sequence[Any]) -> SparseBatch:
-        """Un-normalised weights (Q, V) of texts and images, in order; see `search` for what they may be."""
-        return self._queries.weights(queries)
-
-    def impacts(self, weights: SparseBatch) -> ImpactMatrix:
-        """Weights quantised as the documents were; see `QueryEncoder.impacts`."""
-        return self._queries.impacts(weights)
 
     def append(self, collection: str | Path, *, replace: bool = False) -> int:
         """Add documents; whoever else has the index open goes on searching the state without them.
@@ -343,3 +393,9 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({self.documents:,} documents in {self.path}, engine {self.engine})"
+
+
+def _failures(ledger: Path) -> list[Failure]:
+    from lexlip_infer.collection.part_file import Failure
+
+    return [Failure(**json.loads(line)) for line in ledger.read_bytes().splitlines()]

@@ -96,10 +96,16 @@ class QueryEncoder:
         """Weights quantised as the documents were.
 
         Raises:
-            InputError: the index does not say how that was.
+            InputError: the index does not say how that was, or another model has made the weights.
         """
         if self._encoded_with is None:
             raise InputError(f"{self._place} does not say how its documents were quantised; search it with impacts")
+        if weights.fingerprint not in (None, self._encoded_with.model_fingerprint):
+            raise InputError(
+                f"{self._place} was encoded with {self._encoded_with.model_name} "
+                f"({self._encoded_with.model_fingerprint[:12]}), the query with another model "
+                f"({weights.fingerprint[:12]}); encode both with one"
+            )
         return quantise(weights, self._encoded_with.quantisation)
 
 

@@ -6,8 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["RULES", "Finding", "Findings", "LintReport"]
-
 Severity = Literal["error", "warning"]
 
 #: Places that a report names; the rest is counted.
@@ -18,22 +16,27 @@ RULES: dict[str, tuple[Severity, str]] = {
     "foreign-file": ("error", "Anserini parses every file below the folder, whatever its name; move it elsewhere"),
     "zst-file": ("error", "Anserini reads plain and gzip files here, no Zstandard; compress with gzip"),
     "damaged-file": ("error", "the file cannot be read to its end"),
-    "not-utf-8": ("error", "JSON is UTF-8"),
-    "not-json": ("error", "a line must be one JSON object; Anserini stops at this file"),
-    "no-id": ("error", "a document needs an id, a non-empty string or a whole number"),
+    "not-utf-8": ("error", "JSON is UTF-8; Anserini puts U+FFFD for other bytes, in ids and terms too"),
+    "not-json": ("error", "no JSON object, where one document is expected; Anserini stops reading this file"),
+    "after-array": ("error", "a file that begins with an array holds that alone; Anserini drops what follows"),
+    "repeated-key": ("error", "a key stands twice in one object, and only the last of its values counts"),
+    "no-id": ("error", "a document needs an id, a non-empty string or a whole number; without one Anserini stops"),
     "duplicate-id": ("error", "both lines are kept under one id; results cannot tell them apart"),
-    "no-vector": ("error", "a document needs a vector object; without one it is not indexed as impacts"),
-    "dense-vector": ("error", "an array is taken for a dense vector"),
+    "no-vector": ("error", "a document needs a vector object; without one Anserini drops it, or stops"),
+    "dense-vector": ("error", "an array is taken for a dense vector; Anserini stops reading this file"),
     "empty-document": ("error", "a document without terms is dropped without a word; give it a placeholder term"),
-    "fraction": ("error", "fractions are cut off: 0.9 becomes 0 and its term vanishes; scale and round first"),
+    "fraction": ("error", "fractions are cut off: 1.5 becomes 1, 0.9 vanishes with its term; scale and round first"),
     "not-positive": ("error", "a term with an impact of 0 or less vanishes"),
-    "not-a-number": ("error", "an impact must be a whole number"),
+    "not-a-number": ("error", "an impact must be a whole number; Anserini takes 0, and the term vanishes"),
+    "impact-overflow": ("error", "Anserini keeps 32 bits of an impact: from 2^31 on it becomes another number"),
     "empty-term": ("error", "an empty term vanishes"),
     "blank-in-term": ("error", "white space splits the term in two"),
     "long-term": ("error", "a term of more than 255 characters is cut into pieces"),
     "no-tab": ("error", "a topic is its id, a tab, and its terms"),
     "empty-query": ("error", "a query without terms finds nothing"),
     "too-many-terms": ("error", "Lucene refuses a query of more than 1,024 different terms; keep fewer"),
+    "not-a-line": ("warning", "Anserini takes it; lexlip index, search and convert take one document a line"),
+    "number-spelling": ("warning", 'Anserini takes 3.0, "3" and true for whole numbers; lexlip takes whole numbers'),
     "blank-in-id": ("warning", "run files and qrels part their columns at blanks"),
     "term-in-every-document": ("warning", "Pyserini drops it from queries unless min_idf is -1"),
     "impact-above-255": ("warning", "engines that keep an impact in a byte cannot load it"),
