@@ -33,6 +33,7 @@ from lexlip_infer.search.registry import (
     build_index,
     check_changes,
     find_engine,
+    images_of,
     named_engine,
     open_index,
 )
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Index"]
 
-#: In a folder that `Index.from_images` made: where the photographs lie.
+#: In the folder of an exact index: where the photographs lie.
 _IMAGES = "images.json"
 
 
@@ -71,12 +72,12 @@ class Index:
         model: str | Path | None = None,
         images: Path | None = None,
         threads: int | None = None,
-        failures: Sequence[Failure] = (),
     ) -> None:
         self.path = path
         self._engine, self._threads = engine, thread_count(threads)
         self._model = None if model is None else str(model)
-        self._images, self.failures = images, tuple(failures)
+        self._images = images
+        self.failures: tuple[Failure, ...] = ()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._closed = False
         self._load()
@@ -94,6 +95,7 @@ class Index:
         *,
         engine: str = "exact",
         model: str | Path | None = None,
+        top_k: int | None = None,
         threads: int | None = None,
     ) -> Self:
         """Encode a folder of photographs and index it.
@@ -108,6 +110,7 @@ class Index:
             path: of the index, a new folder; without one it is made in a temporary folder, which goes with this object.
             engine: "exact" or "anserini".
             model: bundle folder or hub id; the shipped model when absent.
+            top_k: terms to keep of each photograph; the model's default when absent.
             threads: of everything; all available when absent.
 
         Raises:
@@ -116,13 +119,11 @@ class Index:
             OutputError: the index exists or cannot be written.
             MissingExtra: a package of the engine is not installed.
         """
-        from lexlip_infer.collection.manifest import FAILURES
         from lexlip_infer.pipeline.encode import encode_folder
 
-        chosen, root = named_engine(engine), Path(images).absolute()
-        if chosen.queries != "impacts":
+        if named_engine(engine).queries != "impacts":
             raise InputError(f"an index of {engine} holds no impacts of images; expected exact or anserini")
-        if not root.is_dir():
+        if not Path(images).is_dir():
             raise InputError(f"{images}: no such folder; expected one of photographs")
         if path is not None and Path(path).exists():
             raise OutputError(f"{path}: exists; name a new folder, or open the index that it is")
@@ -130,17 +131,14 @@ class Index:
         try:
             output = Path(temporary.name) / "encoded"
             place = Path(temporary.name) / "index" if path is None else Path(path)
-            encode_folder(root, output, model=model, threads=threads)
-            failures = _failures(output / FAILURES)
-            chosen.build(output, place, thread_count(threads), BuildOptions())
-            if path is not None:
-                (place / _IMAGES).write_text(json.dumps({"images": str(root)}) + "\n", encoding="utf-8")
-            index = cls(place, chosen, model=model, images=root, threads=threads, failures=failures)
+            encode_folder(images, output, model=model, threads=threads, top_k=top_k)
+            index = cls.build(output, place, engine, threads=threads)
+            index.failures = _failures(output)
         except BaseException:
             temporary.cleanup()
             raise
         if path is None:
-            index._temporary = temporary
+            index._temporary = temporary  # noqa: SLF001  (an index of this class)
         else:
             temporary.cleanup()
         return index
@@ -180,7 +178,10 @@ class Index:
         """
         options = BuildOptions(None if model is None else str(model), Path(ids) if isinstance(ids, str) else ids, kind)
         build_index(Path(collection), Path(path), engine, options, thread_count(threads))
-        return cls(Path(path), named_engine(engine), model=model, threads=threads)
+        index, images = cls(Path(path), named_engine(engine), model=model, threads=threads), images_of(Path(collection))
+        if images is not None and index.engine == "exact":
+            (index.path / _IMAGES).write_text(json.dumps({"images": str(images)}) + "\n", encoding="utf-8")
+        return index
 
     @classmethod
     def open(
@@ -236,10 +237,10 @@ class Index:
         """What its engine is asked with: "impacts", "texts" or "vectors"."""
         return "impacts" if self._engine is None else self._engine.queries
 
+    @overload  # a str is one query, and never a sequence of letters
+    def search(self, query: Query, k: int = 10) -> list[Hit]: ...  # type: ignore[overload-overlap]
     @overload
-    def search(self, query: Query, k: int = 10) -> list[Hit]: ...
-    @overload
-    def search(self, query: list[Query] | list[SparseBatch] | list[str], k: int = 10) -> list[list[Hit]]: ...
+    def search(self, query: Sequence[Query | SparseBatch], k: int = 10) -> list[list[Hit]]: ...
     @overload
     def search(self, query: SparseBatch, k: int = 10) -> list[Hit] | list[list[Hit]]: ...
     def search(self, query: Any, k: int = 10) -> list[Hit] | list[list[Hit]]:
@@ -297,7 +298,7 @@ class Index:
         for number, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
             results.append(
                 [
-                    Hit(rank, score, name, self._opened.shares(queries, number, name), self._path(name))
+                    Hit(rank, score, name, self._opened.shares(queries, number, name), self._root and self._root / name)
                     for rank, (name, score) in enumerate(zip(ids, self.plain(scores), strict=True), start=1)
                 ]
             )
@@ -316,9 +317,6 @@ class Index:
             return Path(json.loads((self.path / _IMAGES).read_bytes())["images"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-    def _path(self, name: str) -> Path | None:
-        return None if self._root is None else self._root / name
 
     def append(self, collection: str | Path, *, replace: bool = False) -> int:
         """Add documents; whoever else has the index open goes on searching the state without them.
@@ -395,7 +393,8 @@ class Index:
         return f"Index({self.documents:,} documents in {self.path}, engine {self.engine})"
 
 
-def _failures(ledger: Path) -> list[Failure]:
+def _failures(output: Path) -> tuple[Failure, ...]:
+    from lexlip_infer.collection.manifest import FAILURES
     from lexlip_infer.collection.part_file import Failure
 
-    return [Failure(**json.loads(line)) for line in ledger.read_bytes().splitlines()]
+    return tuple(Failure(**json.loads(line)) for line in (output / FAILURES).read_bytes().splitlines())

@@ -29,6 +29,7 @@ __all__ = [
     "build_index",
     "check_changes",
     "find_engine",
+    "images_of",
     "named_engine",
     "open_index",
 ]
@@ -196,6 +197,13 @@ def check_changes(path: Path, wanted: str = "exact") -> None:
     engine = named_engine(wanted) if wanted != "exact" else find_engine(path)
     if engine is not None and not engine.changes:
         raise InputError(f"{engine.label} index cannot be changed; build it again, or use --engine exact")
+
+
+def images_of(output: Path) -> Path | None:
+    """The folder whose photographs lexlip-encode has written to an output, where ids are paths in it."""
+    from lexlip_infer.collection.manifest import is_output, read_manifest
+
+    return _photographs(read_manifest(output).settings) if is_output(output) else None
 
 
 def _photographs(settings: RunSettings | None) -> Path | None:
