@@ -53,7 +53,7 @@ def index(
         raise InputError("give one of --append, --delete/--delete-from, --compact and --verify at a time")
     if replace and not add:
         raise InputError("--replace goes with --append")
-    from lexlip_infer.runtime.threads import thread_count
+    from lexlip_infer.runtime.machine import thread_count
     from lexlip_infer.search.registry import BuildOptions, build_index, check_changes
 
     if add or deletes or merge or check:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 from lexlip_infer.search.engine import Hit, IndexDescription, Ranking
 from lexlip_infer.search.queries import QueryEncoder, check_texts, stack_vectors
 from lexlip_infer.search.registry import (
