@@ -156,7 +156,8 @@ class CaptionFolder(Source[TextItem]):
     def check(self) -> None:
         """Raise an InputError if no image has a caption."""
         if next(iter(self), None) is None:
-            raise InputError(f"{self.files.place}: no captions; looked for a .txt file of the same name beside each image")
+            root = self.files.place
+            raise InputError(f"{root}: no captions; looked for a .txt file of the same name beside each image")
 
     def __iter__(self) -> Iterator[TextItem | BadItem]:
         """Sorted by id."""
