@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError, ImageError, InputError
+from lexlip_infer.inputs.items import several
 from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
@@ -186,8 +187,8 @@ class LexLIPEncoder:
             ImageError: an image cannot be decoded; the message names it and its position.
             InputError: a number is out of range.
         """
-        several = _tracked(_several(images), "images", show_progress_bar)
-        return self._stack(self.iter_encode_images(several, batch_size, top_k))
+        tracked = _tracked(several(images), "images", show_progress_bar)
+        return self._stack(self.iter_encode_images(tracked, batch_size, top_k))
 
     def encode_texts(
         self,
@@ -203,8 +204,8 @@ class LexLIPEncoder:
         Raises:
             InputError: an element is not a string, or a number is out of range.
         """
-        several = _tracked(_several(texts), "texts", show_progress_bar)
-        return self._stack(self.iter_encode_texts(several, batch_size, top_k))
+        tracked = _tracked(several(texts), "texts", show_progress_bar)
+        return self._stack(self.iter_encode_texts(tracked, batch_size, top_k))
 
     encode_query = encode_texts
 
@@ -238,7 +239,7 @@ class LexLIPEncoder:
         from lexlip_infer.inputs.preprocessing import decode_images
 
         k = self._top_k(top_k, self.manifest.top_k.image)
-        pixels = decode_images(_several(images), self.preprocess, self.threads, ahead=2 * batch_size)
+        pixels = decode_images(several(images), self.preprocess, self.threads, ahead=2 * batch_size)
         for rows in batched(_decoded(pixels), batch_size):
             yield self.encode_pixels(np.stack(rows), k)
 
@@ -253,7 +254,7 @@ class LexLIPEncoder:
         k = self._top_k(top_k, self.manifest.top_k.text)
         count = cut = 0
         try:
-            for rows in batched(_several(texts), batch_size):
+            for rows in batched(several(texts), batch_size):
                 tokens = self.tokenize.encode(rows)
                 count, cut = count + len(rows), cut + int(tokens.cut.sum())
                 yield self._text_vectors(tokens.ids, tokens.mask, k)
@@ -378,27 +379,6 @@ def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[It
 
     total = float(len(items)) if isinstance(items, Sequence) else None
     return track(items, f"encoding {what}", total=total, console=Console(stderr=True))
-
-
-def _several(items: Any) -> Iterable[Any]:
-    """One text or image as a list of it: Python would take a text apart into letters, an array into its rows.
-
-    Raises:
-        InputError: it is neither an input nor an iterable of inputs.
-    """
-    if isinstance(items, str | bytes | bytearray | Path) or hasattr(items, "read"):
-        return [items]
-    if isinstance(items, np.ndarray) and items.ndim in (2, 3):
-        return [items]
-    if isinstance(items, Iterable):
-        return items
-    from PIL import Image
-
-    from lexlip_infer.inputs.frames import Frame
-
-    if isinstance(items, Frame | Image.Image):
-        return [items]
-    raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
 
 
 def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
