@@ -19,8 +19,6 @@ from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import HashedFile, sync_file
 
-__all__ = ["Failure", "Lines", "PartFile", "append_failures", "check_ledger"]
-
 #: For zlib: a stream of gzip's format. Its header has neither name nor time, so that equal lines make equal bytes.
 _GZIP = 31
 

@@ -36,8 +36,6 @@ from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import locked, replacing, sync_folder, writing
 
-__all__ = ["OutputFolder"]
-
 
 class OutputFolder:
     """An output folder opened for one run: new, or continued where it stopped. Build it with `open`."""
