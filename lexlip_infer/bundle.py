@@ -23,9 +23,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from lexlip_infer.errors import BundleError, OutputError
+from lexlip_infer.errors import BundleError, InputError, OutputError
 
 __all__ = [
     "FORMAT_VERSION",
@@ -40,7 +49,8 @@ __all__ = [
     "shipped_bundle",
 ]
 
-FORMAT_VERSION = 2
+#: 3 added prompts and the side that long texts are cut on; a bundle that needs neither is still written as 2.
+FORMAT_VERSION = 3
 MANIFEST = "lexlip.json"
 
 Modality = Literal["image", "text"]
@@ -67,9 +77,50 @@ class ImageSettings(_Section):
 
 
 class TextSettings(_Section):
-    """How a text becomes `input_ids`: cut to this many tokens, special ones included."""
+    """How a text becomes `input_ids`.
+
+    Attributes:
+        max_length: tokens that are kept, special ones included.
+        prompts: what is put before a text, by name: "query" by `encode_query`, "document" by `encode_document`.
+        default_prompt: the one that `encode_texts` takes where none is asked for.
+        truncation_side: where the tokens beyond `max_length` are left out.
+    """
 
     max_length: int = Field(gt=2)
+    prompts: dict[str, str] = {}
+    default_prompt: str | None = None
+    truncation_side: Literal["left", "right"] = "right"
+
+    @model_validator(mode="after")
+    def _default_is_there(self) -> TextSettings:
+        if self.default_prompt is not None and self.default_prompt not in self.prompts:
+            raise ValueError(f"default_prompt {self.default_prompt!r} is none of the prompts")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Manifests of models without prompts stay as they were before there were any.
+        return {name: value for name, value in serialize(self).items() if name in self.needed}
+
+    @property
+    def needed(self) -> set[str]:
+        """Fields that a manifest has to hold: all but defaults."""
+        fields = type(self).model_fields
+        return {name for name in fields if getattr(self, name) != fields[name].default}
+
+    def prompt(self, name: str | None = None) -> str:
+        """What is put before a text; nothing for "query" and "document" where the model has no such prompt.
+
+        Raises:
+            InputError: there is no prompt of that name.
+        """
+        name = self.default_prompt if name is None else name
+        if name is None or (name not in self.prompts and name in ("query", "document")):
+            return ""
+        if name not in self.prompts:
+            known = ", ".join(map(repr, {"query": "", "document": "", **self.prompts}))
+            raise InputError(f"the model has no prompt {name!r}; expected one of {known}")
+        return self.prompts[name]
 
 
 class KeptTerms(_Section):

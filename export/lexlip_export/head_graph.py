@@ -18,8 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from lexlip_export.format import check
-from lexlip_export.graph_builder import GraphBuilder
+from lexlip_export.graph_builder import GraphBuilder, check
 
 __all__ = ["TILE", "head_graph"]
 

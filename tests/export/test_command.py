@@ -12,7 +12,7 @@ import onnx
 import pytest
 from tokenizers import Tokenizer
 
-from lexlip_export.format import IR_VERSION, OPSET
+from lexlip_export.graph_builder import IR_VERSION, OPSET
 from lexlip_infer import Bundle, LexLIPEncoder
 from lexlip_training import LexLIP, save_checkpoint
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexlip_export.random_bundle import SHARE, app, random_model, sized_config
-from lexlip_export.synthetic_tokenizer import synthetic_tokenizer
+from lexlip_export.random_bundle import SHARE, app, random_model, sized_config, synthetic_tokenizer
 from lexlip_infer import Bundle, LexLIPEncoder
 from lexlip_infer.cli.shell import run_application
 from lexlip_infer.errors import InputError
