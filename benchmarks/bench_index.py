@@ -27,6 +27,7 @@ from bench_impact_dot import VOCAB_SIZE, head, zipf_matrix
 from machine import machine
 
 from lexlip_infer.bench.large_scale.engines import build_exact_from_parts
+from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import JsonLinesWriter
 from lexlip_infer.search.exact import ExactEngine
 from lexlip_kernels import ImpactMatrix
@@ -129,9 +130,7 @@ def say(text: str) -> None:
 
 def save(report: Report, path: Path) -> None:
     """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(report, indent=1).encode() + b"\n")
 
 
 def main() -> None:

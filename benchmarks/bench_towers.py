@@ -42,7 +42,7 @@ from PIL.Image import Resampling
 
 from lexlip_export.add_openvino_int8 import add_openvino_int8
 from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, backbone_file
-from lexlip_infer.inputs.images import ImagePreprocessor
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.runtime.choice import openvino_file
 from lexlip_infer.runtime.decoder import read_decoder
 from lexlip_infer.runtime.machine import look_around

@@ -126,7 +126,7 @@ def random_lexlip_base(photographs: list[Path]) -> Inputs:
     """Photographs through an untrained BEiT-B/16 and transform, with an untrained decoder; needs the extra `train`."""
     import torch
 
-    from lexlip_infer.inputs.images import ImagePreprocessor
+    from lexlip_infer.inputs.preprocessing import ImagePreprocessor
     from lexlip_training import LexLIP
     from lexlip_training.config import preset
 

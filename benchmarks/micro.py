@@ -28,8 +28,10 @@ from lexlip_infer.bench.inputs import write_images
 from lexlip_infer.bench.intervals import median_interval
 from lexlip_infer.bench.machine import machine_info
 from lexlip_infer.bench.noise import listen
+from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, quantise, reference
-from lexlip_infer.inputs.images import ImagePreprocessor, load_image
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_kernels.impact_dot import ImpactIndex
 
 DEFAULT_OUTPUT = Path(__file__).parent / "results" / "micro.json"
@@ -144,9 +146,7 @@ def main() -> None:
             print(f"  {row['name']:38} {row['median']:10.4f} ms  ({row['low']:.4f} - {row['high']:.4f})")
     record = {"benchmark": "micro", "data": "SYNTHETIC", "runs": options.runs, "threads": 1, "results": results}
     record |= {"machine": machine_info(), "noise": noise.model_dump()}
-    partial = options.output.with_name(f".{options.output.name}.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(options.output)
+    write_whole(options.output, json.dumps(record, indent=1).encode() + b"\n")
     print(json.dumps(record))
 
 

@@ -17,7 +17,7 @@ from machine import machine
 from torch import Tensor
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.evaluation.evaluation import read_captioned_images
+from lexlip_infer.datasets import read_captioned_images
 from lexlip_training.objectives import ObjectiveConfig
 from lexlip_training.objectives.losses import queue_contrast
 from lexlip_training.objectives.pair_queue import PairQueue, queue_bytes

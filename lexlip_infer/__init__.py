@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lexlip_infer.bundle import Bundle, Manifest
+    from lexlip_infer.bundle import Bundle, Manifest, list_models
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.errors import (
         BackendUnavailable,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     )
     from lexlip_infer.vectors.sparse_batch import SparseBatch
     from lexlip_infer.vocabulary import Vocabulary
+
+    __version__: str
 
 __all__ = [
     "BackendUnavailable",
@@ -44,6 +46,8 @@ __all__ = [
     "OutputError",
     "SparseBatch",
     "Vocabulary",
+    "__version__",
+    "list_models",
 ]
 
 _HOMES = {
@@ -52,12 +56,15 @@ _HOMES = {
     "Manifest": "bundle",
     "SparseBatch": "vectors.sparse_batch",
     "Vocabulary": "vocabulary",
+    "list_models": "bundle",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("lexlip-infer")
     value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value

@@ -11,13 +11,15 @@ A backbone may come in further precisions, `onnx/image_backbone_fp16.onnx` for e
 only, and one without a tokenizer takes token ids but no strings.
 
 A file is read whole and its hash compared before anything is made of it: a damaged bundle is an error, not
-a bad index.
+a bad index. Nothing here needs ONNX Runtime: whoever wants a model's words or settings loads no model.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -34,7 +36,9 @@ from pydantic import (
     model_validator,
 )
 
-from lexlip_infer.errors import BundleError, InputError, OutputError
+from lexlip_infer.errors import BundleError, InputError
+from lexlip_infer.files import first_fault, read_hashed, read_version, write_whole
+from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
 __all__ = [
     "FORMAT_VERSION",
@@ -46,6 +50,7 @@ __all__ = [
     "Precision",
     "Quantisation",
     "backbone_file",
+    "list_models",
     "shipped_bundle",
 ]
 
@@ -56,6 +61,9 @@ MANIFEST = "lexlip.json"
 Modality = Literal["image", "text"]
 Precision = Literal["f32", "fp16", "int8"]
 _PRECISIONS: tuple[Precision, ...] = ("f32", "fp16", "int8")
+
+
+_MODELS = Path(__file__).parent / "models"
 
 
 def backbone_file(modality: Modality, precision: Precision) -> str:
@@ -180,6 +188,12 @@ class Manifest(_Section):
     provenance: dict[str, Any]
     files: dict[str, FileRecord]
 
+    def __repr__(self) -> str:
+        towers = [modality for modality in ("image", "text") if getattr(self, modality) is not None]
+        return f"Manifest({self.name}: {' and '.join(towers)}, {self.vocab_size} terms, {self.similarity})"
+
+    __str__ = __repr__  # pydantic's would fill a screen with the hashes of the files
+
     @field_validator("suppressed_ids", "placeholder_id")
     @classmethod
     def _are_terms(cls, ids: int | tuple[int, ...] | None, info: ValidationInfo) -> int | tuple[int, ...] | None:
@@ -207,9 +221,13 @@ class Manifest(_Section):
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Bundle:
     """An opened bundle: its manifest is read, its files not yet.
+
+        bundle = Bundle.open("owner/name", revision="v1.0")
+        bundle.manifest.top_k.image                   # 128
+        bundle.vocabulary().ids["dog"]                # 3899
 
     Attributes:
         folder: where it lies.
@@ -222,14 +240,29 @@ class Bundle:
     fingerprint: str
 
     @classmethod
-    def open(cls, folder: str | Path) -> Bundle:
-        """Read and check the manifest.
+    def open(
+        cls,
+        path_or_hub_id: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> Bundle:
+        """Find a bundle, read and check its manifest.
+
+        Args:
+            path_or_hub_id: a bundle folder, a name of `list_models`, the id of a bundle on the Hugging Face hub
+                (`owner/name`), or nothing for the model that ships with the package. What exists is a path.
+            revision: branch, tag or commit on the hub.
+            token: for the hub, where the model is private or gated; what `hf auth login` has stored when absent.
+            cache_dir: where downloads are kept; the hub's own cache (`HF_HOME`) when absent.
 
         Raises:
-            BundleError: the folder is no bundle, its manifest is malformed, or its format is newer than this
-                version of the package reads.
+            BundleError: there is no bundle, the hub cannot be reached or does not have it, its manifest is malformed,
+                or its format is newer than this version of the package reads.
+            InputError: a revision of a folder was asked for.
         """
-        folder = Path(folder)
+        folder = _find(path_or_hub_id, revision, token, cache_dir)
         try:
             data = (folder / MANIFEST).read_bytes()
         except OSError as error:
@@ -238,10 +271,38 @@ class Bundle:
         try:
             manifest = Manifest.model_validate_json(data)
         except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
-            raise BundleError(f"{folder / MANIFEST}: {place}: {first['msg']}") from None
+            raise BundleError(f"{folder / MANIFEST}: {first_fault(error)}") from None
         return cls(folder, manifest, hashlib.sha256(data).hexdigest())
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.manifest.name} in {self.folder}, fingerprint {self.fingerprint[:12]})"
+
+    def vocabulary(self) -> Vocabulary:
+        """The words of term ids, read from the tokenizer anew each time.
+
+        Raises:
+            BundleError: the bundle has no tokenizer, or one of another size.
+        """
+        vocabulary = Vocabulary.from_tokenizer(read_tokenizer(self.tokenizer_json()))
+        if len(vocabulary) != self.manifest.vocab_size:
+            raise BundleError(
+                f"{self.folder}: the tokenizer has {len(vocabulary)} terms, the manifest says "
+                f"{self.manifest.vocab_size}; export the bundle again"
+            )
+        return vocabulary
+
+    def tokenizer_json(self) -> bytes:
+        """Contents of the tokenizer's file.
+
+        Raises:
+            BundleError: the bundle has no tokenizer.
+        """
+        if self.manifest.tokenizer is None:
+            raise BundleError(
+                f"{self.folder}: the bundle has no tokenizer, so it knows no words; "
+                "export it again with --tokenizer, or use encode_token_ids"
+            )
+        return self.read(self.manifest.tokenizer)
 
     def has_tower(self, modality: Modality) -> bool:
         """Whether the bundle can encode images, or texts."""
@@ -261,20 +322,20 @@ class Bundle:
             BundleError: the manifest does not list the file, or it is missing or not what the manifest says.
         """
         path = self.folder / name
-        if name not in self.manifest.files:
-            raise BundleError(f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{path}: cannot be read ({error.strerror}); copy the bundle again") from None
-        expected = self.manifest.files[name]
-        actual = hashlib.sha256(data).hexdigest()
-        if len(data) != expected.size or actual != expected.sha256:
-            raise BundleError(
-                f"{path}: damaged or changed: sha256 {actual[:12]}… of {len(data)} bytes, the manifest says "
+
+        def damaged(size: int, sha256: str) -> BundleError:
+            return BundleError(
+                f"{path}: damaged or changed: sha256 {sha256[:12]}… of {size} bytes, the manifest says "
                 f"{expected.sha256[:12]}… of {expected.size} bytes; copy the bundle again"
             )
-        return data
+
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.folder}: the bundle has no {name}; it holds {', '.join(self.manifest.files)}")
+        expected = self.manifest.files[name]
+        try:
+            return read_hashed(path, expected.size, expected.sha256, damaged)
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}); copy the bundle again") from None
 
     def set_defaults(self, top_k: KeptTerms, quantisation: Quantisation) -> None:
         """Write other defaults into the manifest of this folder: the fingerprint changes, the files do not.
@@ -283,27 +344,12 @@ class Bundle:
             OutputError: the manifest cannot be written; the old one is still whole.
         """
         manifest = self.manifest.model_copy(update={"top_k": top_k, "quantisation": quantisation})
-        partial = self.folder / f".{MANIFEST}.partial"
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(manifest.model_dump_json(indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.folder / MANIFEST)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{self.folder / MANIFEST}: cannot be written ({error.strerror})") from None
-
-
-class _Version(BaseModel):
-    """The only field that every format version has."""
-
-    format_version: int = Field(ge=1)
+        write_whole(self.folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
 
 
 def _check_version(folder: Path, data: bytes) -> None:
     try:
-        version = _Version.model_validate_json(data).format_version
+        version = read_version(data)
     except pydantic.ValidationError:
         raise BundleError(f"{folder / MANIFEST}: not a bundle manifest (no valid format_version)") from None
     if version > FORMAT_VERSION:
@@ -314,5 +360,76 @@ def _check_version(folder: Path, data: bytes) -> None:
 
 
 def shipped_bundle() -> Path:
-    """Folder of the model that is part of the package."""
-    return Path(__file__).parent / "models" / "lexlip-tiny"
+    """Folder of the model that is taken when none is named."""
+    return _MODELS / "lexlip-tiny"
+
+
+def list_models() -> list[str]:
+    """Names of the models that ship with the package, each of which `from_pretrained` and `Bundle.open` take.
+
+    >>> list_models()
+    ['lexlip-tiny']
+    """
+    return sorted(manifest.parent.name for manifest in _MODELS.glob(f"*/{MANIFEST}"))
+
+
+def _find(
+    path_or_hub_id: str | Path | None, revision: str | None, token: str | None, cache_dir: str | Path | None
+) -> Path:
+    """The folder of a bundle, after a download where it takes one."""
+    if path_or_hub_id is None:
+        folder = shipped_bundle()
+    else:
+        path, name = Path(path_or_hub_id), str(path_or_hub_id)
+        if not path.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+            return _download(name, revision, token, cache_dir)
+        folder = _MODELS / name if not path.exists() and name in list_models() else path
+    if revision is not None:
+        raise InputError(f"revision {revision!r} was asked for, but {folder} is a folder; only the hub has revisions")
+    return folder
+
+
+def _download(name: str, revision: str | None, token: str | None, cache_dir: str | Path | None) -> Path:
+    """Snapshot of a bundle on the hub: the files that its manifest names and no others, most of them in the cache."""
+    from huggingface_hub import snapshot_download
+
+    def fetch(files: Iterable[str], revision: str | None) -> Path:
+        patterns = [glob.escape(file) for file in files]
+        folder = snapshot_download(name, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=patterns)
+        return Path(folder)
+
+    try:
+        folder = fetch((MANIFEST, "README.md"), revision)
+        if (folder / MANIFEST).exists():
+            fetch((MANIFEST, *Bundle.open(folder).manifest.files), folder.name)  # snapshots/<commit>
+            return folder
+    except BundleError:
+        raise
+    except Exception as error:  # noqa: BLE001  (the hub's errors, those of its HTTP library, and of the disk)
+        raise BundleError(f"{name}: no such folder, and {_hub_refusal(error, revision)}") from None
+    raise BundleError(
+        f"{name}: on the Hugging Face hub, but no LexLIP bundle: it has no {MANIFEST}; lexlip-export makes a bundle of "
+        "a checkpoint"
+    )
+
+
+def _hub_refusal(error: Exception, revision: str | None) -> str:
+    """Why the Hugging Face hub gave no bundle, and what to do."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        if isinstance(error.__cause__, errors.HfHubHTTPError):  # it was reached, and had an error of its own
+            return _hub_refusal(error.__cause__, revision)
+        return "the Hugging Face hub cannot be reached, nor is the model in its cache: go online, or give a folder"
+    if isinstance(error, errors.GatedRepoError):
+        return "on the Hugging Face hub it is gated: accept its terms there, and log in (hf auth login) or give a token"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the Hugging Face hub has no such model, or a private one: check the name, or log in (hf auth login)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"on the Hugging Face hub it has no revision {revision!r}"
+    return f"the Hugging Face hub did not give it ({_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

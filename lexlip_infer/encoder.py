@@ -7,7 +7,6 @@ needs no image model. Weights are un-normalised; `similarity` normalises where t
 from __future__ import annotations
 
 import itertools
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -18,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lexlip_infer.bundle import Bundle, Modality, shipped_bundle
+from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
-from lexlip_infer.inputs.decoding import Pixels, decode_images
-from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource
-from lexlip_infer.inputs.texts import TextTokenizer, read_tokenizer
+from lexlip_infer.inputs.images import ImageSource
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels, decode_images
+from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_infer.runtime.choice import PathChoice, choose_path
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.options import RuntimeOptions
@@ -75,7 +74,7 @@ class LexLIPEncoder:
         text = self.manifest.text
         if text is None:
             raise self._no_tower("text")
-        return TextTokenizer(self._tokenizer_json(), text.max_length)
+        return TextTokenizer(self.bundle.tokenizer_json(), text.max_length)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -84,27 +83,13 @@ class LexLIPEncoder:
         Raises:
             BundleError: the bundle has no tokenizer, or one of another size.
         """
-        vocabulary = Vocabulary.from_tokenizer(read_tokenizer(self._tokenizer_json()))
-        if len(vocabulary) != self.manifest.vocab_size:
-            raise BundleError(
-                f"{self.bundle.folder}: the tokenizer has {len(vocabulary)} terms, the manifest says "
-                f"{self.manifest.vocab_size}; export the bundle again"
-            )
-        return vocabulary
+        return self.bundle.vocabulary()
 
     def _no_tower(self, modality: Modality) -> BundleError:
         other = "text" if modality == "image" else "image"
         return BundleError(
             f"{self.bundle.folder}: {self.manifest.name} has no {modality} tower; it encodes {other}s alone"
         )
-
-    def _tokenizer_json(self) -> bytes:
-        if self.manifest.tokenizer is None:
-            raise BundleError(
-                f"{self.bundle.folder}: the bundle has no tokenizer, so it knows no words; "
-                "export it again with --tokenizer, or use encode_token_ids"
-            )
-        return self.bundle.read(self.manifest.tokenizer)
 
     @classmethod
     def from_pretrained(
@@ -118,12 +103,15 @@ class LexLIPEncoder:
         head: str = "auto",
         memory_arena: bool = True,
         cuda_graph: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
     ) -> LexLIPEncoder:
         """Open a model.
 
         Args:
-            path_or_hub_id: a bundle folder, the id of one on the Hugging Face hub (`owner/name`), or nothing for the
-                model that ships with the package.
+            path_or_hub_id: a bundle folder, a name of `list_models`, the id of a bundle on the Hugging Face hub
+                (`owner/name`), or nothing for the model that ships with the package.
             device: "auto", "cpu", "cuda" or "cuda:N".
             precision: "auto" (f32 on a CPU, fp16 on a GPU), "f32", "fp16", "bf16" or "int8".
             threads: of the operators and of image decoding; all available when absent.
@@ -131,15 +119,19 @@ class LexLIPEncoder:
             head: what runs the lexicon head: "auto", "native", "onnx" or "triton".
             memory_arena: let ONNX Runtime keep freed CPU memory for the next batch.
             cuda_graph: record and replay a CUDA graph for every shape of batch.
+            revision: branch, tag or commit on the hub.
+            token: for the hub, where the model is private or gated.
+            cache_dir: where downloads are kept; the hub's own cache when absent.
 
         Raises:
-            BundleError: there is no bundle, or it is damaged or of a newer format.
+            BundleError: there is no bundle, it is damaged or of a newer format, or the hub cannot be reached.
             InputError: there is no such option.
             BackendUnavailable: no tower of the model can run as asked here; the message says why and what to do.
             MissingExtra: what was asked for needs a package that is not installed.
         """
         options = RuntimeOptions(device, precision, backend, head, threads, memory_arena, cuda_graph)
-        encoder = cls(Bundle.open(_locate(path_or_hub_id)), options)
+        bundle = Bundle.open(path_or_hub_id, revision=revision, token=token, cache_dir=cache_dir)
+        encoder = cls(bundle, options)
         encoder._check_options()
         return encoder
 
@@ -340,25 +332,6 @@ class LexLIPEncoder:
             np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), self.manifest.vocab_size
         )
         return SparseBatch.concatenate([empty, *batches])
-
-
-def _locate(path_or_hub_id: str | Path | None) -> Path:
-    """A folder to open. What exists is a path; of the rest, `owner/name` is looked up on the hub."""
-    if path_or_hub_id is None:
-        return shipped_bundle()
-    path = Path(path_or_hub_id)
-    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(path_or_hub_id)):
-        return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(path_or_hub_id)))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BundleError(
-            f"{path_or_hub_id}: no such folder, and the Hugging Face hub does not have it ({reason})"
-        ) from None
 
 
 Item = TypeVar("Item")

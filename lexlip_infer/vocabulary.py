@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BundleError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tokenizers import Tokenizer
-
-__all__ = ["Vocabulary"]
+__all__ = ["Vocabulary", "read_tokenizer"]
 
 
-@dataclass(frozen=True)
+def read_tokenizer(data: bytes) -> Tokenizer:
+    """The tokenizer in the contents of a `tokenizer.json`.
+
+    Raises:
+        BundleError: the data are not a tokenizer.
+    """
+    try:
+        return Tokenizer.from_buffer(data)
+    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
+        raise BundleError(f"tokenizer.json: not a tokenizer ({error})") from None
+
+
+@dataclass(frozen=True, repr=False)
 class Vocabulary:
     """V terms by id.
 
@@ -25,7 +34,7 @@ class Vocabulary:
     """
 
     terms: tuple[str, ...]
-    ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    ids: Mapping[str, int] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", {term: i for i, term in enumerate(self.terms)})
@@ -44,3 +53,6 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.terms)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} terms)"

@@ -34,6 +34,7 @@ from lexlip_infer.bench.noise import listen
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
+from lexlip_infer.files import write_whole
 from lexlip_infer.runtime.threads import thread_count
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
@@ -253,9 +254,7 @@ def _default_output() -> Path:
 
 
 def _save(record: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(record, indent=1).encode() + b"\n")
 
 
 def main() -> None:

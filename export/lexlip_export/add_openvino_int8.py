@@ -25,7 +25,8 @@ import typer
 from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, Modality, backbone_file
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.errors import InputError, OutputError, require
+from lexlip_infer.errors import InputError, require
+from lexlip_infer.files import write_whole
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images, open_texts
@@ -110,19 +111,9 @@ def add_openvino_int8(
     manifest = bundle.manifest.model_copy(update={"files": {**bundle.manifest.files, **records}})
     files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
     for name, data in files.items():
-        _replace(bundle.folder / name, data)
+        (bundle.folder / name).parent.mkdir(exist_ok=True)
+        write_whole(bundle.folder / name, data)
     return Bundle.open(bundle.folder)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def image_samples(encoder: LexLIPEncoder, folder: Path, count: int) -> Iterator[Sample]:

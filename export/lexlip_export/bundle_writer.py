@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +40,7 @@ from lexlip_infer.bundle import (
     backbone_file,
 )
 from lexlip_infer.errors import BundleError, OutputError
+from lexlip_infer.files import new_folder
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -127,20 +126,12 @@ def write_bundle(
     if text is not None and FurtherGraph.ANSERINI in settings.graphs:
         _check_anserini(text)
     _check_replaceable(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        partial.chmod(0o755)
+    with new_folder(output, replace=True) as partial:
         files = BundleFolder(partial)
         parity = _write_model(files, model, tokenizer, settings, gate or GateSettings())
         files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
         manifest = _manifest(model.config, text, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_anserini(text: TextSettings) -> None:

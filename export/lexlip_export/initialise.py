@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +9,7 @@ import typer
 
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import OutputError
+from lexlip_infer.files import new_folder
 
 app = application("Make an untrained LexLIP checkpoint from BEiT and BERT.")
 
@@ -29,14 +28,8 @@ def initialise(
         raise OutputError(f"{output}: exists already; name a new folder or remove it")
     model, tokenizer = initialise_from_pretrained(beit, bert)
     record = {"notice": "Not trained: BEiT and BERT as they came.", "beit": beit.name, "bert": bert.name}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
+    with new_folder(output) as partial:
         save_checkpoint(partial, model, tokenizer, record)
-        partial.chmod(0o755)
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     typer.echo(f"{output}: {sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f} M parameters")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from lexlip_export.precision.report import PARITY, Direction, ParityReport, PrecisionReport
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
+from lexlip_training.record import TrainingRecord
 
 __all__ = ["model_card"]
 
@@ -25,6 +26,11 @@ _LOG_COLUMNS = (
     "flops",
     "text_to_image",
     "image_to_text",
+)
+#: Of a log by optimiser steps: those that it has.
+_STEP_COLUMNS = (
+    *("step", "epoch", "loss", "self", "i2t", "t2t", "contrast", "bag", "words", "flops", "learning_rate"),
+    *("terms_image", "terms_text", "t2i_1", "t2i_5", "t2i_10", "i2t_1", "i2t_5", "i2t_10"),
 )
 
 
@@ -82,10 +88,13 @@ def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str
         "Recall at 1/5/10 in per cent on the development split, which the weights were selected on:",
     ]
     lines += ["", "| what | text to image | image to text |", "|---|---|---|"]
-    selected = None if training.get("resized") else training.get("selected")  # of another image size
+    selected = TrainingRecord.read(training).selection()
     if selected:
-        row = f"{selected['text_to_image']} | {selected['image_to_text']}"
-        lines.append(f"| full vectors, cosine, torch in bfloat16 (selection) | {row} |")
+        ranked = {"vectors": "full vectors, cosine, torch in bfloat16", "impacts": "kept terms, integer impacts, torch"}
+        row = " | ".join(
+            "/".join(f"{value:.1f}" for value in way) for way in (selected.text_to_image, selected.image_to_text)
+        )
+        lines.append(f"| {ranked[selected.ranking]} (selection) | {row} |")
     if evaluation:
         top_k = evaluation["top_k"]
         what = (
@@ -108,10 +117,22 @@ def _training(training: dict[str, Any]) -> str:
     for run in parts or [training]:
         if run.get("log"):
             lines += ["", f"`{run['command']}`:"] if parts else []
-            lines += ["", "| " + " | ".join(_LOG_COLUMNS) + " |", "|" + "---|" * len(_LOG_COLUMNS)]
-            for row in run["log"]:
-                lines.append("| " + " | ".join(str(row.get(column, "")) for column in _LOG_COLUMNS) + " |")
+            lines += _log_table(run["log"])
     return "\n".join(lines)
+
+
+def _log_table(log: list[dict[str, Any]]) -> list[str]:
+    """A row an epoch, or, where the log has one every few steps, a row an evaluation."""
+    columns: tuple[str, ...] = _LOG_COLUMNS
+    if any("step" in line for line in log):
+        log = [_rounded(line) for line in log if "dev_sum" in line]
+        columns = tuple(name for name in _STEP_COLUMNS if any(name in line for line in log))
+    lines = ["", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return lines + ["| " + " | ".join(str(line.get(column, "")) for column in columns) + " |" for line in log]
+
+
+def _rounded(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in line.items()}
 
 
 def _without_log(training: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lexlip_infer.bench.clock import TEXT_STAGES
 from lexlip_infer.bench.report import Report, Result
 from lexlip_infer.bench.tables import name_of
 from lexlip_infer.errors import OutputError, require
+from lexlip_infer.files import replacing
 
 __all__ = ["draw_report"]
 
@@ -33,13 +34,11 @@ def draw_report(report: Report, folder: Path) -> list[Path]:
 
 
 def _saved(figure: Any, path: Path) -> Path:
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(partial, dpi=110, format="png")
-        partial.replace(path)
+        with replacing(path) as file:
+            figure.savefig(file, dpi=110, format="png")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: the picture cannot be written ({error.strerror or error})") from None
     return path
 

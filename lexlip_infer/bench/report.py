@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,8 @@ from lexlip_infer.bench.ceilings import Ceilings
 from lexlip_infer.bench.intervals import Interval
 from lexlip_infer.bench.noise import Noise
 from lexlip_infer.bench.settings import Setting
-from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.errors import InputError
+from lexlip_infer.files import first_fault, write_whole
 
 __all__ = ["Latency", "Report", "Result", "StageRow", "read_report", "save_report"]
 
@@ -139,10 +139,8 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a file that --save has written") from None
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{path}: no report of this version ({place}: {first['msg']}); name a file that --save has written"
+            f"{path}: no report of this version ({first_fault(error)}); name a file that --save has written"
         ) from None
 
 
@@ -152,13 +150,4 @@ def save_report(report: Report, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(report.model_dump_json(indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_whole(path, report.model_dump_json(indent=1).encode() + b"\n")

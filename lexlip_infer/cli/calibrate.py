@@ -47,9 +47,9 @@ def calibrate(
     if plot is not None:
         require("matplotlib", extra="viz")
     from lexlip_infer.bundle import Bundle, KeptTerms, Quantisation
+    from lexlip_infer.datasets import read_captioned_images
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.evaluation.calibration import calibrate as measure
-    from lexlip_infer.evaluation.evaluation import read_captioned_images
 
     if write and (model is None or not Path(model).is_dir()):
         raise InputError("--write changes a bundle: name the folder of your own copy with --model")
@@ -66,9 +66,9 @@ def calibrate(
         )
     _print(calibration, as_json)
     if plot is not None:
-        from lexlip_infer.evaluation.calibration_plot import draw
+        from lexlip_infer.evaluation.plots import draw_calibration
 
-        draw(calibration, plot, manifest.name)
+        draw_calibration(calibration, plot, manifest.name)
     best = calibration.recommend(tolerance)
     if not as_json:
         typer.echo(f"recommended: {_describe(best)}, which loses {best.loss:.2f} points")

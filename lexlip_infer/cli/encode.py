@@ -15,7 +15,7 @@ from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from lexlip_infer.bundle import Modality
-    from lexlip_infer.inputs.images import ImageOptions
+    from lexlip_infer.inputs.image_options import ImageOptions
     from lexlip_infer.inputs.items import ImageItem, Reader, TextItem
 
 app = application("Encode images or texts to impact vectors for an inverted index.")

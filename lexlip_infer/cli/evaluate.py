@@ -1,25 +1,36 @@
-"""`lexlip eval retrieval`: recall of a model on captioned photographs."""
+"""`lexlip eval`: quality of a model, on captioned photographs (the command without a name) and on class folders."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexlip_infer.cli.evaluate_report import describe, print_retrieval, retrieval_record, retrieval_results
-from lexlip_infer.cli.evaluate_sweeps import check_plots, draw_sweeps
+from lexlip_infer.cli import evaluate_run, large_scale
+from lexlip_infer.cli.default_command import DefaultCommandGroup
 from lexlip_infer.cli.new_output import Save, refuse_existing
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
-from lexlip_infer.cli.shell import Threads
-from lexlip_infer.errors import InputError
+from lexlip_infer.cli.shell import Threads, application, console, progress_bar
+from lexlip_infer.errors import InputError, OutputError, require
 
 if TYPE_CHECKING:
     from lexlip_infer.datasets import CaptionedImages
+    from lexlip_infer.evaluation.small_scale import RankedQueries, SmallScale
+
+app = application(
+    "Measure quality. `lexlip eval FILE` is `lexlip eval retrieval FILE`.", DefaultCommandGroup, no_args_is_help=True
+)
+
+Model = Annotated[str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")]
+ImageTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of an image  [default: the model's]")]
+QuantScale = Annotated[float | None, typer.Option(metavar="X", help="of the quantiser  [default: the model's]")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
 
+@app.command("retrieval")
 def evaluate(
     captions: Annotated[
         Path, typer.Argument(metavar="FILE", help="captions.jsonl, Karpathy's .json or an official .tsv")
@@ -36,19 +47,13 @@ def evaluate(
     folds: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="equal parts searched each for itself and averaged")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
-    ] = None,
-    image_top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="terms of an image  [default: the model's]")
-    ] = None,
+    model: Model = None,
+    image_top_k: ImageTopK = None,
     text_top_k: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="terms of a text  [default: the model's]")
     ] = None,
-    quant_scale: Annotated[
-        float | None, typer.Option(metavar="X", help="of the quantiser  [default: the model's]")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    quant_scale: QuantScale = None,
+    as_json: AsJson = False,
     save: Save = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="DIR", help="draw recall against kept terms, bits and time of a search")
@@ -69,7 +74,7 @@ def evaluate(
     from lexlip_infer.evaluation.small_scale import Settings, evaluate_small_scale
 
     refuse_existing(save)
-    check_plots(plot)
+    _check_plots(plot)
     data, parts = _counted(read_captions_file(captions, split, images_folder), protocol, folds)
     names = None if save is None else data.names()  # refuses what is listed twice, before anything is encoded
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
@@ -78,7 +83,7 @@ def evaluate(
     images = encoder.encode_images(data.images, batch_size=16, top_k=manifest.vocab_size)
     texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size)
     found = evaluate_small_scale(encoder, images, texts, data, settings)
-    about = {
+    about: dict[str, Any] = {
         "model": manifest.name,
         "model_fingerprint": encoder.bundle.fingerprint,
         "data": captions.name,
@@ -93,13 +98,28 @@ def evaluate(
         "terms_per_text_full": round(texts.nnz / len(texts), 1),
     }
     if save is not None and names is not None:
-        retrieval_results(found, names, f"{manifest.name}, {describe(settings)}", captions.name).save(save)
+        found.query_results(names, f"{manifest.name}, {settings}", captions.name).save(save)
     if plot is not None:
-        about |= draw_sweeps(encoder, images, texts, data, settings, plot)
+        from lexlip_infer.evaluation.calibration import sweep_bits, sweep_terms
+        from lexlip_infer.evaluation.plots import draw_sweep
+
+        terms = sweep_terms(encoder, images, texts, data, settings)
+        bits = sweep_bits(encoder, images, texts, data, settings)
+        draw_sweep(terms, bits, plot, manifest.name)
+        about |= {"sweep_kept_terms": [*map(asdict, terms)], "sweep_bits": [*map(asdict, bits)]}
     if as_json:
-        typer.echo(json.dumps(about | retrieval_record(found), indent=2))
+        typer.echo(json.dumps(about | found.record(), indent=2))
     else:
-        print_retrieval(found, describe(settings))
+        _print_retrieval(found, str(settings))
+
+
+def _check_plots(folder: Path | None) -> None:
+    """Say before minutes of work, not after them, that pictures cannot be drawn."""
+    if folder is None:
+        return
+    require("matplotlib", extra="viz")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is no folder; --plot takes the folder that pictures are written to")
 
 
 def _counted(data: CaptionedImages, protocol: str | None, folds: int | None) -> tuple[CaptionedImages, int]:
@@ -114,3 +134,99 @@ def _counted(data: CaptionedImages, protocol: str | None, folds: int | None) -> 
         data, folds = PROTOCOLS[protocol].apply(data), PROTOCOLS[protocol].folds
     data.fold_of_images(folds or 1)  # refuses what cannot be divided
     return data, folds or 1
+
+
+def _print_retrieval(found: SmallScale, impacts: str) -> None:
+    """One row for each direction and kind of vectors."""
+    rows = []
+    for direction in found.full:
+        words = direction.replace("_", " ")
+        rows.append((f"{words}, full vectors", *_retrieval_cells(found.full[direction])))
+        rows.append((f"{words}, impacts", *_retrieval_cells(found.impacts[direction])))
+    _print(("R@1", "R@5", "R@10", "mean rank", "median"), rows, impacts)
+
+
+def _retrieval_cells(ranked: RankedQueries) -> list[str]:
+    figures = asdict(ranked.recall())
+    cells = [f"{figures[f'at_{k}']:.1f} [{low:.1f}, {high:.1f}]" for k, (low, high) in ranked.intervals().items()]
+    return [*cells, f"{ranked.mean_rank():.1f}", f"{ranked.median_rank():g}"]
+
+
+@app.command("zero-shot")
+def zero_shot(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="class folders: DIR/CLASS/image.jpg")],
+    templates: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="a prompt a line, with {} for the class  [default: seven]")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="lines folder, tab, name  [default: folders' names, _ as blank]")
+    ] = None,
+    model: Model = None,
+    image_top_k: ImageTopK = None,
+    text_top_k: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="terms of a class  [default: the model's, of a text]")
+    ] = None,
+    quant_scale: QuantScale = None,
+    as_json: AsJson = False,
+    save: Save = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    backend: Backend = "auto",
+    head: Head = "auto",
+) -> None:
+    """Print top-1 and top-5 accuracy and the mean per class, of full vectors and of impacts.
+
+    A class is the mean of its prompts' unit vectors. Intervals are 95 per cent, bootstrapped over images.
+    """
+    from lexlip_infer.datasets.class_folders import TEMPLATES, read_class_folders, read_templates
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.evaluation.small_scale import Settings
+    from lexlip_infer.evaluation.zero_shot import class_vectors, classify
+
+    refuse_existing(save)
+    folders = read_class_folders(folder, names)
+    prompts = TEMPLATES if templates is None else read_templates(templates)
+    encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
+    settings = Settings.of(encoder.manifest, image_top_k, text_top_k, quant_scale)
+    classes = class_vectors(encoder, folders.names, prompts)
+    with progress_bar(len(folders.images), "images") as progress:
+        found = classify(encoder, folders, classes, settings, progress)
+    if save is not None:
+        found.query_results(folders, f"{encoder.manifest.name}, {settings}").save(save)
+    figures = found.record(folders)
+    if as_json:
+        about = {
+            "model": encoder.manifest.name,
+            "model_fingerprint": encoder.bundle.fingerprint,
+            "classes": len(folders.names),
+            "images": len(folders.images),
+            "templates": list(prompts),
+            "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
+            "scale": settings.scale,
+        }
+        typer.echo(json.dumps(about | figures, indent=2, ensure_ascii=False))
+        return
+    rows = []
+    for name, row in zip(("full vectors", "impacts"), figures.values(), strict=True):
+        intervals = [(row[f"top_{k}"], *row[f"top_{k}_interval_95"]) for k in (1, 5)]
+        cells = [f"{figure:.1f} [{low:.1f}, {high:.1f}]" for figure, low, high in intervals]
+        rows.append((name, *cells, f"{row['mean_per_class']:.1f}"))
+    _print(("top-1", "top-5", "mean per class"), rows, str(settings))
+
+
+def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]], impacts: str) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("per cent [95 % interval]", *columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    out = console()
+    out.print(table)
+    out.print(f"impacts: {impacts}", highlight=False)
+
+
+app.command("run")(evaluate_run.evaluate_run)
+app.command("compare")(evaluate_run.compare)
+app.command("large-scale")(large_scale.large_scale)

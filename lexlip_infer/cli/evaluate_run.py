@@ -1,8 +1,10 @@
-"""`lexlip eval run`: TREC measures of a run file."""
+"""`lexlip eval run` and `lexlip eval compare`: measures of a run file, and whether two systems differ."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -35,25 +37,60 @@ def evaluate_run(
     refuse_existing(save)
     found = measure_run(run, judgements, measures or DEFAULT_MEASURES)
     queries = list(next(iter(found.values())))
-    values = {name: np.array([by_query[query] for query in queries]) for name, by_query in found.items()}
-    intervals = {name: bootstrap_interval(column, np.arange(len(queries))) for name, column in values.items()}
+    columns = {name: [by_query[query] for query in queries] for name, by_query in found.items()}
+    clusters = np.arange(len(queries))
+    figures = {
+        name: (float(np.mean(values)), *bootstrap_interval(np.array(values), clusters))
+        for name, values in columns.items()
+    }
     if save is not None:
-        columns = {name: column.tolist() for name, column in values.items()}
         section = Section(queries=queries, clusters=queries, measures=columns)
         QueryResults(system=run.name, data=judgements.name, sections={"run": section}).save(save)
-    figures = {name: (float(column.mean()), *intervals[name]) for name, column in values.items()}
     if as_json:
         rows = {name: {"mean": mean, "interval_95": [low, high]} for name, (mean, low, high) in figures.items()}
         typer.echo(json.dumps({"queries": len(queries), "measures": rows}, indent=2))
-    else:
-        _print(figures)
+        return
+    cells = ((name, f"{mean:.4f}", f"[{low:.4f}, {high:.4f}]") for name, (mean, low, high) in figures.items())
+    _print(("measure", "mean", "95 % interval"), cells)
 
 
-def _print(figures: dict[str, tuple[float, float, float]]) -> None:
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="of one system, as --save writes it")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="of another, on the same queries")],
+    confidence: Annotated[float, typer.Option(metavar="X", help="of the intervals")] = 0.95,
+    resamples: Annotated[int, typer.Option(metavar="N", min=100, max=10**7, help="draws and swaps")] = 10_000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="of both")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Print each measure of both, B less A with its bootstrap interval, and p of a paired randomisation test.
+
+    Photographs are drawn and swapped with all their captions. p is two-sided and not corrected for the number of
+    measures.
+    """
+    from lexlip_infer.evaluation.query_results import QueryResults, compare_systems
+
+    one, other = QueryResults.load(first), QueryResults.load(second)
+    found = compare_systems(one, other, confidence, resamples, seed)
+    if as_json:
+        settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+        systems = {"first": one.system, "second": other.system}
+        typer.echo(json.dumps(systems | settings | {"measures": [asdict(row) for row in found]}, indent=2))
+        return
+    typer.echo(f"A: {one.system}\nB: {other.system}")
+    cells = []
+    for row in found:
+        figures = row.comparison
+        means = (f"{figures.first:.4f}", f"{figures.second:.4f}", f"{figures.difference:+.4f}")
+        interval = f"[{figures.interval[0]:+.4f}, {figures.interval[1]:+.4f}]"
+        cells.append((row.section, row.measure, *means, interval, f"{figures.p_value:.4f}"))
+    _print(("task", "measure", "A", "B", "B - A", f"{confidence:.0%} interval", "p"), cells)
+
+
+def _print(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("measure", "mean", "95 % interval", box=None, pad_edge=False)
-    for name, (mean, low, high) in figures.items():
-        table.add_row(name, f"{mean:.4f}", escape(f"[{low:.4f}, {high:.4f}]"))
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
     console().print(table)

@@ -10,7 +10,7 @@ from lexlip_infer.cli import (
     convert,
     doctor,
     encode,
-    evaluate_group,
+    evaluate,
     index,
     inspect,
     search,
@@ -32,7 +32,7 @@ app.command("inspect")(inspect.inspect)
 app.command("calibrate")(calibrate.calibrate)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
-app.add_typer(evaluate_group.app, name="eval")
+app.add_typer(evaluate.app, name="eval")
 app.command("bench")(bench.bench)
 app.command("cloud")(cloud.cloud)
 app.command("doctor")(doctor.doctor)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexlip_infer.errors import OutputError
+from lexlip_infer.files import check_new_path
 
 __all__ = ["Save", "refuse_existing"]
 
@@ -22,9 +22,5 @@ def refuse_existing(file: Path | None) -> None:
     Raises:
         OutputError: the file exists, or its folder does not.
     """
-    if file is None:
-        return
-    if file.exists():
-        raise OutputError(f"{file}: exists, and nothing is written over; name a new file or remove it")
-    if not file.parent.is_dir():
-        raise OutputError(f"{file}: there is no folder {file.parent}; make it first")
+    if file is not None:
+        check_new_path(file)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lexlip_infer.collection.encoded_batch import Failure
 from lexlip_infer.errors import OutputError
+from lexlip_infer.files import sync_file
 
 __all__ = ["append_failures", "check_failures", "failure_line"]
 
@@ -50,6 +51,5 @@ def append_failures(path: Path, size: int, failures: Sequence[Failure]) -> int:
         file.truncate(size)
         file.seek(size)
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     return len(data)

@@ -14,7 +14,6 @@ from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
 
 __all__ = [
     "RUN_FORMAT_VERSION",
-    "RunFormat",
     "RunManifest",
     "RunSettings",
     "RunTimings",
@@ -27,12 +26,6 @@ RUN_FORMAT_VERSION = 2
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RunFormat(BaseModel):
-    """The only field that the manifest of every format version has."""
-
-    format_version: int = Field(ge=1)
 
 
 class RunSettings(_Section):

@@ -13,7 +13,6 @@ replaced. A shard without its manifest entry is written again, and so are its fa
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -26,8 +25,7 @@ from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.collection.shard_writer import Lines, ShardWriter
 from lexlip_infer.collection.written_output import FAILURES, MANIFEST, TRUNCATED, VECTORS, check_shards, read_manifest
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files.folder_lock import locked
-from lexlip_infer.files.sync import sync_folder
+from lexlip_infer.files import locked, replacing, sync_folder, writing
 
 __all__ = ["OutputFolder"]
 
@@ -48,11 +46,11 @@ class OutputFolder:
             OutputError: the folder holds something else, another run's output, is being written by another run, or
                 cannot be written.
         """
-        with _writing(folder):
+        with writing(folder):
             if folder.exists() and not folder.is_dir():
                 raise _foreign(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder):
+            with locked(folder, f"another lexlip-encode is writing into {folder}"):
                 output = cls(folder, settings)
                 try:
                     yield output
@@ -136,13 +134,8 @@ class OutputFolder:
         return append_failures(path, size, failures)
 
     def _update(self, manifest: RunManifest) -> None:
-        partial = self._temporary / MANIFEST
-        with partial.open("wb") as file:
+        with replacing(self.folder / MANIFEST, self._temporary / MANIFEST) as file:
             file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.folder / MANIFEST)
-        sync_folder(self.folder)
         self.manifest = manifest
 
 
@@ -169,15 +162,3 @@ def _check_same(folder: Path, before: RunSettings, now: RunSettings) -> None:
     changes = [f"{name} was {theirs[name]}, now {ours[name]}" for name in ours if ours[name] != theirs[name]]
     if changes:
         raise _other_run(folder, "; ".join(changes))
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """A full disk or a missing permission, said in one line."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        place = error.filename or folder
-        raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from error

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Literal
 from lexlip_infer.collection.encoded_batch import Failure
 from lexlip_infer.collection.manifest import ShardRecord
 from lexlip_infer.collection.parts import PartEnd
+from lexlip_infer.files import HashedFile
 
 __all__ = ["Lines", "ShardWriter"]
 
@@ -53,38 +51,28 @@ class ShardWriter:
         self.path = path
         self.failures: list[Failure] = []
         self.truncated: list[Failure] = []
-        self._hash = hashlib.sha256()
-        self._size = self._documents = self._empty = self._impacts = 0
-        self._file = path.open("wb")
+        self._documents = self._empty = self._impacts = 0
+        self._file = HashedFile(path)
         self._compressor = zlib.compressobj(wbits=_GZIP) if compress == "gz" else None
 
     def add(self, lines: Lines) -> None:
         """Append finished lines, and remember what went wrong."""
-        self.write(lines.data if self._compressor is None else self._compressor.compress(lines.data))
+        self._file.write(lines.data if self._compressor is None else self._compressor.compress(lines.data))
         self.failures += lines.failures
         self.truncated += lines.truncated
         self._documents += lines.documents
         self._empty += lines.empty
         self._impacts += lines.impacts
 
-    def write(self, data: bytes) -> None:
-        """Append bytes as they stand in the file."""
-        self._file.write(data)
-        self._hash.update(data)
-        self._size += len(data)
-
     def sync(self) -> None:
         """Finish the file and bring it to the disk."""
         if self._compressor is not None:
-            self.write(self._compressor.flush())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+            self._file.write(self._compressor.flush())
+        self._file.sync()
 
     def close(self) -> None:
         """Close the file, committed or not."""
-        # A full disk fails the flush of close() as well; the first error is the one to report.
-        with contextlib.suppress(OSError):
-            self._file.close()
+        self._file.close()
 
     def record(self, name: str, end: PartEnd, failures_size: int, truncated_size: int) -> ShardRecord:
         """The manifest's entry for this shard, whose lines in the two ledgers have these sizes."""
@@ -94,8 +82,8 @@ class ShardWriter:
             failed=len(self.failures),
             empty=self._empty,
             impacts=self._impacts,
-            size=self._size,
-            sha256=self._hash.hexdigest(),
+            size=self._file.size,
+            sha256=self._file.sha256,
             inputs=end.inputs,
             inputs_digest=end.digest,
             failures_size=failures_size,

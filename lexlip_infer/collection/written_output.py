@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 from pathlib import Path
 
 import pydantic
 
-from lexlip_infer.collection.manifest import RUN_FORMAT_VERSION, RunFormat, RunManifest, ShardRecord
+from lexlip_infer.collection.manifest import RUN_FORMAT_VERSION, RunManifest, ShardRecord
 from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.files import first_fault, read_hashed, read_version
 
 __all__ = [
     "FAILURES",
@@ -34,8 +34,7 @@ def read_manifest(folder: Path) -> RunManifest:
     """
     try:
         data = (folder / MANIFEST).read_bytes()
-        version = RunFormat.model_validate_json(data).format_version
-        # Compared before all else is read: a newer version has fields that this one does not know.
+        version = read_version(data)
         if version > RUN_FORMAT_VERSION:
             raise OutputError(
                 f"{folder}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
@@ -48,10 +47,9 @@ def read_manifest(folder: Path) -> RunManifest:
             )
         return RunManifest.model_validate_json(data)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "contents"
         raise OutputError(
-            f"{folder / MANIFEST}: {place}: {first['msg']}; not as lexlip-encode wrote it: encode into a new folder"
+            f"{folder / MANIFEST}: {first_fault(error, 'contents')}; not as lexlip-encode wrote it: "
+            "encode into a new folder"
         ) from None
     except OutputError:
         raise
@@ -108,11 +106,11 @@ def read_shard(folder: Path, shard: ShardRecord) -> bytes:
     """
     path = folder / VECTORS / shard.name
     try:
-        data = path.read_bytes()
+        data = read_hashed(path, shard.size, shard.sha256, lambda _size, _sha256: _changed(folder, path))
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
-    if hashlib.sha256(data).hexdigest() != shard.sha256:
-        raise _changed(folder, path)
     return gzip.decompress(data) if path.suffix == ".gz" else data
 
 

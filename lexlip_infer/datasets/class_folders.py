@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.image_options import is_image_name
 from lexlip_infer.inputs.lines import read_lines
-from lexlip_infer.inputs.readers.folder import is_image_name
+from lexlip_infer.inputs.readers.patterns import walk
 from lexlip_infer.inputs.readers.places import LocalPlace
-from lexlip_infer.inputs.readers.walk import walk
 
 __all__ = ["TEMPLATES", "ClassFolders", "read_class_folders", "read_templates"]
 

@@ -4,31 +4,57 @@ Encoding is done once, un-pruned; every setting is then a cut, a rounding, and a
 With b bits the cap is 2^b - 1. The scale has to serve both sides: a text has few terms, so that its normalised weights
 are larger than an image's, and what suits the one clips the other or wastes bits. Three scales are tried for every
 pair of kept terms and bits, from what just fits the texts to what just fits the images, and the best counts.
+
+`calibrate` recommends a setting; the sweeps vary one thing at a time, for the plots of `lexlip eval --plot`, and time
+the search too: exact, for the 10 best documents of every query, one thread, all queries in one call, divided by their
+number, without encoding. On a collection of a few thousand that says how settings compare, not how fast a large index
+is.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages, full_recall, impact_recall
-from lexlip_infer.evaluation.recall import Recall
+from lexlip_infer.evaluation.ranks import CUTOFFS, Recall, impact_recall, similarity_recall
+from lexlip_infer.evaluation.small_scale import Settings
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = ["MAX_BITS", "Calibration", "Outcome", "calibrate"]
+__all__ = [
+    "BITS",
+    "KEPT_TERMS",
+    "MAX_BITS",
+    "BitsPoint",
+    "Calibration",
+    "Outcome",
+    "TermsPoint",
+    "calibrate",
+    "sweep_bits",
+    "sweep_terms",
+]
 
 #: An impact fits 16 bits.
 MAX_BITS = 16
 
+#: What a sweep tries.
+KEPT_TERMS = (8, 16, 32, 64, 128, 256, 512)
+BITS = (1, 2, 3, 4, 6, 8)
+
 #: Tried for every pair of kept terms and bits.
 _SCALES = 3
+
+#: The best of so many searches counts: others disturb a search, nothing speeds it up.
+_REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +140,8 @@ def calibrate(
     """
     if not all(1 <= number <= MAX_BITS for number in bits):
         raise InputError(f"bits are {', '.join(map(str, bits))}; expected 1 to {MAX_BITS}")
-    full = full_recall(encoder, images, texts, data)
+    owner = np.array(data.owner)
+    full = similarity_recall(encoder, images, texts, owner)
     normalise = encoder.manifest.similarity == "cosine"
     kept_texts = texts.top_k(text_top_k)
     outcomes = []
@@ -126,32 +153,21 @@ def calibrate(
         for largest in np.geomspace(largest_text, largest_image, _SCALES):
             settings = QuantisationSettings(round(float(cap / largest), 2), cap, normalise)
             impacts = quantise(kept, settings)
-            found = impact_recall(impacts, quantise(kept_texts, settings), data, encoder.threads)
-            tried.append(_outcome(number, top_k, text_top_k, settings.scale, impacts, full, found))
+            found = impact_recall(impacts, quantise(kept_texts, settings), owner, encoder.threads)
+            outcome = Outcome(
+                number,
+                top_k,
+                text_top_k,
+                settings.scale,
+                *found,
+                loss=_mean(full) - _mean(found),
+                postings=impacts.nnz / len(impacts),
+                impact_sum=float(impacts.impacts.sum(dtype=np.int64)) / len(impacts),
+            )
+            tried.append(outcome)
         outcomes.append(min(tried, key=lambda outcome: outcome.loss))
         progress(done)
     return Calibration(*full, tuple(outcomes))
-
-
-def _outcome(
-    bits: int,
-    image_top_k: int,
-    text_top_k: int,
-    scale: float,
-    impacts: ImpactMatrix,
-    full: tuple[Recall, Recall],
-    found: tuple[Recall, Recall],
-) -> Outcome:
-    return Outcome(
-        bits,
-        image_top_k,
-        text_top_k,
-        scale,
-        *found,
-        loss=_mean(full) - _mean(found),
-        postings=len(impacts.indices) / len(impacts),
-        impact_sum=float(impacts.impacts.sum(dtype=np.int64)) / len(impacts),
-    )
 
 
 def _largest_weight(batch: SparseBatch, normalise: bool) -> float:
@@ -165,3 +181,87 @@ def _largest_weight(batch: SparseBatch, normalise: bool) -> float:
 def _mean(directions: tuple[Recall, Recall]) -> float:
     """Mean of the six recalls."""
     return sum(direction.total() for direction in directions) / 6
+
+
+@dataclass(frozen=True, slots=True)
+class TermsPoint:
+    """One number of kept image terms.
+
+    Attributes:
+        image_top_k: kept terms at most.
+        postings: stored impacts of an image, on average.
+        text_to_image: recall.
+        image_to_text: recall.
+        text_to_image_microseconds: of a search, on average.
+        image_to_text_microseconds: of a search, on average.
+    """
+
+    image_top_k: int
+    postings: float
+    text_to_image: Recall
+    image_to_text: Recall
+    text_to_image_microseconds: float
+    image_to_text_microseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BitsPoint:
+    """One number of bits; the cap is 2^bits - 1, the scale the best of those that `calibrate` tries."""
+
+    bits: int
+    scale: float
+    text_to_image: Recall
+    image_to_text: Recall
+
+
+def sweep_terms(
+    encoder: LexLIPEncoder,
+    images: SparseBatch,
+    texts: SparseBatch,
+    data: CaptionedImages,
+    settings: Settings,
+    image_top_ks: Sequence[int] = KEPT_TERMS,
+) -> list[TermsPoint]:
+    """Vary the kept terms of an image; texts and scale as `settings` say, all photographs in one fold.
+
+    Args:
+        encoder: for its similarity, cap and threads.
+        images: (N, V), un-pruned.
+        texts: un-pruned, in the order of `data.captions`.
+        data: who belongs to whom.
+        settings: what does not vary.
+        image_top_ks: to try; those above V are left out.
+    """
+    owner, quantisation = np.array(data.owner), settings.quantisation(encoder.manifest)
+    queries = quantise(texts.top_k(settings.text_top_k), quantisation)
+    points = []
+    for top_k in image_top_ks:
+        if top_k <= encoder.manifest.vocab_size:
+            documents = quantise(images.top_k(top_k), quantisation)
+            recalls = impact_recall(documents, queries, owner, encoder.threads)
+            times = _microseconds(documents, queries), _microseconds(queries, documents)
+            points.append(TermsPoint(top_k, documents.nnz / len(documents), *recalls, *times))
+    return points
+
+
+def sweep_bits(
+    encoder: LexLIPEncoder,
+    images: SparseBatch,
+    texts: SparseBatch,
+    data: CaptionedImages,
+    settings: Settings,
+    bits: Sequence[int] = BITS,
+) -> list[BitsPoint]:
+    """Vary the bits of an impact; kept terms as `settings` say; arguments as for `sweep_terms`."""
+    found = calibrate(encoder, images, texts, data, [settings.image_top_k], settings.text_top_k, bits)
+    return [BitsPoint(o.bits, o.scale, o.text_to_image, o.image_to_text) for o in found.outcomes]
+
+
+def _microseconds(documents: ImpactMatrix, queries: ImpactMatrix) -> float:
+    index = ImpactIndex.build(documents)
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        index.search(queries, CUTOFFS[-1], 1)
+        times.append(time.perf_counter() - start)
+    return 1e6 * min(times) / len(queries)

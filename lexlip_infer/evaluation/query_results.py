@@ -1,11 +1,13 @@
-"""What every single query got, in a file: what `lexlip eval --save` writes and `lexlip eval compare` reads.
+"""What every single query got, in a file, and whether two systems differ in it.
 
-It is JSON: `format`, `version`, `system`, `data`, and `sections` by name, each with `queries`, `clusters`, `measures`.
+`lexlip eval --save` writes the file, `lexlip eval compare` reads two of them. It is JSON: `format`, `version`,
+`system`, `data`, and `sections` by name, each with `queries`, `clusters`, `measures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.evaluation.ranks import Ranks
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.evaluation.significance import RESAMPLES, SEED, Comparison, compare_paired
+from lexlip_infer.files import first_fault, new_file
 
-__all__ = ["QueryResults", "Section", "rank_measures"]
+__all__ = ["PairedMeasure", "QueryResults", "Section", "compare_systems"]
 
 
 class Section(BaseModel):
@@ -41,6 +44,15 @@ class Section(BaseModel):
         if len(lengths) != 1 or lengths == {0} or len(set(self.queries)) != len(self.queries):
             raise ValueError("queries must be distinct, clusters and measures as many, and at least one")
         return self
+
+    @classmethod
+    def of_ranks(
+        cls, queries: list[str], clusters: list[str], ranks: Ranks, cutoffs: Iterable[int], name: str = "R"
+    ) -> Self:
+        """Measures of every query from its rank: found at each cutoff (0 or 1), and the rank itself."""
+        measures = {f"{name}@{cutoff}": (ranks <= cutoff).astype(float).tolist() for cutoff in cutoffs}
+        measures["rank"] = ranks.astype(float).tolist()
+        return cls(queries=queries, clusters=clusters, measures=measures)
 
     def aligned(self, queries: Iterable[str], measure: str) -> npt.NDArray[np.float64]:
         """The values of a measure, in the order of `queries`, which must be ours."""
@@ -91,13 +103,58 @@ class QueryResults(BaseModel):
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror})") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            reason = f"{place}: {first['msg']}" if place else first["msg"]
-            raise InputError(f"{file}: not what lexlip eval --save writes ({reason})") from None
+            raise InputError(f"{file}: not what lexlip eval --save writes ({first_fault(error)})") from None
 
 
-def rank_measures(ranks: Ranks, cutoffs: Iterable[int], name: str = "R") -> Mapping[str, list[float]]:
-    """Measures of every query from its rank: found at each cutoff (0 or 1), and the rank itself."""
-    measures = {f"{name}@{cutoff}": (ranks <= cutoff).astype(float).tolist() for cutoff in cutoffs}
-    return measures | {"rank": ranks.astype(float).tolist()}
+@dataclass(frozen=True, slots=True)
+class PairedMeasure:
+    """A measure of a task, and how the two systems differ in it."""
+
+    section: str
+    measure: str
+    comparison: Comparison
+
+
+def compare_systems(
+    first: QueryResults,
+    second: QueryResults,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> list[PairedMeasure]:
+    """Compare what is in both.
+
+    Args:
+        first: of the first system.
+        second: of the second; its queries may stand in another order.
+        confidence: of the intervals.
+        resamples: draws of the bootstrap, and swaps of the test.
+        seed: of both.
+
+    Raises:
+        InputError: they have nothing in common, or were not given the same queries.
+    """
+    found = []
+    for name, section in first.sections.items():
+        if name in second.sections:
+            other = second.sections[name]
+            _check_queries(name, section, other)
+            for measure in section.measures:
+                if measure in other.measures:
+                    pair = (section.aligned(section.queries, measure), other.aligned(section.queries, measure))
+                    result = compare_paired(*pair, section.cluster_numbers(), confidence, resamples, seed)
+                    found.append(PairedMeasure(name, measure, result))
+    if not found:
+        tasks = [", ".join(map(repr, results.sections)) or "nothing" for results in (first, second)]
+        raise InputError(f"no measure of a task is in both: one file has {tasks[0]}, the other {tasks[1]}")
+    return found
+
+
+def _check_queries(name: str, first: Section, second: Section) -> None:
+    alone = set(first.queries) ^ set(second.queries)
+    if alone:
+        raise InputError(
+            f"{name}: queries in one file alone: {len(alone)}, such as {min(alone)!r}; expected the same queries"
+        )
+    if dict(zip(first.queries, first.clusters, strict=True)) != dict(zip(second.queries, second.clusters, strict=True)):
+        raise InputError(f"{name}: the two files put queries into different clusters; expected the same data")

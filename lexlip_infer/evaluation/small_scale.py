@@ -6,7 +6,8 @@ user gets) stand side by side. A figure is the mean over folds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ import numpy.typing as npt
 from lexlip_infer.bundle import Manifest
 from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.evaluation.ranks import Labels, Ranks, impact_ranks, recall_of, similarity_ranks
-from lexlip_infer.evaluation.recall import CUTOFFS, Recall
+from lexlip_infer.evaluation.query_results import QueryResults, Section
+from lexlip_infer.evaluation.ranks import CUTOFFS, Labels, Ranks, Recall, impact_ranks, similarity_ranks
 from lexlip_infer.evaluation.significance import Interval, bootstrap_interval
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
@@ -31,18 +32,18 @@ class RankedQueries:
     """Ranks of Q queries.
 
     Attributes:
-        ranks: (Q,), of the first relevant document, from 1; one more than there are documents where none is found.
+        ranks: (Q,), of the first relevant document, from 1; see `Ranks` for where none is found.
         clusters: (Q,), the photograph that a query belongs to.
         folds: (Q,), the fold it was searched in.
     """
 
     ranks: Ranks
-    clusters: npt.NDArray[np.int64]
+    clusters: Labels
     folds: npt.NDArray[np.int64]
 
     def recall(self) -> Recall:
         """At 1, 5 and 10, in per cent."""
-        figures = [recall_of(ranks) for ranks in self._by_fold()]
+        figures = [Recall.of(ranks) for ranks in self._by_fold()]
         return Recall(*(float(np.mean([getattr(f, f"at_{k}") for f in figures])) for k in CUTOFFS))
 
     def intervals(self) -> dict[int, Interval]:
@@ -68,6 +69,36 @@ class SmallScale:
 
     full: dict[str, RankedQueries]
     impacts: dict[str, RankedQueries]
+
+    def record(self) -> dict[str, Any]:
+        """Recall of impacts under the direction's name, of full vectors with `_full` behind it, then the rest."""
+        record: dict[str, Any] = {}
+        intervals: dict[str, Any] = {}
+        ranks: dict[str, Any] = {}
+        for direction in DIRECTIONS:
+            for name, ranked in ((direction, self.impacts[direction]), (f"{direction}_full", self.full[direction])):
+                figures = asdict(ranked.recall()).items()
+                record[name] = {key.replace("at_", "r@"): round(value, 2) for key, value in figures}
+                intervals[name] = {f"r@{k}": [round(end, 2) for end in ends] for k, ends in ranked.intervals().items()}
+                ranks[name] = {"mean": round(ranked.mean_rank(), 2), "median": round(ranked.median_rank(), 2)}
+        return record | {"intervals_95": intervals, "ranks": ranks}
+
+    def query_results(self, names: tuple[list[str], list[str]], system: str, data: str) -> QueryResults:
+        """What every query got.
+
+        Args:
+            names: of photographs and of captions.
+            system: what was measured, for people.
+            data: what it was measured on, for people.
+        """
+        images, captions = names
+        sections = {}
+        for direction, queries in zip(DIRECTIONS, (captions, images), strict=True):
+            for kind, ranked in (("full vectors", self.full[direction]), ("impacts", self.impacts[direction])):
+                clusters = [images[image] for image in ranked.clusters]
+                section = Section.of_ranks(queries, clusters, ranked.ranks, CUTOFFS)
+                sections[f"{direction.replace('_', ' ')}, {kind}"] = section
+        return QueryResults(system=system, data=data, sections=sections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +129,13 @@ class Settings:
         image_k, text_k = image_top_k or manifest.top_k.image, text_top_k or manifest.top_k.text
         return cls(min(image_k, manifest.vocab_size), min(text_k, manifest.vocab_size), chosen)
 
+    def quantisation(self, manifest: Manifest) -> QuantisationSettings:
+        """The same scale with the cap and the norm of a model."""
+        return QuantisationSettings(self.scale, manifest.quantisation.cap, manifest.similarity == "cosine")
+
+    def __str__(self) -> str:
+        return f"integers x{self.scale:g}, image top-{self.image_top_k}, text top-{self.text_top_k}, exact search"
+
 
 def evaluate_small_scale(
     encoder: LexLIPEncoder, images: SparseBatch, texts: SparseBatch, data: CaptionedImages, settings: Settings
@@ -114,47 +152,28 @@ def evaluate_small_scale(
     Raises:
         InputError: the photographs cannot be divided into so many folds, or the scale is out of range.
     """
-    manifest = encoder.manifest
-    quantisation = QuantisationSettings(settings.scale, manifest.quantisation.cap, manifest.similarity == "cosine")
-    sides = _sides(data, settings.folds)
-    full, impacts = [], []
+    quantisation = settings.quantisation(encoder.manifest)
+    image_fold, owner = data.fold_of_images(settings.folds), np.array(data.owner)
+    # Photograph and fold of each text, and of each image.
+    clusters, folds = (owner, np.arange(len(images))), (image_fold[owner], image_fold)
+    full: tuple[list[Ranks], list[Ranks]] = ([], [])
+    impacts: tuple[list[Ranks], list[Ranks]] = ([], [])
     for fold in range(settings.folds):
-        rows = [np.flatnonzero(side.folds == fold) for side in sides]
-        labels = [side.clusters[own] for side, own in zip(sides, rows, strict=True)]
-        some_texts, some_images = texts[rows[0]], images[rows[1]]
-        full.append(
-            [
-                similarity_ranks(encoder, some_texts, some_images, labels[0], labels[1]),
-                similarity_ranks(encoder, some_images, some_texts, labels[1], labels[0]),
-            ]
-        )
-        text_impacts = quantise(some_texts.top_k(settings.text_top_k), quantisation)
-        image_impacts = quantise(some_images.top_k(settings.image_top_k), quantisation)
-        impacts.append(
-            [
-                impact_ranks(text_impacts, image_impacts, labels[0], labels[1], encoder.threads),
-                impact_ranks(image_impacts, text_impacts, labels[1], labels[0], encoder.threads),
-            ]
-        )
-    return SmallScale(_collect(full, sides), _collect(impacts, sides))
+        rows = [np.flatnonzero(side == fold) for side in folds]
+        labels = [side[own] for side, own in zip(clusters, rows, strict=True)]
+        batches = (texts[rows[0]], images[rows[1]])
+        kept = [
+            quantise(batch.top_k(k), quantisation)
+            for batch, k in zip(batches, (settings.text_top_k, settings.image_top_k), strict=True)
+        ]
+        for query, document in ((0, 1), (1, 0)):
+            sides = labels[query], labels[document]
+            full[query].append(similarity_ranks(encoder, batches[query], batches[document], *sides))
+            impacts[query].append(impact_ranks(kept[query], kept[document], *sides, encoder.threads))
 
+    # Folds are runs in file order, so that their ranks stand one behind the other in the order of all queries.
+    def together(ranks: tuple[list[Ranks], list[Ranks]]) -> dict[str, RankedQueries]:
+        columns = zip(DIRECTIONS, map(np.concatenate, ranks), clusters, folds, strict=True)
+        return {name: RankedQueries(column, cluster, fold) for name, column, cluster, fold in columns}
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """Photograph and fold of each text, or of each image."""
-
-    clusters: Labels
-    folds: npt.NDArray[np.int64]
-
-
-def _sides(data: CaptionedImages, folds: int) -> tuple[_Side, _Side]:
-    owner, fold_of_image = np.array(data.owner), data.fold_of_images(folds)
-    return _Side(owner, fold_of_image[owner]), _Side(np.arange(len(data.images)), fold_of_image)
-
-
-def _collect(folds: list[list[Ranks]], sides: tuple[_Side, _Side]) -> dict[str, RankedQueries]:
-    """Folds are runs in file order, so that their ranks stand one behind the other in the order of all queries."""
-    return {
-        name: RankedQueries(np.concatenate(ranks), side.clusters, side.folds)
-        for name, ranks, side in zip(DIRECTIONS, zip(*folds, strict=True), sides, strict=True)
-    }
+    return SmallScale(together(full), together(impacts))

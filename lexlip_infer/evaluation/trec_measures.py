@@ -1,7 +1,9 @@
 """Measures of a run file against relevance judgements, both in TREC's formats, through ir-measures (extra `eval`).
 
-As trec_eval does, documents are ordered by score, and equal scores by document id, descending; ranks in the file are
-not looked at. A judged query that the run leaves out counts as 0.
+As trec_eval does, documents are ordered by score, read as 32-bit floats, and equal scores by document id, descending;
+ranks in the file are not looked at. ir-measures leaves some measures to trec_eval and computes others (RR@k, Judged@k)
+itself, in 64 bits and with ids ascending, so it is handed scores without ties. A judged query that the run leaves out
+counts as 0.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.inputs.lines import read_lines
@@ -43,7 +47,8 @@ def measure_run(run: Path, judgements: Path, measures: Sequence[str] = DEFAULT_M
     """
     ir_measures = require("ir_measures", extra="eval")
     asked = [_parse(ir_measures, name) for name in measures]
-    qrels, scored = _read_judgements(judgements), read_trec_run(run)
+    qrels = _read_judgements(judgements)
+    scored = {query: _without_ties(scores) for query, scores in read_trec_run(run).items()}
     if not qrels.keys() & scored.keys():
         raise InputError(f"{run} answers no query that {judgements} judges; expected the same query ids")
     found: dict[str, dict[str, float]] = {str(measure): dict.fromkeys(qrels, 0.0) for measure in asked}
@@ -67,6 +72,15 @@ def _parse(ir_measures: ModuleType, name: str) -> Any:
     if not 1 <= measure.params.get("cutoff", 1) < 2**31:
         raise InputError(f"measure {name!r}: expected a cutoff from 1 to {2**31 - 1:,}")
     return measure
+
+
+def _without_ties(scores: dict[str, float]) -> dict[str, float]:
+    """The same documents, best first in trec_eval's order, with whole numbers that decrease by one as scores."""
+    with np.errstate(over="ignore"):  # beyond 32 bits lies infinity, for trec_eval too
+        values = np.array(list(scores.values())).astype(np.float32).tolist()
+    # By code points, which is the order of the bytes of UTF-8.
+    ranked = sorted(zip(values, scores, strict=True), reverse=True)
+    return {document: float(len(ranked) - place) for place, (_, document) in enumerate(ranked)}
 
 
 def _read_judgements(file: Path) -> _Judgements:

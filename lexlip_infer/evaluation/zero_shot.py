@@ -7,23 +7,29 @@ classes are the documents of an inverted index and an image is the query. Ties g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.datasets.class_folders import ClassFolders
 from lexlip_infer.encoder import LexLIPEncoder
+from lexlip_infer.evaluation.query_results import QueryResults, Section
 from lexlip_infer.evaluation.ranks import Labels, Ranks, impact_ranks, similarity_ranks
+from lexlip_infer.evaluation.significance import bootstrap_interval
 from lexlip_infer.evaluation.small_scale import Settings
-from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.impacts import quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["ZeroShot", "class_vectors", "classify", "mean_per_class"]
 
 #: Images encoded at a time.
 _BATCH = 16
+
+#: Accuracy is among so many classes, the best ones.
+_CUTOFFS = (1, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,22 @@ class ZeroShot:
 
     Attributes:
         full: of un-pruned vectors.
-        impacts: of quantised impacts; one more than there are classes where no class shares a term with the image.
+        impacts: of quantised impacts; see `Ranks` for an image that shares no term with its class.
     """
 
     full: Ranks
     impacts: Ranks
+
+    def record(self, folders: ClassFolders) -> dict[str, dict[str, Any]]:
+        """Accuracies in per cent, with 95 % intervals over images, by kind of vectors."""
+        return {"full": _accuracies(self.full, folders.labels), "impacts": _accuracies(self.impacts, folders.labels)}
+
+    def query_results(self, folders: ClassFolders, system: str) -> QueryResults:
+        """What every image got; `system` says for people what was measured."""
+        ids = folders.ids()
+        kinds = (("full vectors", self.full), ("impacts", self.impacts))
+        sections = {f"zero-shot, {kind}": Section.of_ranks(ids, ids, ranks, _CUTOFFS, "top") for kind, ranks in kinds}
+        return QueryResults(system=system, data=folders.root.name, sections=sections)
 
 
 def class_vectors(encoder: LexLIPEncoder, names: Sequence[str], templates: Sequence[str]) -> SparseBatch:
@@ -78,24 +95,28 @@ def classify(
     Raises:
         ImageError: an image cannot be decoded.
     """
-    manifest = encoder.manifest
-    quantisation = QuantisationSettings(settings.scale, manifest.quantisation.cap, manifest.similarity == "cosine")
+    quantisation = settings.quantisation(encoder.manifest)
     documents = quantise(classes.top_k(settings.text_top_k), quantisation)
-    rows = np.arange(len(classes))
+    rows, done = np.arange(len(classes)), 0
     full, impacts = [], []
-    for images, labels in _batches(encoder, folders):
+    for images in encoder.iter_encode_images(folders.images, _BATCH, encoder.manifest.vocab_size):
+        labels = folders.labels[done : done + len(images)]
         full.append(similarity_ranks(encoder, images, classes, labels, rows))
         queries = quantise(images.top_k(settings.image_top_k), quantisation)
         impacts.append(impact_ranks(queries, documents, labels, rows, encoder.threads))
-        progress(sum(map(len, impacts)))
+        done += len(images)
+        progress(done)
     return ZeroShot(np.concatenate(full), np.concatenate(impacts))
 
 
-def _batches(encoder: LexLIPEncoder, folders: ClassFolders) -> Iterator[tuple[SparseBatch, Labels]]:
-    start = 0
-    for images in encoder.iter_encode_images(folders.images, _BATCH, encoder.manifest.vocab_size):
-        yield images, folders.labels[start : start + len(images)]
-        start += len(images)
+def _accuracies(ranks: Ranks, labels: Labels) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for k in _CUTOFFS:
+        hits = np.where(ranks <= k, 100.0, 0.0)
+        figures[f"top_{k}"] = round(float(hits.mean()), 2)
+        ends = bootstrap_interval(hits, np.arange(len(ranks)))
+        figures[f"top_{k}_interval_95"] = [round(end, 2) for end in ends]
+    return figures | {"mean_per_class": round(100 * mean_per_class(ranks <= 1, labels), 2)}
 
 
 def mean_per_class(hits: npt.NDArray[np.bool_], labels: Labels) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import check_new_path, new_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +26,7 @@ def check_picture_path(path: Path) -> None:
     """
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"{path}: pictures are written as {', '.join(_FORMATS)}; give the file one of these suffixes")
-    if path.exists() or path.is_symlink():
-        raise OutputError(f"{path}: exists, and nothing is written over; name a new file or remove it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+    check_new_path(path)
 
 
 def page_path(path: Path, page: int) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import new_file
 from lexlip_infer.formats.compression import open_writer
 
 if TYPE_CHECKING:

@@ -5,9 +5,7 @@ takes longer than a short command may take to start. Terms are not chosen here (
 nor are files written: shards, compression and resuming belong to `lexlip_infer.pipeline`.
 """
 
-from lexlip_infer.impacts.json_lines import JsonLinesWriter
-from lexlip_infer.impacts.json_lines_parser import JsonLinesParser
-from lexlip_infer.impacts.json_lines_reader import collect_terms, read_json_lines
+from lexlip_infer.impacts.json_lines import JsonLinesParser, JsonLinesWriter, collect_terms, read_json_lines
 from lexlip_infer.impacts.quantise import QuantisationSettings, fill_empty, quantise
 from lexlip_infer.impacts.terms import check_terms
 

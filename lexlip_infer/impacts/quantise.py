@@ -68,7 +68,7 @@ def quantise(batch: SparseBatch, settings: QuantisationSettings | None = None) -
     Raises:
         InputError: a weight is NaN, infinite or negative (the message names the row), or rows overlap.
     """
-    from lexlip_infer.impacts._quantise_kernel import quantise_rows
+    from lexlip_infer.impacts._kernels import quantise_rows
 
     settings = settings or QuantisationSettings()
     if (batch.lengths < 0).any():

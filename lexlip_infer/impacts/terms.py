@@ -1,16 +1,23 @@
-"""Which terms can stand in an inverted index that takes its text apart at white space."""
+"""Terms as an index and a kernel need them: checked, and packed end to end into one array.
+
+Anserini takes its text apart at white space, so that not every term can stand in an index of its; numba takes no
+strings, so that its kernels get packed ones. No numba is loaded here.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["JAVA_WHITESPACE", "LONGEST_TERM", "SURROGATE", "check_terms"]
+__all__ = ["JAVA_WHITESPACE", "LONGEST_TERM", "SPARE", "SURROGATE", "Packed", "check_terms", "pack"]
 
 LONGEST_TERM = 255
 SEPARATOR = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
@@ -56,3 +63,32 @@ def _fault(term: str) -> str | None:
         return "holds a lone surrogate and is not valid Unicode"
     units = len(term.encode("utf-16-le")) // 2
     return f"is {units} UTF-16 units long" if units > LONGEST_TERM else None
+
+
+SPARE = 16
+"""Bytes after the last piece, so that a copy in wide chunks may run past its end."""
+
+
+class Packed(NamedTuple):
+    """N texts in UTF-8.
+
+    Attributes:
+        text: uint8, piece `i` is `text[starts[i] : starts[i + 1] - 1]`, then a separator; ends in `SPARE`
+            spare bytes.
+        starts: (N+1,) int64.
+    """
+
+    text: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+
+
+def pack(pieces: Iterable[str]) -> Packed:
+    """Pack JSON-escaped texts. JSON escapes every line feed, so a raw one can only be the separator put here.
+
+    Raises:
+        UnicodeEncodeError: a piece holds a lone surrogate.
+    """
+    packed = "".join([f"{piece}\n" for piece in pieces]).encode()
+    text = np.frombuffer(packed + bytes(SPARE), np.uint8)
+    ends = np.flatnonzero(text == ord("\n")) + 1
+    return Packed(text, np.concatenate([[0], ends]).astype(np.int64))

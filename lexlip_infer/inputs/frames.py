@@ -10,8 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lexlip_infer.inputs.image_files import open_image, read_image_file
-from lexlip_infer.inputs.pillow_warnings import silenced
+from lexlip_infer.inputs.image_files import open_image, read_image_file, silenced
 
 if TYPE_CHECKING:
     from pathlib import Path

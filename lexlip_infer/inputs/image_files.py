@@ -1,33 +1,38 @@
 """From a path to bytes, and from bytes to a Pillow image whose header is read and whose pixels are not.
 
 `Image.open` would do, but for its size limit, which is a global of Pillow's: here the plugins are asked directly, in
-the same way, and the limit is the caller's.
+the same way, and the limit is the caller's. Neither is HEIF registered with Pillow, nor its warnings switched off: no
+other user of Pillow in the process notices that we are here.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import stat
 import struct
+import threading
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image, ImageFile
 
-from lexlip_infer.errors import ImageError
-from lexlip_infer.inputs.heif import is_heif, open_heif
+from lexlip_infer.errors import ImageError, require
+from lexlip_infer.inputs.tiff import describe_tiff
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "open_image", "read_image_file"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FORMATS", "is_heif", "open_image", "read_image_file", "silenced"]
 
 #: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
-#: Of those formats and of HEIF; not .pfm, whose floats have no defined range. A suffix only decides which files of a
-#: folder are taken for images, never how one is decoded.
-IMAGE_SUFFIXES = (
-    ".apng", ".avif", ".avifs", ".bmp", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".j2c", ".j2k", ".jfif",
-    ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
-    ".webp",
-)  # fmt: skip
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+#: Brands that AVIF files may carry first, too: the compatible brands behind them tell which it is.
+_HEIF_CONTAINERS = {b"mif1", b"msf1"}
 
 
 def read_image_file(path: str | Path) -> bytes:
@@ -53,25 +58,94 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     """An image by what the bytes are, whatever its name said.
 
     Raises:
-        ImageError: the bytes are of no format that is read.
+        ImageError: the bytes are of no format that is read, or only begin as one does.
         MissingExtra: they are HEIF, and its plugin is not installed.
     """
     if is_heif(data):
-        return open_heif(data)
+        return _open_heif(data)
+    faults = dict[str, str]()
     for load_plugins in (Image.preinit, Image.init):  # the common ones first: all of them take a while
         load_plugins()
         for kind in FORMATS:
-            image = _opened_as(kind, data)
+            image = _opened_as(kind, data, faults)
             if image is not None:
                 return image
-    raise ImageError(f"not an image; read are {', '.join(FORMATS)} and HEIF files")
+    if not faults:
+        raise ImageError(f"not an image; read are {', '.join(FORMATS)} and HEIF files")
+    kind, fault = next(iter(faults.items()))
+    if kind == "TIFF" and (layout := describe_tiff(data)):
+        raise ImageError(f"a TIFF of a kind that is not read, or damaged ({layout}: {fault}); save it as RGB of 8 bits")
+    raise ImageError(f"damaged image: it begins as {kind} files do, and its header cannot be read ({fault})")
 
 
-def _opened_as(kind: str, data: bytes) -> ImageFile.ImageFile | None:
+def _opened_as(kind: str, data: bytes, faults: dict[str, str]) -> ImageFile.ImageFile | None:
+    """The image, or nothing where the bytes are not of this kind; where they only begin so, a fault is noted."""
     factory, accepts = Image.OPEN.get(kind, (None, None))
-    if factory is None or accepts is None or accepts(data[:16]) is not True:
+    accepted = accepts(data[:16]) if factory is not None and accepts is not None else False
+    if factory is None or not accepted:
+        return None
+    if isinstance(accepted, str):  # of this kind, but this build of Pillow lacks the codec
+        faults[kind] = accepted
         return None
     try:
         return factory(io.BytesIO(data), "")
-    except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say that a file is not theirs
+    except (SyntaxError, IndexError, TypeError, struct.error) as error:  # how plugins say that a file is not theirs
+        faults[kind] = str(error) or type(error).__name__
         return None
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether a file's first bytes say that it is HEIF with HEVC in it (AVIF is Pillow's own business)."""
+    if data[4:8] != b"ftyp":
+        return False
+    compatible = data[16 : min(int.from_bytes(data[:4]), 256)]
+    brands = {compatible[i : i + 4] for i in range(0, len(compatible), 4)}
+    return data[8:12] in _HEIF_BRANDS or (data[8:12] in _HEIF_CONTAINERS and bool(brands & _HEIF_BRANDS))
+
+
+def _open_heif(data: bytes) -> ImageFile.ImageFile:
+    """Through pillow-heif, an extra; its orientation is applied when it is decoded."""
+    image: ImageFile.ImageFile = require("pillow_heif.as_plugin", "heif").HeifImageFile(io.BytesIO(data))
+    return image
+
+
+_IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_lock = threading.Lock()
+_inside = 0
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """No warning is issued from within Pillow while at least one thread is in here.
+
+    Pillow warns about damaged EXIF, odd TIFF tags and sizes above its own mark: no use in a run over a million files,
+    and a refused image where warnings are errors. `warnings.catch_warnings` saves and restores the whole filter list
+    and loses entries when threads overlap. Here one entry, for Pillow's modules only, is put in front while somebody
+    decodes, and nothing else of the interpreter's state is touched.
+    """
+    _enter()
+    try:
+        yield
+    finally:
+        _leave()
+
+
+def _filters() -> list[Any]:
+    # Looked up each time: a test runner or the user may have put another list in place.
+    return cast("list[Any]", warnings.filters)
+
+
+def _enter() -> None:
+    global _inside  # noqa: PLW0603  (the filter list is global, so is the count of its users)
+    with _lock:
+        _inside += 1
+        if not _filters() or _filters()[0] is not _IGNORE_PILLOW:
+            _filters().insert(0, _IGNORE_PILLOW)
+
+
+def _leave() -> None:
+    global _inside  # noqa: PLW0603
+    with _lock:
+        _inside -= 1
+        while not _inside and _IGNORE_PILLOW in _filters():
+            _filters().remove(_IGNORE_PILLOW)

@@ -1,4 +1,7 @@
-"""What a user may choose about decoding; everything else about it is fixed and in docs/inputs.md."""
+"""Which files are taken for images, and what a user may choose about decoding them; the rest is in docs/inputs.md.
+
+Nothing is decoded here: settings and file lists are read without Pillow's codecs.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,34 @@ from PIL import ImageColor
 
 from lexlip_infer.errors import InputError
 
-__all__ = ["DEFAULT_OPTIONS", "MAX_MEGAPIXELS", "Frames", "ImageOptions", "Truncated"]
+__all__ = [
+    "DEFAULT_OPTIONS",
+    "IMAGE_SUFFIXES",
+    "MAX_MEGAPIXELS",
+    "Frames",
+    "ImageOptions",
+    "Truncated",
+    "is_image_name",
+]
+
+#: Of the formats that are read (`image_files.FORMATS`) and of HEIF; not .pfm, whose floats have no defined range. A
+#: suffix only decides which files of a folder are taken for images, never how one is decoded.
+IMAGE_SUFFIXES = (
+    ".apng", ".avif", ".avifs", ".bmp", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".j2c", ".j2k", ".jfif",
+    ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp",
+)  # fmt: skip
 
 #: Larger images are refused before they are decoded: a small file may declare one that fills the memory.
 MAX_MEGAPIXELS = 178
 
 Frames = Literal["first", "all"]
 Truncated = Literal["fail", "accept"]
+
+
+def is_image_name(name: str) -> bool:
+    """By suffix, in any case."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)

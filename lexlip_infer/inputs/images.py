@@ -8,6 +8,7 @@ changed.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,20 +18,21 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
 from lexlip_infer.errors import ImageError, MissingExtra
-from lexlip_infer.inputs.flattening import flatten
+from lexlip_infer.inputs.colour import flatten
 from lexlip_infer.inputs.frames import Frame, open_frame
-from lexlip_infer.inputs.image_files import open_image, read_image_file
-from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, MAX_MEGAPIXELS, ImageOptions
-from lexlip_infer.inputs.pillow_warnings import silenced
-from lexlip_infer.inputs.preprocessing import ImagePreprocessor
-from lexlip_infer.inputs.truncation import NOTE, decoded_part
+from lexlip_infer.inputs.image_files import open_image, read_image_file, silenced
+from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, ImageOptions
+from lexlip_infer.inputs.tiff import check_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_MEGAPIXELS", "ImageOptions", "ImagePreprocessor", "ImageSource", "load_image"]
+__all__ = ["ImageSource", "load_image", "truncation"]
 
 ImageSource = str | Path | bytes | Frame | Image.Image | npt.NDArray[np.uint8]
+
+#: Where `load_image` leaves its note; it drops every other entry that a file may have put there.
+_NOTE = "truncated"
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -65,6 +67,12 @@ def load_image(source: ImageSource, options: ImageOptions = DEFAULT_OPTIONS) -> 
         return _decode(str(source), partial(open_frame, source), options, anew)
     reader = partial(open_image, _data(source))
     return _decode(_name(source), reader, options, reader)
+
+
+def truncation(image: Image.Image) -> str | None:
+    """What is missing of an image that `load_image` accepted although it breaks off; nothing for a whole one."""
+    note = image.info.get(_NOTE)
+    return None if note is None else str(note)
 
 
 def _first_frame(frame: Frame) -> ImageFile.ImageFile:
@@ -118,19 +126,20 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
 
 def _to_rgb(image: Image.Image, options: ImageOptions, reopen: Callable[[], ImageFile.ImageFile] | None) -> Image.Image:
     _check_size(image, options)
+    check_tiff(image)
     missing = None
     try:
         image.load()
     except Exception as error:
         if options.truncated == "fail" or reopen is None:
             raise
-        image, missing = decoded_part(reopen, error)
+        image, missing = _decoded_part(reopen, error)
     _check_size(image, options)  # some files are larger than their header says
     rgb = flatten(image, options.background_rgb)
     rgb.info.clear()
     if missing is not None:
         rgb.paste(options.background_rgb, mask=Image.fromarray(missing))
-        rgb.info[NOTE] = (
+        rgb.info[_NOTE] = (
             f"{missing.mean():.0%} of the picture is missing and shows the background ({options.background})"
         )
     return _upright(rgb, image)
@@ -148,3 +157,42 @@ def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
     except Exception:  # noqa: BLE001  (damaged EXIF is a matter of chance in Pillow, and says nothing of the pixels)
         return rgb
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def _decoded_part(
+    reopen: Callable[[], ImageFile.ImageFile], error: Exception
+) -> tuple[Image.Image, npt.NDArray[np.bool_]]:
+    """An image that could not be decoded whole, as far as it goes, and which of its pixels (H, W) are missing.
+
+    Pillow's own switch for this is a global, and leaves what is missing black or grey. Here the image is decoded twice,
+    into memory filled once with zeros and once with ones: what differs afterwards was never decoded.
+
+    Args:
+        reopen: the image anew, not decoded yet.
+        error: what decoding it whole ended with.
+
+    Raises:
+        ImageError: nothing of it could be decoded.
+    """
+    image, other = _decode_into(reopen(), 0), _decode_into(reopen(), 255)
+    differs = np.asarray(image) != np.asarray(other)
+    missing: npt.NDArray[np.bool_] = differs if differs.ndim == 2 else differs.any(axis=2)
+    if missing.all():
+        raise ImageError(f"damaged image, nothing of it can be decoded ({type(error).__name__}: {error})")
+    return image, missing
+
+
+def _decode_into(image: ImageFile.ImageFile, level: int) -> ImageFile.ImageFile:
+    prepare = image.load_prepare
+
+    def prepare_and_fill() -> None:
+        prepare()
+        bands = len(image.getbands())
+        image.im.paste(level if bands == 1 else (level,) * bands, (0, 0, *image.size))
+
+    image.load_prepare = prepare_and_fill  # type: ignore[method-assign]
+    with contextlib.suppress(Exception):  # the error is known; codecs raise anything
+        image.load()
+    image.tile = []  # so that nobody starts decoding again
+    image.load()
+    return image

@@ -1,17 +1,26 @@
-"""What a reader delivers: one input at a time, good or bad, each with an id and a place that a message can name."""
+"""What a reader delivers: one input at a time, good or bad, each with an id and a place that a message can name.
+
+And what all collections have in common, of whatever kind: they are streams, and count what they pass over.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from lexlip_infer.inputs.frames import Frame
 
-__all__ = ["BadItem", "ImageItem", "Reader", "TextItem"]
+__all__ = ["BadItem", "Chain", "ImageItem", "PassedOver", "Reader", "Source", "TextItem"]
+
+#: Kinds of files that a message names.
+_NAMED_KINDS = 5
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -83,3 +92,93 @@ class Reader(Protocol[Item_co]):
             InputError: the collection cannot be read (any more), or is a stream that was read before.
         """
         ...
+
+
+class PassedOver:
+    """Files that a reader saw and did not take, counted by suffix, so that nobody wonders where one went."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+
+    def add(self, name: str) -> None:
+        """Count a file by its name."""
+        self.kinds[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
+
+    def kinds_seen(self) -> str:
+        """Such as "2 x .txt, 1 x .svg", the five most frequent kinds; empty if every file was taken."""
+        ranked = sorted(self.kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+        kinds = [f"{count} x {suffix}" for suffix, count in ranked]
+        return ", ".join(kinds[:_NAMED_KINDS] + ["…"] * (len(kinds) > _NAMED_KINDS))
+
+    def __str__(self) -> str:
+        count = self.kinds.total()
+        return f"{count:,} other file{'s' * (count != 1)} passed over: {self.kinds_seen()}" if count else ""
+
+
+Item = TypeVar("Item", bound=ImageItem | TextItem)
+
+
+class Source(ABC, Generic[Item]):
+    """A collection of one kind: a `Reader` whose ids may still be invalid or stand there twice.
+
+    Attributes:
+        ids_are_unique: whether they are so by their nature, as paths of one folder are.
+        passed: files that the last reading passed over.
+    """
+
+    ids_are_unique = False
+
+    def __init__(self) -> None:
+        self.passed = PassedOver()
+
+    @property
+    def count(self) -> int | None:
+        """Number of items, where it is to be had without reading them."""
+        return None
+
+    @property
+    def passed_over(self) -> str:
+        """See `Reader`."""
+        return str(self.passed)
+
+    @abstractmethod
+    def check(self) -> None:
+        """Look at the beginning.
+
+        Raises:
+            InputError: there is nothing to read, or not what was asked for.
+        """
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Item | BadItem]:
+        """From the start, every time."""
+
+
+class Chain(Generic[Item]):
+    """The items of several collections, one after the other."""
+
+    def __init__(self, sources: Sequence[Source[Item]]) -> None:
+        self._sources = sources
+
+    @property
+    def count(self) -> int | None:
+        """The sum, if all have a count."""
+        total = 0
+        for source in self._sources:
+            if (count := source.count) is None:
+                return None
+            total += count
+        return total
+
+    @property
+    def passed_over(self) -> str:
+        """Of all together."""
+        together = PassedOver()
+        for source in self._sources:
+            together.kinds.update(source.passed.kinds)
+        return str(together)
+
+    def __iter__(self) -> Iterator[Item | BadItem]:
+        """In order."""
+        for source in self._sources:
+            yield from source

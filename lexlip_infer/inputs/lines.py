@@ -1,4 +1,7 @@
-"""Lines of a text file as every reader here takes them: numbered, so that a message can name the place."""
+"""Lines of a text file as every reader here takes them, and rows of separated fields, which may span lines.
+
+Both come numbered, so that a message can name the place.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["decode_line", "numbered_lines", "read_lines"]
+__all__ = ["LONGEST", "decode_line", "numbered_lines", "read_lines", "separated_rows"]
 
-#: Bytes of a line that are held; what is longer is no caption, and no path.
-_LONGEST = 2**26
+#: Bytes of a line or row that are held; what is longer is no caption, and no path.
+LONGEST = 2**26
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -42,9 +45,9 @@ def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     more than 64 MiB comes cut; `decode_line` refuses it.
     """
     number = 0
-    while line := file.readline(_LONGEST + 1):
+    while line := file.readline(LONGEST + 1):
         number += 1
-        if len(line) > _LONGEST and not line.endswith(b"\n"):
+        if len(line) > LONGEST and not line.endswith(b"\n"):
             _skip_rest(file)
         if number == 1:  # some editors put it there; anywhere else U+FEFF is part of the text
             line = line.removeprefix(codecs.BOM_UTF8)
@@ -53,7 +56,7 @@ def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _skip_rest(file: BinaryIO) -> None:
-    while (rest := file.readline(_LONGEST)) and not rest.endswith(b"\n"):
+    while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
         pass
 
 
@@ -63,9 +66,95 @@ def decode_line(line: bytes) -> str:
     Raises:
         InputError: it is not UTF-8, or too long.
     """
-    if len(line) > _LONGEST:
-        raise InputError(f"a line of more than {_LONGEST >> 20} MiB")
+    if len(line) > LONGEST:
+        raise InputError(f"a line of more than {LONGEST >> 20} MiB")
     try:
         return line.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+
+
+def separated_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str] | InputError]]:
+    """Rows of a CSV or TSV as spreadsheets and pandas write them: number of the last line, and fields or what is wrong.
+
+    Rows are those of `csv.reader(strict=True)`, blank ones passed over, but for two things. A field may be as long as a
+    line may be (`csv` has a limit of 131,072 characters, which is global). And a malformed row ends where its quotes
+    do: `csv` begins anew with the next line, so that the inside of a long text comes out as rows of its own.
+
+    Args:
+        lines: with their ends.
+        delimiter: between fields.
+    """
+    row, number, begins = _Row(delimiter, 1), 0, True
+    for line in lines:
+        number += begins
+        begins = line.endswith(("\n", "\r"))
+        if row.take(line):
+            if row.fields or row.fault:
+                yield number, row.error(number) if row.fault else row.fields
+            row = _Row(delimiter, number + 1)
+    if row.size:
+        row.fault = row.fault or "unexpected end of data"
+        yield number, row.error(number)
+
+
+class _Row:
+    """A row as far as it was read."""
+
+    def __init__(self, delimiter: str, number: int) -> None:
+        self.fields: list[str] = []
+        self.fault = ""
+        self.size = 0
+        self._delimiter, self._number = delimiter, number
+        self._quoted: list[str] | None = None  # pieces of a field whose quotes are open
+
+    def error(self, number: int) -> InputError:
+        """What is wrong with a row that ends in this line."""
+        return InputError(self.fault + f"; the row begins in line {self._number}" * (self._number < number))
+
+    def take(self, line: str) -> bool:
+        """Read on; whether the row ends with this line."""
+        self.size += len(line)
+        if self.size > LONGEST:
+            self.fault = f"a row of more than {LONGEST >> 20} MiB"
+        end = len(line.rstrip("\r\n"))
+        if self._quoted is None and not end:
+            return True
+        at = 0
+        while not self.fault:
+            quoted = self._quoted is not None or line.startswith('"', at)
+            at = self._take_quoted(line, at, end) if quoted else self._take_plain(line, at, end)
+            if at < 0 or at > end:
+                return at > end
+        return self._skip(line, at)
+
+    def _take_plain(self, line: str, at: int, end: int) -> int:
+        """Where the next field begins; behind the end after the last."""
+        to = line.find(self._delimiter, at, end)
+        self.fields.append(line[at:end] if to < 0 else line[at:to])
+        if "\r" in self.fields[-1]:
+            self.fault = "new-line character seen in unquoted field"
+        return end + 1 if to < 0 else to + 1
+
+    def _take_quoted(self, line: str, at: int, end: int) -> int:
+        """Where to go on; -1 with the next line."""
+        if self._quoted is None:
+            self._quoted, at = [], at + 1
+        to = line.find('"', at)
+        self._quoted.append(line[at:] if to < 0 else line[at:to])
+        if to < 0:
+            return -1
+        if line.startswith('"', to + 1):
+            self._quoted.append('"')
+            return to + 2
+        self.fields.append("".join(self._quoted))
+        self._quoted = None
+        if to + 1 < end and not line.startswith(self._delimiter, to + 1):
+            self.fault = f"{self._delimiter!r} expected after '\"'"
+        return to + 2
+
+    def _skip(self, line: str, at: int) -> bool:
+        """Of a malformed row, only the number of its quotes counts: it ends with a line that leaves none open."""
+        is_open = (self._quoted is not None) ^ (line.count('"', at) % 2 == 1)
+        self._quoted = [] if is_open else None
+        return not is_open and line.endswith(("\n", "\r"))

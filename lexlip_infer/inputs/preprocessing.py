@@ -1,15 +1,27 @@
-"""From an RGB image to the pixels a backbone takes."""
+"""From images to the pixels a backbone takes, decoded on threads ahead of whoever consumes them.
+
+Pillow releases the interpreter lock while it decodes and resizes, so threads are enough to keep one CPU session busy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["ImagePreprocessor"]
+from lexlip_infer.errors import ImageError
+from lexlip_infer.inputs.images import ImageSource, load_image
+from lexlip_infer.inputs.read_ahead import map_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["ImagePreprocessor", "Pixels", "decode_images"]
+
+Pixels = npt.NDArray[np.float32]
 
 #: Aspect ratio up to which a centre crop is cut from the whole resized image, exactly as torchvision does.
 _LONGEST = 8
@@ -31,12 +43,12 @@ class ImagePreprocessor:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, image: Image.Image) -> npt.NDArray[np.float32]:
+    def __call__(self, image: Image.Image) -> Pixels:
         """Pixels (3, S, S): bicubic, antialiased resize, then (pixel / 255 - mean) / std."""
         resized = self._squash(image) if self.resize == "squash" else self._center_crop(image)
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         pixels = np.asarray(resized, np.float32) / np.float32(255)
-        normalised: npt.NDArray[np.float32] = (pixels - mean) / std
+        normalised: Pixels = (pixels - mean) / std
         return np.ascontiguousarray(normalised.transpose(2, 0, 1))
 
     def _squash(self, image: Image.Image) -> Image.Image:
@@ -56,3 +68,24 @@ class ImagePreprocessor:
         x, y = width / full_width, height / full_height
         box = (left * x, top * y, min(width, (left + self.size) * x), min(height, (top + self.size) * y))
         return image.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
+
+
+def decode_images(
+    sources: Iterable[ImageSource], preprocess: ImagePreprocessor, workers: int, ahead: int
+) -> Iterator[Pixels | ImageError]:
+    """Pixels (3, S, S) of each source, or the error that took its place, in order: nothing shifts.
+
+    Args:
+        sources: consumed lazily, at most `ahead` items before they are asked for.
+        preprocess: resize and normalisation.
+        workers: decoding threads.
+        ahead: images in flight; memory is bounded by this many decoded images.
+    """
+
+    def decode(source: ImageSource) -> Pixels | ImageError:
+        try:
+            return preprocess(load_image(source))
+        except ImageError as error:
+            return ImageError(str(error))  # without its traceback, which would keep the file's bytes alive
+
+    return map_ahead(decode, sources, workers, ahead, "decode")

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
-from lexlip_infer.errors import BundleError, InputError
+from lexlip_infer.errors import InputError
+from lexlip_infer.vocabulary import read_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TextTokenizer", "read_tokenizer"]
+__all__ = ["TextTokenizer", "Tokens"]
 
 
-def read_tokenizer(data: bytes) -> Tokenizer:
-    """The tokenizer in the contents of a `tokenizer.json`.
+class Tokens(NamedTuple):
+    """Texts as a backbone takes them.
 
-    Raises:
-        BundleError: the data are not a tokenizer.
+    Attributes:
+        ids: (B, L), token ids, 0 on padding.
+        mask: (B, L), 1 on tokens, 0 on padding.
+        cut: (B,), whether a text had more tokens than the model takes, and lost those beyond.
     """
-    try:
-        return Tokenizer.from_buffer(data)
-    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
-        raise BundleError(f"tokenizer.json: not a tokenizer ({error})") from None
+
+    ids: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.bool_]
 
 
 class TextTokenizer:
@@ -50,13 +52,23 @@ class TextTokenizer:
         Raises:
             InputError: something in the list is not a str, or the list is a str itself.
         """
+        tokens = self.encode(texts)
+        return tokens.ids, tokens.mask
+
+    def encode(self, texts: Sequence[str]) -> Tokens:
+        """The same, and which of the texts were cut: a reader of the results should be told.
+
+        Raises:
+            InputError: as for a call.
+        """
         if isinstance(texts, str):
             raise InputError("a single str was given; expected a list of texts: [text]")
         encodings = self.tokenizer.encode_batch([_checked(text) for text in texts])
         shape = (len(encodings), len(encodings[0].ids) if encodings else 0)
         ids = np.array([encoding.ids for encoding in encodings], np.int64)
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
-        return ids.reshape(shape), mask.reshape(shape)
+        cut = np.array([bool(encoding.overflowing) for encoding in encodings], np.bool_)
+        return Tokens(ids.reshape(shape), mask.reshape(shape), cut)
 
 
 def _checked(text: str) -> str:

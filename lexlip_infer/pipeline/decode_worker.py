@@ -21,8 +21,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from lexlip_infer.errors import ImageError
-from lexlip_infer.inputs.images import ImagePreprocessor
-from lexlip_infer.inputs.truncation import truncation
+from lexlip_infer.inputs.images import truncation
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.pipeline.pixel_ring import RingShape, map_pixels
 
 __all__ = ["Decoded", "Loader", "Place", "WorkerSetup", "decode_into", "serve"]

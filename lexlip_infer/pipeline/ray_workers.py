@@ -21,9 +21,9 @@ from lexlip_infer.collection.shard_writer import Lines
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BundleError, LexLIPError, require
 from lexlip_infer.inputs.items import Reader
+from lexlip_infer.inputs.read_ahead import in_order
 from lexlip_infer.pipeline.chunks import Changed, Chunk, EncodedChunk, Ended, Message, Stopped, chunks
 from lexlip_infer.pipeline.devices import share_out
-from lexlip_infer.pipeline.in_order import in_order
 from lexlip_infer.pipeline.line_maker import LineMaker
 from lexlip_infer.pipeline.stages import PipelineOptions, batches_ahead, open_stage, start, unit_size
 from lexlip_infer.pipeline.timings import STAGES, Timings

@@ -29,8 +29,8 @@ from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, cut, share
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import Reader
+from lexlip_infer.inputs.read_ahead import in_order
 from lexlip_infer.pipeline.committing import Committing, Output
-from lexlip_infer.pipeline.in_order import in_order
 from lexlip_infer.pipeline.line_maker import LineMaker
 from lexlip_infer.pipeline.line_stream import LineStream
 from lexlip_infer.pipeline.observer import Observer

@@ -1,14 +1,23 @@
-"""What every search engine has in common: queries in, ranked document ids and scores out."""
+"""What all search engines have in common: how queries become what they take, and what they give.
+
+An opened index is asked through `SearchEngine.search`. Which engines there are says `lexlip_infer.search.registry`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Ranking", "SearchEngine"]
+from lexlip_infer.collection.manifest import RunSettings
+from lexlip_infer.errors import InputError
+from lexlip_infer.impacts.quantise import QuantisationSettings
+
+__all__ = ["EncodedWith", "Hit", "IndexDescription", "Ranking", "SearchEngine"]
 
 Queries_contra = TypeVar("Queries_contra", contravariant=True)
 
@@ -32,3 +41,88 @@ class SearchEngine(Protocol[Queries_contra]):
     def search(self, queries: Queries_contra, k: int, threads: int = 1) -> Ranking:
         """The k best documents of each query."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search.
+
+    Attributes:
+        rank: from 1.
+        score: integer dot product of the impacts of query and document; of BM25 and Faiss a float of their own.
+        id: of the document.
+        terms: (term, its share of the score) of each term they have in common, largest first; the shares add up to
+            the score. Empty where the engine cannot tell (Anserini, BM25, Faiss).
+        path: of the document's photograph, where it is known.
+    """
+
+    rank: int
+    score: float
+    id: str
+    terms: tuple[tuple[str, int], ...] = ()
+    path: Path | None = None
+
+
+class EncodedWith(BaseModel):
+    """How documents became impacts, and queries have to; the names are those of `RunSettings`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None
+    model_name: str
+    model_fingerprint: str
+    scale: float = Field(gt=0)
+    cap: int = Field(gt=0)
+    normalise: bool
+
+    @classmethod
+    def of_run(cls, settings: RunSettings) -> EncodedWith:
+        """What a run of lexlip-encode did."""
+        return cls(**settings.model_dump(include=set(cls.model_fields)))
+
+    @property
+    def quantisation(self) -> QuantisationSettings:
+        """Of queries."""
+        return QuantisationSettings(self.scale, self.cap, self.normalise)
+
+    def check_model(self, place: str, name: str, fingerprint: str) -> None:
+        """Refuse another model than the one that encoded the documents of `place`.
+
+        Raises:
+            InputError: it is another one.
+        """
+        if fingerprint != self.model_fingerprint:
+            raise InputError(
+                f"{place} was encoded with {self.model_name} ({self.model_fingerprint[:12]}), this is "
+                f"{name} ({fingerprint[:12]}); pass the same bundle with --model"
+            )
+
+
+class IndexDescription(BaseModel):
+    """What an index holds, told from its files: no query is needed, no model, and no Java.
+
+    Attributes:
+        engine: that answers.
+        format_version: of its files.
+        written_by: name and version of the program.
+        model: that encoded the documents, if known.
+        documents: that a search can find.
+        deleted: documents that still take room.
+        segments: number.
+        vocab_size: V; only an index of the exact engine says it.
+        postings: stored impacts, those of deleted documents included; likewise.
+        size: bytes of all files.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    engine: str
+    format_version: int
+    written_by: str
+    model: str | None
+    documents: int
+    deleted: int = 0
+    segments: int = 1
+    vocab_size: int | None = None
+    postings: int | None = None
+    size: int

@@ -16,10 +16,10 @@ from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.collection.written_output import MANIFEST, read_manifest
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.search.anserini import AnseriniEngine
-from lexlip_infer.search.anserini.index_folder import read_record
-from lexlip_infer.search.engine import Ranking
-from lexlip_infer.search.exact import EncodedWith, ExactEngine
-from lexlip_infer.search.index_description import is_anserini_index, is_exact_index
+from lexlip_infer.search.anserini.lucene import read_record
+from lexlip_infer.search.engine import EncodedWith, Ranking
+from lexlip_infer.search.exact import ExactEngine
+from lexlip_infer.search.registry import is_anserini_index, is_exact_index
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import new_file
 from lexlip_infer.inputs.lines import read_lines
 from lexlip_infer.search.engine import Ranking
 

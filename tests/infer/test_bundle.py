@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, shipped_bundle
 from lexlip_infer.errors import BundleError
+from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +66,30 @@ def test_opens_and_reads(folder: Path) -> None:
     assert bundle.manifest.image.std == (0.5, 0.5, 0.5)
     assert {name: bundle.read(name) for name in bundle.manifest.files} == CONTENTS
     assert bundle.fingerprint == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def test_short_representations(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    assert repr(bundle) == f"Bundle(test in {folder}, fingerprint {bundle.fingerprint[:12]})"
+    for text in (repr(bundle.manifest), str(bundle.manifest)):
+        assert text == "Manifest(test: image and text, 200 terms, cosine)"
+
+
+def test_vocabulary(bundle_folder: Path) -> None:
+    bundle = Bundle.open(bundle_folder)
+    assert bundle.vocabulary() == Vocabulary.from_tokenizer(read_tokenizer(bundle.read("tokenizer.json")))
+    other = Bundle(bundle.folder, bundle.manifest.model_copy(update={"vocab_size": 7}), "")
+    with pytest.raises(BundleError, match="the manifest says 7; export the bundle again"):
+        other.vocabulary()
+    wordless = Bundle(bundle.folder, bundle.manifest.model_copy(update={"tokenizer": None}), "")
+    with pytest.raises(BundleError, match="has no tokenizer, so it knows no words"):
+        wordless.vocabulary()
+
+
+def test_words_and_settings_take_no_runtime() -> None:
+    code = "import sys, lexlip_infer; lexlip_infer.Bundle.open().vocabulary(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"onnxruntime", "scipy", "numba", "PIL", "huggingface_hub"} & set(loaded)
 
 
 def test_fingerprint_follows_the_contents(folder: Path) -> None:

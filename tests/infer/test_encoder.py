@@ -16,7 +16,7 @@ from PIL import Image
 
 from lexlip_infer import BackendUnavailable, BundleError, ImageError, InputError, LexLIPEncoder, SparseBatch
 from lexlip_infer import encoder as encoder_module
-from lexlip_infer.bundle import Bundle
+from lexlip_infer.bundle import Bundle, list_models
 from lexlip_infer.inputs.images import ImageSource, load_image
 from lexlip_infer.runtime.machine import Machine
 
@@ -77,7 +77,7 @@ class TestFromPretrained:
         bundle = Bundle.open(shutil.copytree(bundle_folder, tmp_path / "bundle"))
         files = {**bundle.manifest.files, "onnx/text_backbone_int8.onnx": bundle.manifest.files["README.md"]}
         manifest = bundle.manifest.model_copy(update={"files": files})
-        monkeypatch.setattr(Bundle, "open", lambda folder: Bundle(bundle.folder, manifest, ""))
+        monkeypatch.setattr(Bundle, "open", lambda folder, **_: Bundle(bundle.folder, manifest, ""))
         encoder = LexLIPEncoder.from_pretrained(bundle.folder, precision="int8")
         assert encoder.path("text").precision == "int8"
         with pytest.raises(BackendUnavailable, match="image_backbone_int8"):
@@ -98,23 +98,35 @@ class TestFromPretrained:
         monkeypatch.setattr(socket, "getaddrinfo", unreachable)
         monkeypatch.setattr(socket.socket, "connect", unreachable)
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(BundleError, match=r"^nobody/nothing: no such folder, and the Hugging Face hub") as raised:
-            LexLIPEncoder.from_pretrained("nobody/nothing")
+        with pytest.raises(
+            BundleError, match=r"^nobody/nothing: no such folder, and the .* cannot be reached"
+        ) as raised:
+            LexLIPEncoder.from_pretrained("nobody/nothing", cache_dir=tmp_path)
         assert "\n" not in str(raised.value)
 
-    def test_hub_id(self, monkeypatch: pytest.MonkeyPatch, bundle_folder: Path, tmp_path: Path) -> None:
+    def test_where_the_hub_comes_in(self, monkeypatch: pytest.MonkeyPatch, bundle_folder: Path, tmp_path: Path) -> None:
         import huggingface_hub
 
         asked = []
 
-        def download(name: str) -> str:
-            asked.append(name)
+        def download(name: str, **options: Any) -> str:
+            asked.append((name, options["revision"], options["token"], options["cache_dir"]))
             return str(bundle_folder)
 
         monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
         monkeypatch.chdir(tmp_path)
-        assert LexLIPEncoder.from_pretrained("owner/name").manifest.name == "random"
-        assert asked == ["owner/name"]
+        encoder = LexLIPEncoder.from_pretrained("owner/name", revision="v1", token="hf_secret", cache_dir="kept")
+        assert encoder.manifest.name == "random"
+        assert asked[0] == ("owner/name", "v1", "hf_secret", "kept")
+
+    def test_a_folder_has_no_revision(self, bundle_folder: Path) -> None:
+        with pytest.raises(InputError, match=r"revision 'v1' was asked for, but .* is a folder"):
+            LexLIPEncoder.from_pretrained(bundle_folder, revision="v1")
+
+    def test_a_model_of_the_package_by_its_name(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        assert "lexlip-tiny" in list_models()
+        monkeypatch.chdir(tmp_path)
+        assert LexLIPEncoder.from_pretrained("lexlip-tiny").bundle == Bundle.open()
 
     def test_a_folder_of_the_shape_of_a_hub_id(
         self, monkeypatch: pytest.MonkeyPatch, bundle_folder: Path, tmp_path: Path

@@ -31,6 +31,10 @@ def test_a_column_without_a_name_is_refused() -> None:
         Vocabulary.from_tokenizer(tokenizer)
 
 
+def test_short_representation() -> None:
+    assert repr(Vocabulary(("a", "b"))) == "Vocabulary(2 terms)"
+
+
 def test_equality_and_hash_are_those_of_the_terms() -> None:
     assert Vocabulary(("a", "b")) == Vocabulary(("a", "b")) != Vocabulary(("b", "a"))
     assert len({Vocabulary(("a", "b")), Vocabulary(("a", "b"))}) == 1

@@ -59,7 +59,7 @@ ROOMS = (
     ("explain",),
     ("serve",),
     ("bench",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 
 

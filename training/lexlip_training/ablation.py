@@ -20,6 +20,7 @@ import typer
 
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError, LexLIPError
+from lexlip_infer.files import write_whole
 
 app = application("Train LexLIP, LexLIP without Phase 1, Dense and CLIP at equal steps, and compare them.")
 
@@ -120,9 +121,7 @@ def _write(output: Path, rows: list[dict[str, Any]]) -> None:
         terms = ["-" if row[name] is None else f"{row[name]:.0f}" for name in ("dev_terms_image", "dev_terms_text")]
         lines.append(f"| {' | '.join([row['model'], str(row['steps']), *both, *terms])} |")
     for name, text in (("ablation.json", json.dumps(rows, indent=2)), ("ablation.md", "\n".join(lines))):
-        partial = output / f".{name}.tmp"
-        partial.write_text(text + "\n", "utf-8")
-        partial.replace(output / name)
+        write_whole(output / name, text.encode() + b"\n")
     typer.echo("\n".join(lines))
 
 

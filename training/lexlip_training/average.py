@@ -6,17 +6,16 @@ Wortsman et al., ICML 2022 (arXiv 2203.05482); this is their uniform soup. Runs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.files.new_folder import new_folder
-from lexlip_training.engine.provenance import provenance
+from lexlip_infer.files import new_folder
+from lexlip_training.record import mean_record
 
-__all__ = ["average", "mean_record"]
+__all__ = ["average"]
 
 
 def average(
@@ -45,14 +44,3 @@ def average(
     model.load_state_dict({name: values.to(model.state_dict()[name].dtype) for name, values in mean.items()})
     with new_folder(output) as folder:
         save_checkpoint(folder, model, tokenizer, mean_record(records))
-
-
-def mean_record(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The averaged checkpoint's training record: its parts', and once what all of them went on from."""
-    start = records[0].get("continued_from")
-    shared = start is not None and all(record.get("continued_from") == start for record in records)
-    left_out = {"notice", "continued_from"} if shared else {"notice"}
-    parts = [{key: value for key, value in record.items() if key not in left_out} for record in records]
-    notices = dict.fromkeys(record.get("notice", "") for record in records)
-    made = provenance(" ".join(notice for notice in notices if notice))
-    return made | {"average_of": parts} | ({"all_continued_from": start} if shared else {})

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lexlip_infer.evaluation.evaluation import read_captioned_images
+from lexlip_infer.datasets import read_captioned_images
 from lexlip_infer.inputs.images import load_image
 from lexlip_training.config import ImageTowerConfig
 

@@ -12,9 +12,8 @@ from tokenizers import Tokenizer
 
 from lexlip_infer.collection.encoded_batch import Failure
 from lexlip_infer.collection.failure_ledger import failure_line
-from lexlip_infer.inputs.decoding import decode_images
-from lexlip_infer.inputs.images import ImagePreprocessor
 from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, TextItem
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor, decode_images
 from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_kernels.errors import ImageError
 from lexlip_training.dense_model import DenseModel

@@ -6,13 +6,15 @@ by `lexlip eval`.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lexlip_infer.evaluation.recall import Recall, rank_rows, recall
-from lexlip_infer.inputs.images import ImagePreprocessor, load_image
+from lexlip_infer.evaluation.ranks import Recall, score_recall
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_training.captioned_images import CaptionedImage
 from lexlip_training.model import LexLIP
 
@@ -38,12 +40,7 @@ def evaluate(
         texts = _text_weights(model, tokenizer, [c for image in images for c in image.captions], batch_size)
     model.train(training)
     scores = (normalize(texts, dim=1) @ normalize(pictures, dim=1).T).numpy()
-    owner = [row for row, image in enumerate(images) for _ in image.captions]
-    captions: list[list[int]] = [[] for _ in images]
-    for caption, row in enumerate(owner):
-        captions[row].append(caption)
-    to_image = recall(rank_rows(scores), [[row] for row in owner])
-    return to_image, recall(rank_rows(scores.T), captions)
+    return score_recall(scores, np.repeat(np.arange(len(images)), [len(image.captions) for image in images]))
 
 
 def _image_weights(model: LexLIP, images: list[CaptionedImage], batch_size: int) -> Tensor:

@@ -35,7 +35,7 @@ def recipe(
     import torch
 
     from lexlip_training.captioned_images import read_captions
-    from lexlip_training.engine.provenance import provenance
+    from lexlip_training.record import provenance
     from lexlip_training.trainer import Trainer, seed_everything
 
     chosen = _read_settings(settings)

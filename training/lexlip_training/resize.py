@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.files.new_folder import new_folder
-from lexlip_training.engine.provenance import provenance
+from lexlip_infer.files import new_folder
+from lexlip_training.record import provenance
 
 __all__ = ["resize"]
 

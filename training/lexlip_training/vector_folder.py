@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.files.new_folder import new_folder
+from lexlip_infer.files import new_folder
 
 __all__ = ["VectorFolder", "new_vector_folder"]
 

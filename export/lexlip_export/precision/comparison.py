@@ -13,8 +13,8 @@ from torch import Tensor
 from lexlip_export.backbone_graph import backbone_module
 from lexlip_export.precision.report import Direction, Errors, RetrievalFigures, TowerFigures
 from lexlip_infer.bundle import Modality
-from lexlip_infer.evaluation.evaluation import CaptionedImages
-from lexlip_infer.evaluation.recall import CUTOFFS, recall
+from lexlip_infer.datasets import CaptionedImages
+from lexlip_infer.evaluation.ranks import CUTOFFS, Labels, Recall, ranks_in_lists
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.runtime.threads import thread_count
 from lexlip_infer.vectors.sparse_batch import SparseBatch
@@ -148,13 +148,14 @@ def retrieval_figures(
         data: who belongs to whom.
         settings: of the quantiser.
     """
-    relevant = {"image": [[image] for image in data.owner], "text": data.captions_of()}
+    labels: dict[Modality, Labels] = {"image": np.arange(len(data.images)), "text": np.array(data.owner)}
 
     def direction(documents: Modality, queries: Modality) -> Direction:
         ranked, others = (_search(side[documents], side[queries], settings) for side in (reference, candidate))
+        recalls = [Recall.of(ranks_in_lists(rows, labels[queries], labels[documents])) for rows in (ranked, others)]
         return Direction(
-            reference=astuple(recall(ranked, relevant[documents])),
-            candidate=astuple(recall(others, relevant[documents])),
+            reference=astuple(recalls[0]),
+            candidate=astuple(recalls[1]),
             agreement=_agreement(ranked, others),
             same_first=float(np.mean(ranked[:, 0] == others[:, 0])),
         )

@@ -12,9 +12,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexlip_infer.bundle import Modality
+from lexlip_infer.datasets import CaptionedImages, read_captioned_images
 from lexlip_infer.errors import InputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages, read_captioned_images
-from lexlip_infer.inputs.images import ImagePreprocessor, load_image
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_training.config import ModelConfig
 

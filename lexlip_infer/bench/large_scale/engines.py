@@ -95,13 +95,13 @@ def build(system: System, files: ExperimentFiles, threads: int) -> None:
 
         build_anserini_index(documents, index / _INNER, threads)
     elif system.family == "bm25":
-        from lexlip_infer.search.anserini import build_bm25_index
+        from lexlip_infer.search.bm25 import build_bm25_index
 
         build_bm25_index(documents / TEXTS, index / _INNER, threads)
     elif system.family == "bag-of-words":
         shutil.copy(documents / TEXTS, index)
     else:
-        from lexlip_infer.search.faiss.dense_index import build_dense_index
+        from lexlip_infer.search.dense import build_dense_index
 
         build_dense_index(
             documents / "vectors.npy", documents / "ids.txt", _DENSE[system.family], index / _INNER, threads
@@ -142,14 +142,14 @@ def open_engine(system: System, files: ExperimentFiles) -> MeasuredEngine:
 
         return AnseriniEngine.open(index / _INNER, files.read_queries()["terms"])
     if system.family == "bm25":
-        from lexlip_infer.search.anserini import BM25Engine
+        from lexlip_infer.search.bm25 import BM25Engine
 
         return BM25Engine.open(index / _INNER)
     if system.family == "bag-of-words":
         from lexlip_infer.bench.large_scale.bag_of_words import BagOfWordsEngine
 
         return BagOfWordsEngine(*read_texts(index))
-    from lexlip_infer.search.faiss.dense_index import DenseEngine
+    from lexlip_infer.search.dense import DenseEngine
 
     return DenseEngine.open(index / _INNER)
 

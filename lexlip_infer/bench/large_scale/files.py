@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.files.new_file import write_whole
+from lexlip_infer.files import write_whole
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 

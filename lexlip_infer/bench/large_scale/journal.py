@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.bench.large_scale.settings import Settings
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files.new_file import write_whole
+from lexlip_infer.files import locked, unwritable, write_whole
 
 __all__ = ["JOURNAL", "Journal", "Record"]
 
@@ -54,18 +52,17 @@ class Journal:
             OutputError: the folder holds something else, another experiment, one begun on another machine or with
                 other versions, or is in use or not writable.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder, os.O_RDONLY)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
-        try:
-            _lock(descriptor, folder)
+        with contextlib.ExitStack() as held:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(folder, f"{folder}: another experiment runs in it"))
+            except OutputError:
+                raise
+            except OSError as error:
+                raise unwritable(folder, error) from None
             journal = cls(folder, _record(folder, settings, machine))
             journal.write()
             yield journal
-        finally:
-            os.close(descriptor)
 
     def __init__(self, folder: Path, record: Record) -> None:
         self._path = folder / JOURNAL
@@ -86,13 +83,6 @@ class Journal:
             OutputError: it cannot be written.
         """
         write_whole(self._path, self.record.model_dump_json(indent=1).encode() + b"\n")
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"{folder}: another experiment runs in it; wait for it or name another folder") from None
 
 
 def _record(folder: Path, settings: Settings, machine: Facts) -> Record:

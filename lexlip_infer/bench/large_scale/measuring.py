@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.evaluation.recall import CUTOFFS
+from lexlip_infer.evaluation.ranks import CUTOFFS
 from lexlip_infer.search.engine import Ranking, SearchEngine
 from lexlip_kernels import ImpactMatrix
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexlip_infer.bench.large_scale.results import Results, Row
 from lexlip_infer.errors import require
-from lexlip_infer.files.new_file import write_whole
+from lexlip_infer.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.errors import InputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages
 
 __all__ = ["QuerySet"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lexlip_infer.bench.large_scale.comparing import statements
 from lexlip_infer.bench.large_scale.plots import PICTURES, draw
 from lexlip_infer.bench.large_scale.results import Results, Row
-from lexlip_infer.files.new_file import write_whole
+from lexlip_infer.files import write_whole
 
 __all__ = ["markdown", "write_report"]
 

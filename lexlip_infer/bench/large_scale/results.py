@@ -11,7 +11,7 @@ from lexlip_infer.bench.large_scale.files import ExperimentFiles, read_ranking
 from lexlip_infer.bench.large_scale.journal import Facts, Record
 from lexlip_infer.bench.large_scale.measuring import DEPTH
 from lexlip_infer.bench.large_scale.settings import Family, Settings, System
-from lexlip_infer.evaluation.recall import recall
+from lexlip_infer.evaluation.ranks import Recall, ranks_in_lists
 from lexlip_infer.search.engine import Ranking
 
 __all__ = ["Results", "Row", "Speed", "agreement", "collect"]
@@ -168,7 +168,7 @@ def _recall(ranking: Ranking, relevant: list[str]) -> tuple[float, float, float]
     ranked = np.full((len(relevant), DEPTH), -1)
     for query, (found, wanted) in enumerate(zip(ranking.ids, relevant, strict=True)):
         ranked[query, : len(found)] = [0 if name == wanted else 1 for name in found]
-    at = recall(ranked, [[0]] * len(relevant))
+    at = Recall.of(ranks_in_lists(ranked, np.zeros(len(relevant), np.int64), np.arange(2)))
     return at.at_1, at.at_5, at.at_10
 
 

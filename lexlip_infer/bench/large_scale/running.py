@@ -25,10 +25,10 @@ from lexlip_infer.bench.large_scale.results import Results, collect
 from lexlip_infer.bench.large_scale.settings import Settings, System
 from lexlip_infer.bench.large_scale.text_documents import write_texts
 from lexlip_infer.bench.large_scale.vector_documents import write_vectors
+from lexlip_infer.datasets import CaptionedImages, read_captioned_images
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages, read_captioned_images
-from lexlip_infer.files.new_file import write_whole
+from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 

@@ -11,15 +11,16 @@ import hashlib
 from array import array
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.inputs.readers.cells import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lexlip_infer.inputs.items import Reader
+    from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.items import Reader
 
-__all__ = ["CheckedIds", "IdTable"]
+__all__ = ["CheckedIds", "IdTable", "identifier_of", "is_unicode"]
 
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 
@@ -101,3 +102,24 @@ class IdTable:
         for key, number in zip(hashes, numbers, strict=True):
             if key:
                 self._place(key, number)
+
+
+def identifier_of(value: object, column: str) -> str:
+    """An id as a string.
+
+    Raises:
+        InputError: it is missing, or neither a string nor an integer.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        kind = "missing" if value is None else f"a {type(value).__name__}"
+        raise InputError(f'"{column}" is {kind}; expected a string or a number')
+    return str(value)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: a file name, or JSON, may hold half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -5,25 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.image_files import IMAGE_SUFFIXES
-from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, ImageOptions
-from lexlip_infer.inputs.items import ImageItem, Reader, TextItem
-from lexlip_infer.inputs.readers.all_frames import AllFrames
-from lexlip_infer.inputs.readers.captions import CaptionFolder
-from lexlip_infer.inputs.readers.chain import Chain
+from lexlip_infer.inputs.frames import Frame, count_frames
+from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, IMAGE_SUFFIXES, ImageOptions, is_image_name
+from lexlip_infer.inputs.items import BadItem, Chain, ImageItem, Reader, Source, TextItem
 from lexlip_infer.inputs.readers.checked_ids import CheckedIds
-from lexlip_infer.inputs.readers.folder import FolderReader, is_image_name
-from lexlip_infer.inputs.readers.one_image import OneImage
+from lexlip_infer.inputs.readers.folders import CaptionFolder, FolderReader, OneImage
 from lexlip_infer.inputs.readers.parquet import PARQUET_SUFFIXES, ParquetImages, ParquetTexts
 from lexlip_infer.inputs.readers.path_list import LIST_SUFFIXES, PathList, StandardInput
-from lexlip_infer.inputs.readers.source import Source
 from lexlip_infer.inputs.readers.specs import STDIN, Spec, read_specs
 from lexlip_infer.inputs.readers.tar import TAR_SUFFIXES, TarImages, TarTexts
-from lexlip_infer.inputs.readers.text_files import TEXT_FORMATS, TextFiles
-from lexlip_infer.inputs.readers.text_formats import Columns
+from lexlip_infer.inputs.readers.text_files import TEXT_FORMATS, Columns, TextFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["open_images", "open_texts"]
 
@@ -55,7 +49,7 @@ def open_images(
         reader: Reader[ImageItem] = CheckedIds(StandardInput(), unique=False)
     else:
         reader = _joined([(spec, _images(spec, id_column, image_column)) for spec in _read(specs)])
-    return AllFrames(reader) if options.frames == "all" else reader
+    return _AllFrames(reader) if options.frames == "all" else reader
 
 
 def open_texts(
@@ -126,3 +120,35 @@ def _texts(spec: Spec, columns: Columns, alone: bool) -> Source[TextItem]:
 
 def _unknown(spec: Spec, what: str, *kinds: str) -> InputError:
     return InputError(f"{spec.text}: {what} are read from {', '.join(kinds)}; this is none of them")
+
+
+class _AllFrames:
+    """A reader of images whose animations are taken apart: frame N, from 0, has the id `ID#frame=N`.
+
+    An image that is no animation keeps its id. Frames are counted here, which reads each file once; they are decoded by
+    whoever decodes.
+    """
+
+    count = None
+
+    def __init__(self, reader: Reader[ImageItem]) -> None:
+        self._reader = reader
+
+    @property
+    def passed_over(self) -> str:
+        """As of the reader."""
+        return self._reader.passed_over
+
+    def __iter__(self) -> Iterator[ImageItem | BadItem]:
+        """In the reader's order, frames in theirs."""
+        for item in self._reader:
+            if (
+                isinstance(item, BadItem)
+                or isinstance(item.source, Frame)
+                or (frames := count_frames(item.source)) == 1
+            ):
+                yield item
+                continue
+            for number in range(frames):
+                suffix = f"#frame={number}"
+                yield ImageItem(item.id + suffix, item.origin + suffix, Frame(item.source, number), item.size)

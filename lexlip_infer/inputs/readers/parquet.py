@@ -11,14 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.inputs.readers.cells import identifier_of
+from lexlip_infer.inputs.items import BadItem, ImageItem, Source, TextItem
+from lexlip_infer.inputs.readers.checked_ids import identifier_of
 from lexlip_infer.inputs.readers.places import reason
-from lexlip_infer.inputs.readers.source import Source
 
 if TYPE_CHECKING:
-    from lexlip_infer.inputs.readers.files import Files
     from lexlip_infer.inputs.readers.places import Place
+    from lexlip_infer.inputs.readers.specs import Files
 
 __all__ = ["PARQUET_SUFFIXES", "ParquetImages", "ParquetTexts"]
 

@@ -8,12 +8,10 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from lexlip_infer.errors import InputError, LexLIPError
-from lexlip_infer.inputs.items import BadItem, ImageItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, Source
 from lexlip_infer.inputs.lines import numbered_lines
-from lexlip_infer.inputs.readers.fetching import fetched
-from lexlip_infer.inputs.readers.folder import image_item
-from lexlip_infer.inputs.readers.places import is_url, place_of
-from lexlip_infer.inputs.readers.source import Source
+from lexlip_infer.inputs.readers.folders import image_item
+from lexlip_infer.inputs.readers.places import fetched, is_url, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +68,7 @@ def _items(file: BinaryIO) -> Iterator[ImageItem | BadItem]:
     """Runs of URLs are read ahead on threads; to look up a file's size needs none."""
     lines = (_split(line) for _, line in numbered_lines(file))
     for remote, run in itertools.groupby(lines, lambda named: is_url(named[0])):
-        yield from _run(remote, run)
-
-
-def _run(remote: bool, lines: Iterator[tuple[str, str]]) -> Iterator[ImageItem | BadItem]:
-    return fetched(lines, _item) if remote else map(_item, lines)
+        yield from fetched(run, _item) if remote else map(_item, run)  # noqa: B031  (one of the two)
 
 
 def _split(line: bytes) -> tuple[str, str]:

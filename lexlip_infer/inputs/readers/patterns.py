@@ -1,18 +1,25 @@
-"""Braces and wildcards as shells and webdataset know them, for places that no shell expands."""
+"""Braces and wildcards as shells and webdataset know them, for places that no shell expands; and the walk they steer.
+
+A walk sees every file below a folder, one directory in memory at a time, in an order that depends on nothing but the
+names.
+"""
 
 from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["expand_braces", "has_wildcard", "leads_to_match", "matches", "split_pattern"]
+    from lexlip_infer.inputs.readers.places import Kind, Place
+
+__all__ = ["Found", "expand_braces", "has_wildcard", "leads_to_match", "matches", "split_pattern", "walk"]
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -84,3 +91,58 @@ def leads_to_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     if not pattern:
         return False
     return pattern[0] == "**" or (fnmatchcase(parts[0], pattern[0]) and leads_to_match(parts[1:], pattern[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a walk came by.
+
+    Attributes:
+        path: below the root, with `/`.
+        place: where it is.
+        kind: "file" or "other"; folders are walked into.
+    """
+
+    path: str
+    place: Place
+    kind: Kind
+
+
+def walk(root: Place, pattern: tuple[str, ...] | None = None) -> Iterator[Found]:
+    """Whatever is not a folder, sorted by code points of the whole path.
+
+    Args:
+        root: a folder.
+        pattern: see `matches`; everything when absent.
+
+    Hidden files and folders are passed over, links to folders are not followed.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    open_folders = [_sorted(root, "")]
+    while open_folders:
+        found = next(open_folders[-1], None)
+        if found is None:
+            open_folders.pop()
+        elif found.kind != "folder":
+            if pattern is None or matches(found.path.split("/"), pattern):
+                yield found
+        elif pattern is None or leads_to_match(found.path.split("/"), pattern):
+            open_folders.append(_sorted(found.place, f"{found.path}/"))
+
+
+def _sorted(folder: Place, prefix: str) -> Iterator[Found]:
+    # Names alone are held: a folder may have a million. With its slash a folder's name sorts among its neighbours as
+    # the paths below it do: "a-1" < "a/b" < "a0".
+    names, others = list[str](), set[str]()
+    for name, kind in folder.entries():
+        if not name.startswith("."):
+            names.append(name + "/" * (kind == "folder"))
+            if kind == "other":
+                others.add(name)
+    names.sort()
+    for name in names:
+        plain = name.removesuffix("/")
+        kind = "folder" if name != plain else "other" if name in others else "file"
+        yield Found(prefix + plain, folder.child(plain), kind)

@@ -10,17 +10,24 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, cast
 
 from lexlip_infer.errors import InputError, MissingExtra, require
+from lexlip_infer.inputs.read_ahead import map_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["MAX_FILE_BYTES", "Kind", "LocalPlace", "Place", "RemotePlace", "is_url", "place_of", "reason"]
+__all__ = ["MAX_FILE_BYTES", "Kind", "LocalPlace", "Place", "RemotePlace", "fetched", "is_url", "place_of", "reason"]
+
+Named = TypeVar("Named")
+Result = TypeVar("Result")
 
 #: Of a file that is read here as a whole (out of an archive, or through the network): more is no photograph.
 MAX_FILE_BYTES = 2**29
+
+#: Files on their way through a network at once, which is also how many are held in memory.
+_AHEAD = 8
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -228,6 +235,11 @@ def place_of(spec: str) -> Place:
     except Exception as error:  # noqa: BLE001  (unknown protocols, missing credentials, ...)
         raise InputError(f"{spec}: cannot be opened ({reason(error)})") from None
     return RemotePlace(filesystem, path)
+
+
+def fetched(places: Iterable[Named], fetch: Callable[[Named], Result]) -> Iterator[Result]:
+    """What `fetch` makes of each place, in order, a few at once: one request at a time would leave the machine idle."""
+    return map_ahead(fetch, places, _AHEAD, _AHEAD, "fetch")
 
 
 def reason(error: Exception) -> str:

@@ -6,19 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.inputs.readers.cells import identifier_of
-from lexlip_infer.inputs.readers.folder import is_image_name
-from lexlip_infer.inputs.readers.passed_over import PassedOver
+from lexlip_infer.inputs.image_options import is_image_name
+from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
+from lexlip_infer.inputs.readers.checked_ids import identifier_of
 from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES
-from lexlip_infer.inputs.readers.source import Source
 from lexlip_infer.inputs.readers.tar_samples import Sample, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lexlip_infer.inputs.readers.files import Files
     from lexlip_infer.inputs.readers.places import Place
+    from lexlip_infer.inputs.readers.specs import Files
 
 __all__ = ["TAR_SUFFIXES", "TarImages", "TarTexts"]
 

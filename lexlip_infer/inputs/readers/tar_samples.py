@@ -21,7 +21,7 @@ from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lexlip_infer.inputs.readers.passed_over import PassedOver
+    from lexlip_infer.inputs.items import PassedOver
     from lexlip_infer.inputs.readers.places import Place
 
 __all__ = ["Sample", "samples"]

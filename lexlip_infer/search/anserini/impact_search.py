@@ -17,18 +17,19 @@ import numpy.typing as npt
 from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.collection.written_output import MANIFEST, VECTORS, read_finished
 from lexlip_infer.errors import InputError
-from lexlip_infer.files.new_folder import new_folder
+from lexlip_infer.files import new_folder
 from lexlip_infer.impacts.lint.files import collection_files, numbered_lines
 from lexlip_infer.impacts.lint.findings import Findings
-from lexlip_infer.search.anserini.hits import search_batch
-from lexlip_infer.search.anserini.index_folder import (
-    LUCENE,
-    RECORD,
-    AnseriniRecord,
-    run_indexer,
-)
 from lexlip_infer.search.anserini.java import anserini_jar, java_class
-from lexlip_infer.search.anserini.opened_index import OpenedIndex, open_index
+from lexlip_infer.search.anserini.lucene import (
+    LUCENE,
+    AnseriniRecord,
+    LuceneIndex,
+    open_lucene,
+    run_indexer,
+    search_batch,
+    write_record,
+)
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 
@@ -67,7 +68,7 @@ def build_anserini_index(vectors: Path, index: Path, threads: int) -> AnseriniRe
         record = AnseriniRecord(
             engine="anserini", anserini=jar, source=str(vectors.absolute()), documents=found, settings=settings
         )
-        (partial / RECORD).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_record(partial, record)
     return record
 
 
@@ -87,8 +88,8 @@ def _documents(vectors: Path) -> tuple[Path, int, RunSettings | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class AnseriniEngine(OpenedIndex):
-    """An impact index of Anserini's, opened for search. Make it with `open`; see `OpenedIndex`."""
+class AnseriniEngine(LuceneIndex):
+    """An impact index of Anserini's, opened for search. Make it with `open`; see `LuceneIndex`."""
 
     _terms: tuple[str, ...]
 
@@ -105,7 +106,7 @@ class AnseriniEngine(OpenedIndex):
             MissingExtra: the extra is not installed.
             BackendUnavailable: Java does not run.
         """
-        opened = open_index(index, "anserini")
+        opened = open_lucene(index, "anserini")
         limit = java_class("org.apache.lucene.search.IndexSearcher")
         limit.setMaxClauseCount(max(_CLAUSES, limit.getMaxClauseCount(), len(terms)))
         return cls(*opened, tuple(terms))

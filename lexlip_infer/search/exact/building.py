@@ -11,11 +11,11 @@ from typing import Self
 import numpy as np
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
-from lexlip_infer.search.exact.id_table import pack_ids
-from lexlip_infer.search.exact.manifest import EncodedWith, SegmentRecord
+from lexlip_infer.search.exact.manifest import SegmentRecord
 from lexlip_infer.search.exact.merging import merge_segments
-from lexlip_infer.search.exact.segment import open_segment, write_arrays, write_deletions
+from lexlip_infer.search.exact.segment import open_segment, pack_ids, write_arrays, write_deletions
 from lexlip_infer.search.exact.sources import open_documents
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex

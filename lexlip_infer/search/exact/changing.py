@@ -1,4 +1,4 @@
-"""Deleting documents, and getting rid of what is deleted."""
+"""Deleting documents, getting rid of what is deleted, and reading a whole index to see that it is sound."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
-from lexlip_infer.search.exact.manifest import SegmentRecord
+from lexlip_infer.search.exact.manifest import IndexManifest, SegmentRecord, damaged, record_file, unreadable
 from lexlip_infer.search.exact.merging import merge_segments
-from lexlip_infer.search.exact.segment import Segment, write_deletions
-from lexlip_infer.search.exact.verification import verify
+from lexlip_infer.search.exact.segment import SEGMENTS, Segment, write_deletions
 
-__all__ = ["compact", "delete"]
+__all__ = ["compact", "delete", "verify"]
 
 
 def delete(index: Path, ids: Iterable[str]) -> int:
@@ -62,6 +62,28 @@ def compact(index: Path) -> None:
         verify(index)
         merged = merge_segments(index, folder.new_name(), folder.segments())
         folder.commit([merged] if merged.documents else [])
+
+
+def verify(index: Path) -> IndexManifest:
+    """Compare every file's hash, and check every invariant of the postings; opening an index does neither.
+
+    Raises:
+        OutputError: something is damaged or missing; the message names it.
+    """
+    engine = ExactEngine.open(index)
+    for file in engine.manifest.files:
+        try:
+            intact = record_file(index, file.name) == file
+        except OSError as error:
+            raise unreadable(error) from None
+        if not intact:
+            raise damaged(index / file.name, "its sha256 does not match")
+    for segment in engine.segments:
+        try:
+            segment.impacts.validate()
+        except InputError as error:
+            raise damaged(index / SEGMENTS / segment.record.name, str(error)) from None
+    return engine.manifest
 
 
 def _find(segments: list[Segment], name: str) -> tuple[int, int]:

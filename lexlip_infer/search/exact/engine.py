@@ -17,11 +17,12 @@ from lexlip_infer.search.engine import Ranking
 from lexlip_infer.search.exact.manifest import (
     INDEX_MANIFEST,
     IndexManifest,
+    damaged,
     read_index_manifest,
+    read_terms,
     unreadable,
 )
-from lexlip_infer.search.exact.segment import Segment, damaged, open_segment
-from lexlip_infer.search.exact.terms import read_terms
+from lexlip_infer.search.exact.segment import Segment, open_segment
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import CHUNK_DOCS

@@ -11,25 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files.folder_lock import locked
-from lexlip_infer.files.sync import sync_folder
+from lexlip_infer.files import locked, sync_folder, write_synced, write_whole, writing
+from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.search.exact.manifest import (
     INDEX_MANIFEST,
-    EncodedWith,
     IndexManifest,
     SegmentRecord,
     read_index_manifest,
+    read_terms,
+    record_file,
     unreadable,
 )
-from lexlip_infer.search.exact.segment import SEGMENTS, Segment, open_segment, record_file
-from lexlip_infer.search.exact.terms import read_terms
+from lexlip_infer.search.exact.segment import SEGMENTS, Segment, open_segment
 from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = ["ImpactIndexFolder"]
@@ -64,16 +63,16 @@ class ImpactIndexFolder:
         Raises:
             OutputError: the folder holds something else, or cannot be written.
         """
-        with _writing(path):
+        with writing(path):
             if not _is_new(path):
                 raise OutputError(f"{path}: exists; name a new folder, or add to an index with --append")
             path.mkdir(parents=True, exist_ok=True)
-            with locked(path, "lexlip index"):
+            with locked(path, f"another lexlip index is writing into {path}"):
                 if not _is_new(path):  # another writer has just finished
                     raise OutputError(f"{path}: exists; name a new folder, or add to an index with --append")
                 try:
                     _clear(path)
-                    _write_synced(path / _VOCABULARY, json.dumps(list(terms)).encode())
+                    write_synced(path / _VOCABULARY, json.dumps(list(terms)).encode())
                     manifest = IndexManifest(
                         version=version("lexlip-infer"),
                         vocabulary=record_file(path, _VOCABULARY),
@@ -96,7 +95,7 @@ class ImpactIndexFolder:
             OutputError: there is no index, it is damaged, another process is changing it, or it cannot be written.
         """
         read_index_manifest(path)  # one line about a missing folder, before it is opened
-        with _writing(path), locked(path, "lexlip index"):
+        with writing(path), locked(path, f"another lexlip index is writing into {path}"):
             folder = cls(path, read_index_manifest(path))
             folder._remove_unlisted()
             try:
@@ -141,9 +140,7 @@ class ImpactIndexFolder:
             sync_folder(folder)
         if (self.path / SEGMENTS).exists():
             sync_folder(self.path / SEGMENTS)
-        _write_synced(self.path / _PARTIAL, manifest.model_dump_json(indent=1).encode() + b"\n")
-        (self.path / _PARTIAL).replace(self.path / INDEX_MANIFEST)
-        sync_folder(self.path)
+        write_whole(self.path / INDEX_MANIFEST, manifest.model_dump_json(indent=1).encode() + b"\n")
         self.manifest = manifest
         self._remove_unlisted()
 
@@ -173,19 +170,6 @@ def _clear(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """A full disk or a missing permission, said in one line."""
-    try:
-        yield
-    except OutputError:  # says so already, and is an OSError too
-        raise
-    except OSError as error:
-        # numpy counts what fitted, and says nothing of the reason.
-        why = error.strerror or f"{error}; is the disk full?"
-        raise OutputError(f"{error.filename or path}: cannot be written ({why})") from error
-
-
-@contextlib.contextmanager
 def _reading() -> Iterator[None]:
     try:
         yield
@@ -193,10 +177,3 @@ def _reading() -> Iterator[None]:
         raise
     except OSError as error:
         raise unreadable(error) from None
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

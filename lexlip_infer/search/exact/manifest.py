@@ -6,24 +6,28 @@ It is replaced as a whole by every change, and holds a hash of itself and of eve
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexlip_infer.collection.manifest import RunSettings
-from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.impacts import QuantisationSettings
+from lexlip_infer.errors import OutputError
+from lexlip_infer.files import hash_file, read_version
+from lexlip_infer.search.engine import EncodedWith
+from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = [
     "INDEX_FORMAT_VERSION",
     "INDEX_MANIFEST",
-    "EncodedWith",
     "FileRecord",
     "IndexManifest",
     "SegmentRecord",
+    "damaged",
     "read_index_manifest",
+    "read_terms",
+    "record_file",
     "unreadable",
 ]
 
@@ -80,39 +84,6 @@ class SegmentRecord(_Section):
         return self.files if self.deletions is None else (*self.files, self.deletions)
 
 
-class EncodedWith(_Section):
-    """How documents became impacts, and queries have to; the names are those of `RunSettings`."""
-
-    model: str | None
-    model_name: str
-    model_fingerprint: str
-    scale: float = Field(gt=0)
-    cap: int = Field(gt=0)
-    normalise: bool
-
-    @classmethod
-    def of_run(cls, settings: RunSettings) -> EncodedWith:
-        """What a run of lexlip-encode did."""
-        return cls(**settings.model_dump(include=set(cls.model_fields)))
-
-    @property
-    def quantisation(self) -> QuantisationSettings:
-        """Of queries."""
-        return QuantisationSettings(self.scale, self.cap, self.normalise)
-
-    def check_model(self, place: str, name: str, fingerprint: str) -> None:
-        """Refuse another model than the one that encoded the documents of `place`.
-
-        Raises:
-            InputError: it is another one.
-        """
-        if fingerprint != self.model_fingerprint:
-            raise InputError(
-                f"{place} was encoded with {self.model_name} ({self.model_fingerprint[:12]}), this is "
-                f"{name} ({fingerprint[:12]}); pass the same bundle with --model"
-            )
-
-
 class IndexManifest(_Section):
     """`index.json`.
 
@@ -167,12 +138,6 @@ class IndexManifest(_Section):
         return self.model_copy(update={"checksum": self.digest()})
 
 
-class _Format(BaseModel):
-    """The only field that every format version has."""
-
-    format_version: int = Field(ge=1)
-
-
 def read_index_manifest(index: Path) -> IndexManifest:
     """The state of an index.
 
@@ -187,7 +152,7 @@ def read_index_manifest(index: Path) -> IndexManifest:
             f"{index}: no index, {INDEX_MANIFEST} cannot be read ({error.strerror}); build it with lexlip index"
         ) from None
     try:
-        version = _Format.model_validate_json(data).format_version
+        version = read_version(data)
         if version != INDEX_FORMAT_VERSION:
             raise OutputError(
                 f"{index}: index format {version}; this version reads {INDEX_FORMAT_VERSION}: build it again"
@@ -207,3 +172,27 @@ def unreadable(error: OSError) -> OutputError:
     return OutputError(
         f"{error.filename}: cannot be read ({error.strerror}); make it readable, or build the index again"
     )
+
+
+def damaged(path: Path, why: str) -> OutputError:
+    """The error for a file that is not as it was written."""
+    return OutputError(f"{path}: damaged ({why}); build the index again")
+
+
+def record_file(index: Path, name: str) -> FileRecord:
+    """Size and hash of a file as it lies on the disk."""
+    path = index / name
+    return FileRecord(name=name, size=path.stat().st_size, sha256=hash_file(path))
+
+
+def read_terms(index: Path, manifest: IndexManifest) -> Vocabulary:
+    """The vocabulary of an index.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        OutputError: it is damaged.
+    """
+    path = index / manifest.vocabulary.name
+    if record_file(index, manifest.vocabulary.name) != manifest.vocabulary:
+        raise damaged(path, "its sha256 does not match")
+    return Vocabulary(tuple(json.loads(path.read_bytes())))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.search.exact.id_table import pack_ids
-from lexlip_infer.search.exact.manifest import SegmentRecord
-from lexlip_infer.search.exact.segment import SEGMENTS, Segment, npy_header, record_file, write_array
+from lexlip_infer.files import sync_file
+from lexlip_infer.search.exact.manifest import SegmentRecord, record_file
+from lexlip_infer.search.exact.segment import SEGMENTS, Segment, npy_header, pack_ids, write_array
 from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
 
 __all__ = ["merge_segments"]
@@ -173,5 +172,4 @@ def _npy(path: Path, dtype: npt.DTypeLike, length: int) -> Iterator[BinaryIO]:
     with path.open("wb") as file:
         file.write(npy_header(dtype, length))
         yield file
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)

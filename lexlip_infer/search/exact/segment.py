@@ -1,33 +1,35 @@
 """One segment: the arrays of an `ImpactIndex` and of an `IdTable`, a `.npy` file each.
 
-NumPy's own format says dtype and shape, can be mapped, and is read by everyone.
+NumPy's own format says dtype and shape, can be mapped, and is read by everyone. Ids are mapped and not loaded: UTF-8
+end to end, and where each begins. They ascend by code point, which in UTF-8 is the order of the bytes, so that they are
+found by bisection.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.search.exact.id_table import IdTable
-from lexlip_infer.search.exact.manifest import FileRecord, SegmentRecord
+from lexlip_infer.errors import InputError
+from lexlip_infer.files import sync_file
+from lexlip_infer.search.exact.manifest import FileRecord, SegmentRecord, damaged, record_file
 from lexlip_kernels.impact_dot import ImpactIndex
 
 __all__ = [
     "SEGMENTS",
+    "IdTable",
     "Segment",
-    "damaged",
     "npy_header",
     "open_segment",
-    "record_file",
+    "pack_ids",
     "write_array",
     "write_arrays",
     "write_deletions",
@@ -42,6 +44,64 @@ _DTYPES: dict[str, npt.DTypeLike] = {
     "id_offsets": np.int64,
     "id_text": np.uint8,
 }
+
+#: Ids that an iteration reads at a time.
+_BLOCK = 1 << 16
+
+
+class IdTable(Sequence[bytes]):
+    """N ids in UTF-8.
+
+    Args:
+        offsets: (N+1,) int64, id i is `text[offsets[i]:offsets[i+1]]`.
+        text: uint8.
+    """
+
+    def __init__(self, offsets: npt.NDArray[np.int64], text: npt.NDArray[np.uint8]) -> None:
+        self._offsets, self._text = offsets, text
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, row: int) -> bytes: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[bytes]: ...
+    def __getitem__(self, row: int | slice) -> bytes | list[bytes]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for first in range(0, len(self), _BLOCK):
+            bounds = self._offsets[first : first + _BLOCK + 1]
+            text = self._text[bounds[0] : bounds[-1]].tobytes()
+            starts = (bounds - bounds[0]).tolist()
+            yield from (text[start:end] for start, end in pairwise(starts))
+
+    def find(self, name: bytes) -> int | None:
+        """The row of an id."""
+        row = bisect_left(self, name)
+        return row if row < len(self) and self[row] == name else None
+
+
+def pack_ids(names: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """The arrays of an `IdTable`, of ids in ascending order.
+
+    Raises:
+        InputError: an id occurs twice.
+    """
+    for name, following in pairwise(names):
+        if name == following:
+            raise duplicate(name)
+    offsets = np.zeros(len(names) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, names), np.int64, len(names)), out=offsets[1:])
+    return offsets, np.frombuffer(b"".join(names), np.uint8)
+
+
+def duplicate(name: bytes) -> InputError:
+    """The error for an id that occurs twice."""
+    return InputError(f"document id {name.decode()!r} occurs twice; every document needs an id of its own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +168,6 @@ def _deletions_agree(record: SegmentRecord, rows: npt.NDArray[Any]) -> bool:
     return not len(rows) or bool(rows[0] >= 0 and rows[-1] < record.documents and (np.diff(rows) > 0).all())
 
 
-def damaged(path: Path, why: str) -> OutputError:
-    """The error for a file that is not as it was written."""
-    return OutputError(f"{path}: damaged ({why}); build the index again")
-
-
 def _map(index: Path, file: FileRecord, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     path = index / file.name
     if path.stat().st_size != file.size:
@@ -174,14 +229,5 @@ def write_array(index: Path, name: str, array: npt.NDArray[Any]) -> FileRecord:
     """Write one array and sync it."""
     with (index / name).open("wb") as file:
         np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     return record_file(index, name)
-
-
-def record_file(index: Path, name: str) -> FileRecord:
-    """Size and hash of a file as it lies on the disk."""
-    path = index / name
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(name=name, size=path.stat().st_size, sha256=digest)

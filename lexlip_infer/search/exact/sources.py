@@ -14,7 +14,7 @@ from lexlip_infer.collection.manifest import RunManifest, ShardRecord
 from lexlip_infer.collection.stored_impacts import JsonLinesFiles, collect_vocabulary
 from lexlip_infer.collection.written_output import MANIFEST, VECTORS, read_finished, read_shard
 from lexlip_infer.impacts import JsonLinesParser
-from lexlip_infer.search.exact.manifest import EncodedWith
+from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 

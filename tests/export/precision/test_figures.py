@@ -11,7 +11,7 @@ import torch
 from lexlip_export.precision.comparison import Comparison, Encoding, encode, kept_terms, retrieval_figures
 from lexlip_export.precision.report import TowerFigures
 from lexlip_infer import SparseBatch
-from lexlip_infer.evaluation.evaluation import CaptionedImages
+from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.impacts import QuantisationSettings
 from lexlip_training import LexLIP
 

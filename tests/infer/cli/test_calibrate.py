@@ -13,7 +13,7 @@ import pytest
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import InputError
 from lexlip_infer.evaluation.calibration import Calibration, Outcome
-from lexlip_infer.evaluation.recall import Recall
+from lexlip_infer.evaluation.ranks import Recall
 
 Lexlip = Callable[..., Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.inputs.images import ImagePreprocessor
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.pipeline import run
 from lexlip_infer.pipeline.stages import PipelineOptions
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
-from lexlip_infer.evaluation.evaluation import read_captioned_images
+from lexlip_infer.datasets import read_captioned_images
 from lexlip_infer.impacts import QuantisationSettings, reference
 
 

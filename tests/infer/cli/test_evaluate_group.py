@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.evaluation.sweep_plot import PICTURES
+from lexlip_infer.evaluation.plots import PICTURES
 
 Lexlip = Callable[..., Any]
 

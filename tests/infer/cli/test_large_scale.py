@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.evaluation.evaluation import read_captioned_images
-from lexlip_infer.evaluation.recall import recall
+from lexlip_infer.datasets import read_captioned_images
+from lexlip_infer.evaluation.ranks import Recall, ranks_in_lists
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_kernels.impact_dot import ImpactIndex
 
@@ -38,12 +38,13 @@ def expected_recall(encoder: LexLIPEncoder, captions: Path, top_k: int) -> list[
     rows = [row for row in range(len(data.owner)) if row and data.owner[row] == data.owner[row - 1]]
     texts = encoder.encode_texts([data.captions[row] for row in rows], top_k=manifest.top_k.text)
     order = np.argsort([image.name for image in data.images])  # ties come by document id
-    sorted_images = encoder.encode_images([data.images[row] for row in order], top_k=manifest.vocab_size)
-    documents = ImpactIndex.build(quantise(sorted_images.top_k(top_k), settings))
+    ordered = encoder.encode_images([data.images[row] for row in order], top_k=manifest.vocab_size)
+    documents = ImpactIndex.build(quantise(ordered.top_k(top_k), settings))
     assert len(images) == len(documents)
     found = documents.search(quantise(texts, settings), 10)
     place = np.argsort(order)
-    at = recall(found.rows, [[int(place[data.owner[row]])] for row in rows])
+    own = place[[data.owner[row] for row in rows]]
+    at = Recall.of(ranks_in_lists(found.rows, own, np.arange(len(documents))))
     return [at.at_1, at.at_5, at.at_10]
 
 

@@ -134,3 +134,10 @@ def test_folds_and_names() -> None:
     mixed = CaptionedImages.from_rows([(Path("/data/1"), [""]), (Path("2"), [""]), (Path("/data/1"), [""])])
     with pytest.raises(InputError, match="/1 is listed twice"):
         mixed.names()
+
+
+def test_captions_of() -> None:
+    data = CaptionedImages(images=(), captions=(), owner=())
+    assert data.captions_of() == []
+    data = CaptionedImages((Path("a"), Path("b")), ("x", "y", "z"), (0, 1, 1))
+    assert data.captions_of() == [[0], [1, 2]]

@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.evaluation.paired_systems import compare_systems
-from lexlip_infer.evaluation.query_results import QueryResults, Section, rank_measures
+from lexlip_infer.evaluation.query_results import QueryResults, Section, compare_systems
 from lexlip_infer.evaluation.significance import compare_paired
 
 
 def results(ranks: list[int], order: list[int] | None = None, name: str = "task") -> QueryResults:
     rows = order or list(range(len(ranks)))
-    section = Section(
-        queries=[f"q{row}" for row in rows],
-        clusters=[f"c{row // 2}" for row in rows],
-        measures=dict(rank_measures(np.array(ranks)[rows], (1, 5))),
-    )
+    queries, clusters = [f"q{row}" for row in rows], [f"c{row // 2}" for row in rows]
+    section = Section.of_ranks(queries, clusters, np.array(ranks)[rows], (1, 5))
     return QueryResults(system="a system", data="some data", sections={name: section})
 
 

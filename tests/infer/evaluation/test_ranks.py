@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +11,37 @@ import pytest
 
 from lexlip_infer import LexLIPEncoder, SparseBatch
 from lexlip_infer.datasets import CaptionedImages
-from lexlip_infer.evaluation.ranks import impact_ranks, rank_of_best, recall_of, similarity_ranks
-from lexlip_infer.evaluation.recall import Recall, rank_rows, recall
+from lexlip_infer.evaluation import ranks
+from lexlip_infer.evaluation.ranks import (
+    Recall,
+    impact_ranks,
+    impact_recall,
+    ranks_in_lists,
+    ranks_in_scores,
+    score_recall,
+    similarity_ranks,
+    similarity_recall,
+)
 from lexlip_infer.evaluation.small_scale import RankedQueries, Settings, evaluate_small_scale
 from lexlip_infer.impacts import QuantisationSettings, quantise
-from lexlip_infer.search import ranks
 
 
 def slow(
-    scores: npt.NDArray[np.floating], queries: npt.NDArray[np.int64], documents: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.floating], queries: npt.NDArray[np.int64], documents: npt.NDArray[np.int64], above: float = 0
 ) -> list[int]:
     found = []
     for row, label in zip(scores.tolist(), queries, strict=True):
-        order = sorted((i for i in range(len(row)) if row[i] > 0), key=lambda i: (-row[i], i))
+        order = sorted((i for i in range(len(row)) if row[i] > above), key=lambda i: (-row[i], i))
         places = [place for place, i in enumerate(order, start=1) if documents[i] == label]
-        found.append(min(places, default=len(row) + 1))
+        found.append(min(places, default=max(len(row), 10) + 1))
     return found
+
+
+def slow_recall(ranked: list[list[int]], relevant: list[set[int]]) -> list[float]:
+    return [
+        100 * sum(bool(set(row[:cutoff]) & wanted) for row, wanted in zip(ranked, relevant, strict=True)) / len(ranked)
+        for cutoff in (1, 5, 10)
+    ]
 
 
 def random_batch(rows: int, seed: int, levels: int = 3) -> SparseBatch:
@@ -48,11 +64,46 @@ def chunked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("levels", [1, 3, 100])
-def test_rank_of_best(levels: int) -> None:
+@pytest.mark.parametrize("above", [0, -np.inf])
+def test_ranks_in_scores(levels: int, above: float) -> None:
     generator = np.random.default_rng(levels)
-    scores = generator.integers(0, levels + 1, (40, 17)).astype(np.float32)
+    scores = generator.integers(-1, levels + 1, (40, 17)).astype(np.float32)
     queries, documents = generator.integers(0, 6, 40), generator.integers(0, 5, 17)
-    assert rank_of_best(scores, queries, documents).tolist() == slow(scores, queries, documents)
+    found = ranks_in_scores(scores, queries, documents, above)
+    assert found.tolist() == slow(scores, queries, documents, above)
+
+
+@pytest.mark.parametrize("width", [1, 3, 10, 14])
+def test_ranks_in_lists(width: int) -> None:
+    generator = np.random.default_rng(width)
+    ranked: npt.NDArray[np.int64] = np.array([generator.permutation(20)[:width] for _ in range(50)])
+    ranked[::7, width // 2 :] = -1
+    queries, documents = generator.integers(0, 9, 50), generator.integers(0, 8, 20)
+    relevant = [set(np.flatnonzero(documents == label).tolist()) for label in queries]
+    found = ranks_in_lists(ranked, queries, documents)
+    assert astuple(Recall.of(found)) == pytest.approx(slow_recall(ranked.tolist(), relevant))
+    assert set(found.tolist()) <= {*range(1, width + 1), 21}
+
+
+def test_a_second_relevant_document_counts_once() -> None:
+    found = ranks_in_lists(np.array([[4, 2, 0]]), np.array([1]), np.array([1, 0, 1, 0, 0]))
+    assert found.tolist() == [2]
+    assert Recall.of(found) == Recall(0.0, 100.0, 100.0)
+
+
+def test_what_is_not_found_counts_for_no_recall() -> None:
+    """Of four documents, rank 5 would be among the first five."""
+    for found in (
+        ranks_in_scores(np.zeros((1, 4), np.float32), np.array([1]), np.arange(4)),
+        ranks_in_lists(np.array([[3, 2, -1]]), np.array([1]), np.arange(4)),
+    ):
+        assert found.tolist() == [11]
+        assert Recall.of(found) == Recall(0.0, 0.0, 0.0)
+
+
+def test_as_text() -> None:
+    assert str(Recall(1.25, 50.0, 100.0)) == "1.2/50.0/100.0"
+    assert Recall(1.25, 50.0, 100.0).total() == 151.25
 
 
 @pytest.mark.usefixtures("chunked")
@@ -68,11 +119,30 @@ def test_both_kinds_of_search(encoder: LexLIPEncoder) -> None:
     assert 15 in found.tolist()
 
 
-def test_recall_is_that_of_ranked_lists() -> None:
-    scores = np.random.default_rng(1).random((200, 30)).astype(np.float32)
-    relevant = np.arange(200) % 30
-    expected = recall(rank_rows(scores), [[row] for row in relevant])
-    assert recall_of(rank_of_best(scores, relevant, np.arange(30))) == expected
+def test_recall_of_dense_scores_in_both_directions() -> None:
+    scores = np.random.default_rng(1).standard_normal((90, 30)).astype(np.float32)
+    owner = np.arange(90) // 3
+    to_image, to_text = score_recall(scores, owner)
+    ranked = np.argsort(-scores, axis=1, kind="stable").tolist()
+    assert astuple(to_image) == pytest.approx(slow_recall(ranked, [{row} for row in owner.tolist()]))
+    ranked = np.argsort(-scores.T, axis=1, kind="stable").tolist()
+    owned = [set(np.flatnonzero(owner == image).tolist()) for image in range(30)]
+    assert astuple(to_text) == pytest.approx(slow_recall(ranked, owned))
+
+
+def test_recall_of_vectors_and_of_impacts_in_both_directions(encoder: LexLIPEncoder) -> None:
+    texts, images, owner = random_batch(60, 0, 50), random_batch(20, 5, 50), np.arange(60) // 3
+    scores, rows = encoder.similarity(texts, images), np.arange(20)
+    assert similarity_recall(encoder, images, texts, owner) == (
+        Recall.of(np.array(slow(scores, owner, rows))),
+        Recall.of(np.array(slow(scores.T, rows, owner))),
+    )
+    products = texts.to_dense() @ images.to_dense().T
+    quantised = [quantise(batch, QuantisationSettings(1)) for batch in (images, texts)]
+    assert impact_recall(quantised[0], quantised[1], owner, 1) == (
+        Recall.of(np.array(slow(products, owner, rows))),
+        Recall.of(np.array(slow(products.T, rows, owner))),
+    )
 
 
 def test_folds_by_hand() -> None:

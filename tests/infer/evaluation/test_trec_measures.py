@@ -39,6 +39,39 @@ def test_by_hand(files: tuple[Path, Path]) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ((2, 2), "b"),
+        ((2.000000001, 2), "b"),  # one 32-bit float
+        ((2.000001, 2), "a"),
+        ((1e300, 1e299), "b"),
+        ((-3, -3), "b"),
+    ],
+)
+def test_every_measure_breaks_ties_as_trec_eval_does(
+    scores: tuple[float, float], best: str, files: tuple[Path, Path]
+) -> None:
+    """By id, descending, which trec_eval computes the first four of; ir-measures has its own ways for the others."""
+    files[0].write_text("".join(f"1 Q0 {name} 1 {score} t\n" for name, score in zip("ab", scores, strict=True)))
+    for relevant in "ab":
+        files[1].write_text(f"1 0 {relevant} 1\n1 0 other 0\n")
+        found = measure_run(*files, ["RR", "AP", "nDCG@1", "P@1", "RR@10", "Judged@1", "Success@1"])
+        first = {name: values["1"] for name, values in found.items()}
+        right, second = float(relevant == best), 1.0 if relevant == best else 0.5
+        at_first = dict.fromkeys(("nDCG@1", "P@1", "Judged@1", "Success@1"), right)
+        assert first == at_first | dict.fromkeys(("RR", "AP", "RR@10"), second)
+
+
+def test_ids_are_ordered_by_bytes(files: tuple[Path, Path]) -> None:
+    names = ["é", "z", "Z", "10", "9", "\U0001f600", "\uffee"]
+    files[0].write_text("".join(f"1 Q0 {name} 1 1 t\n" for name in names), encoding="utf-8")
+    for place, name in enumerate(sorted(names, key=str.encode, reverse=True), start=1):
+        files[1].write_text(f"1 0 {name} 1\n", encoding="utf-8")
+        found = measure_run(*files, ["RR", "RR@100"])
+        assert found["RR"] == found["RR@100"] == {"1": pytest.approx(1 / place)}
+
+
 def test_defaults_are_known(files: tuple[Path, Path]) -> None:
     assert list(measure_run(*files)) == list(DEFAULT_MEASURES)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.files.new_file import new_file
+from lexlip_infer.files import new_file
 from lexlip_infer.formats import FORMATS, FormatSettings
 from lexlip_infer.formats import convert as module
 from lexlip_infer.formats.convert import Converted, convert

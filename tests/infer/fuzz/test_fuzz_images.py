@@ -12,8 +12,8 @@ from PIL import Image, ImageCms
 
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.frames import Frame, count_frames
-from lexlip_infer.inputs.images import ImageOptions, load_image
-from lexlip_infer.inputs.truncation import truncation
+from lexlip_infer.inputs.image_options import ImageOptions
+from lexlip_infer.inputs.images import load_image, truncation
 
 #: A small limit, so that a flipped bit in a size does not cost half a gigabyte.
 OPTIONS = [ImageOptions(max_megapixels=1, truncated="fail"), ImageOptions(max_megapixels=1, truncated="accept")]

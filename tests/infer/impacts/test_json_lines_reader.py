@@ -23,6 +23,26 @@ def test_any_order_of_terms_and_keys() -> None:
     assert matrix.vocab_size == 3
 
 
+def test_zeros_are_left_out() -> None:
+    """Published collections hold them; they change no score."""
+    _, matrix = read_json_lines([b'{"id":"x","vector":{"c":0,"b":70,"a":0}}', b'{"id":"y","vector":{"a":0}}'], TERMS)
+    assert matrix.indptr.tolist() == [0, 1, 1]
+    assert (matrix.indices.tolist(), matrix.impacts.tolist()) == ([1], [70])
+
+
+@pytest.mark.parametrize(
+    ("impact", "advice"),
+    [
+        ("3.0", "write whole numbers without a point"),
+        ("0.7", "quantise the weights first"),
+        ("-3", "lexlip check tells what Anserini makes of it"),
+    ],
+)
+def test_advice_fits_the_impact(impact: str, advice: str) -> None:
+    with pytest.raises(InputError, match=advice):
+        read_json_lines([b'{"id":"x","vector":{"a":%s}}' % impact.encode()], TERMS)
+
+
 def test_nothing() -> None:
     ids, matrix = read_json_lines([], TERMS)
     assert ids == []
@@ -48,7 +68,7 @@ def test_nothing() -> None:
         (b'{"id":"x","vector":{"z":1}}', "unknown term 'z'"),
         (b'{"id":"x","vector":{"a":1.0}}', "term 'a' has impact 1.0; expected an integer"),
         (b'{"id":"x","vector":{"a":NaN}}', "term 'a' has impact nan; expected an integer"),
-        (b'{"id":"x","vector":{"a":0}}', "term 'a' has impact 0; expected an integer"),
+        (b'{"id":"x","vector":{"a":0.0}}', "term 'a' has impact 0.0; expected an integer"),
         (b'{"id":"x","vector":{"a":-3}}', "term 'a' has impact -3; expected an integer"),
         (b'{"id":"x","vector":{"a":true}}', "term 'a' has impact True; expected an integer"),
         (b'{"id":"x","vector":{"a":"3"}}', "term 'a' has impact '3'; expected an integer"),

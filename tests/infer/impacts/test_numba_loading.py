@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 KERNEL = """
-from lexlip_infer.impacts._compiled import compiled
+from lexlip_infer.impacts._kernels import compiled
 
 @compiled
 def double(number):

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
 from lexlip_infer.errors import ImageError
-from lexlip_infer.inputs.images import MAX_MEGAPIXELS, load_image
-from lexlip_infer.inputs.pillow_warnings import silenced
+from lexlip_infer.inputs.image_files import silenced
+from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
+from lexlip_infer.inputs.images import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "ppm": ("PPM", {}),
     "jpeg 2000": ("JPEG2000", {}),
 }
+if features.check("avif"):
+    KINDS["avif"] = ("AVIF", {})
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +69,25 @@ def test_a_cut_file_is_an_error_or_the_whole_picture(files: dict[str, bytes], na
         else:
             assert image.tobytes() == whole, f"{length} of {len(data)} bytes gave another picture"
     assert refused >= 50
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_cut_file_is_called_damaged_not_foreign(files: dict[str, bytes], name: str) -> None:
+    data = files[name]
+    for percent in (10, 30, 60, 90):
+        try:
+            load_image(data[: max(32, len(data) * percent // 100)])
+        except ImageError as error:
+            refusal = str(error)
+            assert "damaged" in refusal
+            assert "not an image" not in refusal
+
+
+def test_what_only_begins_like_an_image_is_said_to() -> None:
+    with pytest.raises(ImageError, match="damaged image: it begins as TIFF files do, and its header cannot be read"):
+        load_image(b"II*\0 and then comes a text that is no picture")
+    with pytest.raises(ImageError, match="not an image"):
+        load_image(b"a text")
 
 
 @settings(max_examples=600, deadline=None)

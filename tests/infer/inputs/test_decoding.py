@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from lexlip_infer.errors import ImageError
-from lexlip_infer.inputs import decoding
-from lexlip_infer.inputs.decoding import decode_images
-from lexlip_infer.inputs.images import ImagePreprocessor, ImageSource, load_image
+from lexlip_infer.inputs import preprocessing
+from lexlip_infer.inputs.images import ImageSource, load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor, decode_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def test_closing_does_not_wait_for_what_nobody_wants(monkeypatch: pytest.MonkeyP
         assert release.wait(60)
         return load_image(source)
 
-    monkeypatch.setattr(decoding, "load_image", lambda source: slow(source) if source else load_image(b"x"))
+    monkeypatch.setattr(preprocessing, "load_image", lambda source: slow(source) if source else load_image(b"x"))
     results = decode_images([b"", *[grey(1)] * 50], PREPROCESS, 2, 10)
     assert isinstance(next(results), ImageError)
     results.close()  # type: ignore[attr-defined]
@@ -127,7 +127,7 @@ def test_our_own_bugs_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
     def bug(source: bytes) -> Image.Image:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(decoding, "load_image", bug)
+    monkeypatch.setattr(preprocessing, "load_image", bug)
     with pytest.raises(ZeroDivisionError):
         list(decode_images([grey(1)], PREPROCESS, 1, 1))
     wait_for_threads()
@@ -141,7 +141,7 @@ def test_a_kept_error_does_not_keep_the_image(monkeypatch: pytest.MonkeyPatch) -
         held.append(weakref.ref(image))
         return load_image(b"broken")
 
-    monkeypatch.setattr(decoding, "load_image", remembering)
+    monkeypatch.setattr(preprocessing, "load_image", remembering)
     errors = list(decode_images([b"x"] * 3, PREPROCESS, 1, 2))
     gc.collect()
     assert len(errors) == len(held) == 3

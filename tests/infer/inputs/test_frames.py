@@ -13,8 +13,8 @@ from PIL import Image
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs import frames
 from lexlip_infer.inputs.frames import Frame, count_frames
-from lexlip_infer.inputs.images import ImageOptions, load_image
-from lexlip_infer.inputs.truncation import truncation
+from lexlip_infer.inputs.image_options import ImageOptions
+from lexlip_infer.inputs.images import load_image, truncation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

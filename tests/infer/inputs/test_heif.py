@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lexlip_infer.errors import ImageError
-from lexlip_infer.inputs.heif import is_heif
+from lexlip_infer.inputs.image_files import is_heif
 from lexlip_infer.inputs.images import load_image
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from lexlip_infer.errors import ImageError
-from lexlip_infer.inputs.decoding import decode_images
-from lexlip_infer.inputs.images import ImageOptions, ImagePreprocessor, load_image
+from lexlip_infer.inputs.image_options import ImageOptions
+from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor, decode_images
 from lexlip_infer.inputs.readers import open_images
 
 if TYPE_CHECKING:

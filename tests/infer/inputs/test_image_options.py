@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from lexlip_infer.errors import ImageError, InputError
-from lexlip_infer.inputs.images import ImageOptions, load_image
-from lexlip_infer.inputs.truncation import truncation
+from lexlip_infer.inputs.image_options import ImageOptions
+from lexlip_infer.inputs.images import load_image, truncation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

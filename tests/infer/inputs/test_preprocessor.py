@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lexlip_infer.inputs.images import ImagePreprocessor
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 
 MEAN, STD = (0.481, 0.457, 0.408), (0.268, 0.261, 0.275)
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

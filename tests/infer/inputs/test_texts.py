@@ -36,6 +36,13 @@ class TestTokenizer:
         empty, _ = tokenize([""])
         np.testing.assert_array_equal(ids[0, [0, -1]], empty[0])
 
+    def test_says_which_were_cut(self, tokenizer_json: bytes) -> None:
+        tokenize = TextTokenizer(tokenizer_json, 4)
+        tokens = tokenize.encode(["a dog", "a dog runs", "", "a dog and a dog and a dog and a dog"])
+        assert tokens.cut.tolist() == [False, True, False, True]
+        np.testing.assert_array_equal(tokens.ids, tokenize(["a dog", "a dog runs", "", "a dog and"])[0])
+        assert tokenize.encode([]).cut.shape == (0,)
+
     def test_no_text_and_empty_text(self, tokenizer_json: bytes) -> None:
         tokenize = TextTokenizer(tokenizer_json, 12)
         assert [array.shape for array in tokenize([])] == [(0, 0), (0, 0)]

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import BackendUnavailable
-from lexlip_infer.inputs.images import ImagePreprocessor
 from lexlip_infer.inputs.items import ImageItem
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.pipeline import decode_process
 from lexlip_infer.pipeline.decode_pool import DecodeProcesses
 from lexlip_infer.pipeline.decode_worker import WorkerSetup
@@ -151,7 +151,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import hostile_loaders
-from lexlip_infer.inputs.images import ImagePreprocessor
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.pipeline import decode_worker
 from lexlip_infer.pipeline.decode_pool import DecodeProcesses
 from lexlip_infer.pipeline.pixel_ring import PixelRing

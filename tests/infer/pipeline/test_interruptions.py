@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from lexlip_infer.collection.manifest import RunManifest
-from lexlip_infer.collection.shard_writer import ShardWriter
 from lexlip_infer.collection.written_output import MANIFEST, VECTORS, read_manifest
 from lexlip_infer.errors import OutputError
+from lexlip_infer.files import HashedFile
 
 Run = Callable[..., RunManifest]
 
 #: Every call by which a run changes the disk.
-STEPS = ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (shutil, "rmtree"), (ShardWriter, "write"))
+STEPS = ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (shutil, "rmtree"), (HashedFile, "write"))
 
 
 class Killed(BaseException):

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.search import dense_index
-from lexlip_infer.search.faiss.dense_index import DenseEngine, build_dense_index
-from lexlip_infer.search.faiss.faiss_parameters import choose_parameters
+from lexlip_infer.search import dense as dense_index
+from lexlip_infer.search.dense import DenseEngine, build_dense_index, choose_parameters
 
 faiss = pytest.importorskip("faiss", reason="faiss is not installed (extra faiss)")
 

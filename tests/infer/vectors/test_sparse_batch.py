@@ -349,3 +349,21 @@ class TestFiles:
             SparseBatch.load(tmp_path)
         with pytest.raises(OutputError, match="cannot be written"):
             batch.save(tmp_path / "no folder" / "batch.npz")
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 100])
+def test_kept_terms_with_ties(k: int) -> None:
+    generator = np.random.default_rng(k)
+    dense = generator.integers(0, 4, (9, 12)).astype(np.float32)
+    dense[3] = 0
+    dense[8] = 0
+    row, column = dense.nonzero()
+    indptr = np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))])
+    batch = SparseBatch(indptr, column.astype(np.int32), dense[row, column], 12)
+    kept = batch.top_k(k)
+    kept.validate()
+    for number, line in enumerate(dense):
+        best = sorted(line.nonzero()[0].tolist(), key=lambda term: (-line[term], term))[:k]
+        ids, weights = kept.row(number)
+        assert ids.tolist() == sorted(best)
+        assert weights.tolist() == [line[term] for term in sorted(best)]

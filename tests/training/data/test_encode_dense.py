@@ -12,7 +12,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from lexlip_infer.inputs.images import ImagePreprocessor, load_image
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_kernels.errors import OutputError
 from lexlip_training import ModelConfig, encode_dense
 from lexlip_training.checkpoint import save_checkpoint

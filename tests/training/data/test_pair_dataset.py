@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
-from lexlip_infer.inputs.images import ImagePreprocessor, load_image
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_kernels.errors import ImageError, InputError
 from lexlip_training import ModelConfig
 from lexlip_training.data import DataConfig, GlobalBatchSampler, PairDataset, open_pairs

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lexlip_infer.files import write_whole
 from lexlip_kernels.errors import InputError, require
 
 __all__ = ["RunLog", "read_log"]
@@ -41,9 +42,7 @@ class RunLog:
     def __init__(self, folder: Path, tensorboard: bool, step: int) -> None:
         self.file = folder / "log.jsonl"
         kept = [line for line in read_log(self.file) if line["step"] <= step]
-        partial = folder / ".log.jsonl.tmp"
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-        partial.replace(self.file)
+        write_whole(self.file, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._board: Any = None
         if tensorboard:
             require("tensorboard", extra="train")

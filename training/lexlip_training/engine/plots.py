@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lexlip_infer.files import replacing
 from lexlip_kernels.errors import require
 
 __all__ = ["plot_run"]
@@ -38,6 +39,5 @@ def plot_run(log: list[dict[str, Any]], file: Path) -> None:
                 axis.plot(*zip(*points, strict=True), label=name)
         axis.set(title=title, xlabel="optimiser step")
         axis.legend(fontsize="small")
-    partial = file.with_name(f".{file.stem}.tmp.png")
-    figure.savefig(partial, dpi=120)
-    partial.replace(file)
+    with replacing(file) as picture:
+        figure.savefig(picture, dpi=120, format="png")

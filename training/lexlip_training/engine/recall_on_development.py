@@ -6,7 +6,6 @@ A dense model has no terms and is ranked by cosine. Every image is encoded once,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lexlip_infer.evaluation.evaluation import CaptionedImages, impact_recall
-from lexlip_infer.evaluation.recall import Recall, rank_rows, recall
+from lexlip_infer.evaluation.ranks import Labels, Recall, impact_recall, score_recall
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels import ImpactMatrix
@@ -81,12 +79,11 @@ class RecallOnDevelopment:
             lambda ids, mask: model.text_vectors(ids, mask).float().cpu(),
         )
         scores: npt.NDArray[np.float32] = (torch.cat(texts) @ torch.cat(images).T).numpy()
-        to_image = recall(rank_rows(scores), [[image] for image in owner.owner])
-        return _figures(to_image, recall(rank_rows(scores.T), owner.captions_of()))
+        return _figures(*score_recall(scores, owner))
 
     def _encode(
         self, encode_images: Callable[[Tensor], Part], encode_texts: Callable[[Tensor, Tensor], Part]
-    ) -> tuple[list[Part], list[Part], CaptionedImages]:
+    ) -> tuple[list[Part], list[Part], Labels]:
         """Both sides in batches, every image and every caption once, in the order of the table."""
         table, dtype = self.pairs.table, next(self.model.parameters()).dtype
         images, texts = [], []
@@ -99,8 +96,7 @@ class RecallOnDevelopment:
                 padded = pad_sequence(ids, batch_first=True)
                 mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
                 texts.append(encode_texts(padded.to(self.device), mask.to(self.device)))
-        owner = tuple(int(image) for image in table.owner)
-        return images, texts, CaptionedImages((Path(),) * table.images, (), owner)
+        return images, texts, np.asarray(table.owner, np.int64)
 
     def _batches(self, rows: int) -> Iterator[range]:
         size = self.settings.batch_size

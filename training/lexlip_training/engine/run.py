@@ -22,7 +22,6 @@ from lexlip_training.engine.loop import TrainingLoop
 from lexlip_training.engine.parameter_groups import describe_groups, parameter_groups
 from lexlip_training.engine.plots import plot_run
 from lexlip_training.engine.precision import make_accelerator, weights_dtype
-from lexlip_training.engine.provenance import provenance
 from lexlip_training.engine.recall_on_development import RecallOnDevelopment
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
@@ -30,6 +29,7 @@ from lexlip_training.engine.starting_model import starting_model
 from lexlip_training.engine.stem_memory import StemMemory
 from lexlip_training.model import LexLIP
 from lexlip_training.objectives import build_objective
+from lexlip_training.record import provenance
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

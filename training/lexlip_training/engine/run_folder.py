@@ -17,8 +17,7 @@ from typing import Any
 
 import torch
 
-from lexlip_infer.files.new_file import write_whole
-from lexlip_infer.files.sync import sync_folder, sync_tree
+from lexlip_infer.files import new_folder, sync_folder, write_whole
 from lexlip_kernels.errors import InputError, OutputError
 
 __all__ = ["RunFolder"]
@@ -53,16 +52,10 @@ class RunFolder:
             save_model: writes the model's own files into the folder that it is given.
         """
         folder = self.path / "checkpoints" / f"step-{step:08d}"
-        partial = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        save_model(partial)
-        torch.save(state, partial / STATE)
-        sync_tree(partial)
-        if folder.exists():  # a run killed between the rename and the link, which came here again
-            shutil.rmtree(folder)
-        partial.rename(folder)
-        sync_folder(folder.parent)
+        # It exists where a run was killed between the rename and the link, and came here again.
+        with new_folder(folder, replace=True) as partial:
+            save_model(partial)
+            torch.save(state, partial / STATE)
         self._link("last", folder)
         return folder
 

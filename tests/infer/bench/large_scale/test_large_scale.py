@@ -15,8 +15,8 @@ from lexlip_infer.bench.large_scale.results import agreement
 from lexlip_infer.bench.large_scale.settings import DenseSources, Settings
 from lexlip_infer.bench.large_scale.text_documents import read_texts, write_texts
 from lexlip_infer.bench.large_scale.vector_documents import write_vectors
+from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.errors import BackendUnavailable, InputError, OutputError
-from lexlip_infer.evaluation.evaluation import CaptionedImages
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix, backends
 

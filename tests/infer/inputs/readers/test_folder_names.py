@@ -11,7 +11,7 @@ from PIL import Image
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs import image_files
-from lexlip_infer.inputs.image_files import IMAGE_SUFFIXES
+from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES
 from lexlip_infer.inputs.items import BadItem, ImageItem
 from lexlip_infer.inputs.readers import open_images
 

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, ImageItem
 from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.inputs.readers.patterns import expand_braces, leads_to_match, matches, split_pattern
+from lexlip_infer.inputs.readers.patterns import expand_braces, leads_to_match, matches, split_pattern, walk
 from lexlip_infer.inputs.readers.places import LocalPlace
-from lexlip_infer.inputs.readers.walk import walk
 
 Fill = Callable[[Iterable[str]], Path]
 Ids = Callable[[Any], list[str]]

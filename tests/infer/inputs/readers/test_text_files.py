@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs import lines
@@ -100,13 +103,41 @@ class TestCsv:
 
     def test_a_quote_that_never_ends(self, read: Read) -> None:
         rows = read("t.csv", 'id,text\n1,x\n2,"y\n3,z\n')
-        assert rows == [("1", "x"), ("t.csv:4", "malformed CSV (unexpected end of data)")]
+        assert rows == [("1", "x"), ("t.csv:4", "malformed CSV (unexpected end of data; the row begins in line 3)")]
 
-    def test_a_quote_that_swallows_the_file_is_found_before_the_memory_is_full(self, read: Read) -> None:
-        rows = read("t.csv", 'id,text\n1,text\n2,"x\n' + "".join(f"{i},text\n" for i in range(3, 30_000)))
-        assert rows[1][0].startswith("t.csv:")
-        assert "field larger than field limit" in rows[1][1]
-        assert all(text == "text" for name, text in rows if name.isdigit())
+    def test_a_quote_that_swallows_the_file_does_not_fill_the_memory(
+        self, monkeypatch: pytest.MonkeyPatch, read: Read
+    ) -> None:
+        monkeypatch.setattr(lines, "LONGEST", 1000)
+        swallowed = "".join(f"{i},text\n" for i in range(3, 3_000))
+        said = "malformed CSV (a row of more than 0 MiB; the row begins in line 3)"
+        assert read("t.csv", f'id,text\n1,text\n2,"x\n{swallowed}') == [("1", "text"), ("t.csv:3000", said)]
+        assert read("t.csv", f'id,text\n1,text\n2,"x\n{swallowed}"\n3,end\n')[1:] == [
+            ("t.csv:3001", said),
+            ("3", "end"),
+        ]
+
+    def test_a_text_may_be_long(self, read: Read) -> None:
+        long = 'a "word", ' * 28_000
+        quoted = long.replace('"', '""')
+        data = f'id,text\r\n1,a dog\r\n4,"{quoted}\r\n6,a cat inside the quotes"\r\n5,a ball\r\n'
+        assert read("t.csv", data) == [("1", "a dog"), ("4", f"{long}\r\n6,a cat inside the quotes"), ("5", "a ball")]
+
+    def test_no_row_is_made_of_the_inside_of_a_malformed_one(self, read: Read) -> None:
+        rows = read("t.csv", 'id,text\n1,x\n4,"say "hello" to\n6,a cat inside"\n5,a ball\n')
+        said = "malformed CSV (',' expected after '\"'; the row begins in line 3)"
+        assert rows == [("1", "x"), ("t.csv:4", said), ("5", "a ball")]
+
+    @settings(max_examples=500, deadline=None)
+    @given(st.text('ab,"\r\n', max_size=40))
+    def test_rows_are_those_of_csv(self, text: str) -> None:
+        pieces = text.splitlines(keepends=True)
+        try:
+            expected = [row for row in csv.reader(pieces, strict=True) if row]
+        except csv.Error:
+            assert any(isinstance(fields, InputError) for _, fields in lines.separated_rows(pieces, ","))
+        else:
+            assert [fields for _, fields in lines.separated_rows(pieces, ",")] == expected
 
     @pytest.mark.parametrize("header", ["", "a,b", "id,id,text", "id;text", "id,Text"])
     def test_a_header_without_the_columns(self, header: str, read: Read) -> None:
@@ -183,7 +214,7 @@ class TestCaptions:
 
 
 def test_a_line_longer_than_memory_is_one_bad_line(monkeypatch: pytest.MonkeyPatch, read: Read) -> None:
-    monkeypatch.setattr(lines, "_LONGEST", 100)
+    monkeypatch.setattr(lines, "LONGEST", 100)
     rows = read("t.tsv", "a\tx\n" + "b\t" + "y" * 1000 + "\nc\tz\n")
     assert [name for name, _ in rows] == ["a", "t.tsv:2", "c"]
     data = b"x" * 100 + b"\n" + b"y" * 101 + b"\n" + b"z" * 350 + b"\nend"

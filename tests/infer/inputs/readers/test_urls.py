@@ -14,9 +14,8 @@ import pytest
 
 from lexlip_infer.errors import InputError, MissingExtra
 from lexlip_infer.inputs.items import BadItem, ImageItem
-from lexlip_infer.inputs.readers import fetching, open_images, open_texts, places
-from lexlip_infer.inputs.readers.fetching import fetched
-from lexlip_infer.inputs.readers.places import place_of
+from lexlip_infer.inputs.readers import open_images, open_texts, places
+from lexlip_infer.inputs.readers.places import fetched, place_of
 
 fsspec = pytest.importorskip("fsspec", reason="the extra io is not installed")
 
@@ -183,7 +182,7 @@ class TestFetching:
 
         for taken, result in enumerate(fetched(places_(), lambda number: number * 2)):
             assert result == 2 * taken
-            assert begun <= taken + fetching._AHEAD
+            assert begun <= taken + places._AHEAD
 
     def test_an_error_comes_through_and_no_thread_stays(self) -> None:
         with pytest.raises(ZeroDivisionError):

@@ -17,13 +17,12 @@ from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError, Mis
 from lexlip_infer.impacts import JsonLinesWriter, fill_empty
 from lexlip_infer.search.anserini import (
     AnseriniEngine,
-    BM25Engine,
     build_anserini_index,
-    build_bm25_index,
     check_java,
     java,
     read_record,
 )
+from lexlip_infer.search.bm25 import BM25Engine, build_bm25_index
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -272,7 +271,7 @@ def test_java_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_equals_the_exact_index_on_real_vectors(apart, data: Path, tmp_path: Path) -> None:
     """The shipped model on photographs and their captions, through an output folder of lexlip-encode."""
     from lexlip_infer import LexLIPEncoder
-    from lexlip_infer.evaluation.evaluation import read_captioned_images
+    from lexlip_infer.datasets import read_captioned_images
     from lexlip_infer.impacts import QuantisationSettings, quantise
 
     captioned = read_captioned_images(data / "flickr8k" / "captions.jsonl", "dev")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lexlip_infer.evaluation.evaluation import read_captioned_images
+from lexlip_infer.datasets import read_captioned_images
 from lexlip_training.data.pair_table import CaptionedSource
 
 __all__ = ["read_captions_jsonl"]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lexlip_infer.inputs.image_files import IMAGE_SUFFIXES
+from lexlip_infer.files import replacing
+from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES
 from lexlip_kernels.errors import InputError, OutputError
 from lexlip_training.data.pair_table import CaptionedSource
 
@@ -60,17 +61,12 @@ def _write(index: Path, lines: list[dict[str, Any]]) -> None:
     partial = index.with_name(f".{index.name}.{os.getpid()}.partial")
     lines = [{**lines[0], "samples": len(lines) - 1}, *lines[1:]]
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(line)}\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(index)
+        with replacing(index, partial) as file:
+            file.writelines(f"{json.dumps(line)}\n".encode() for line in lines)
     except OSError as error:
         raise OutputError(
             f"{index}: cannot be written ({error.strerror}); shards need a writable folder once"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _scan(shard: Path) -> Iterator[dict[str, Any]]:

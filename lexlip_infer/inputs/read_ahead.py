@@ -1,0 +1,67 @@
+"""Work that is done at the same time, in any order, and comes out in the order it went in, a bounded window of it.
+
+The one read-ahead of the product: files from a network, images on decoding threads, batches in worker processes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
+from typing import TypeVar
+
+__all__ = ["in_order", "map_ahead"]
+
+Step = TypeVar("Step")
+Result = TypeVar("Result")
+
+
+def in_order(
+    steps: Iterable[Step],
+    start: Callable[[Step], Future[Result]],
+    ahead: int,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[tuple[Step, Result]]:
+    """Each step with its result.
+
+    Args:
+        steps: read only when there is room for one more.
+        start: begins the work of a step.
+        ahead: steps that are started and whose result has not been asked for yet, at most.
+        waiting: entered while waiting for a result.
+    """
+    window: deque[tuple[Step, Future[Result]]] = deque()
+
+    def oldest() -> tuple[Step, Result]:
+        step, future = window.popleft()
+        with waiting():
+            return step, future.result()
+
+    for step in steps:
+        window.append((step, start(step)))
+        if len(window) >= ahead:
+            yield oldest()
+    while window:
+        yield oldest()
+
+
+def map_ahead(
+    function: Callable[[Step], Result], steps: Iterable[Step], threads: int, ahead: int, name: str
+) -> Iterator[Result]:
+    """What a function makes of each step, on threads; what nobody asks for any more is cancelled.
+
+    Args:
+        function: of one step; what it raises is raised here, in its place.
+        steps: as of `in_order`.
+        threads: that work at the same time.
+        ahead: as of `in_order`.
+        name: of the threads.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        # No variable here: it would keep a result alive that its consumer is done with.
+        yield from map(itemgetter(1), in_order(steps, lambda step: pool.submit(function, step), ahead))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,161 @@
+"""Images that are files of their own: of a folder, of a pattern below one, or a single one; and captions beside them.
+
+beach.txt is the caption of beach.jpg, and has the image's id.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES, is_image_name
+from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
+from lexlip_infer.inputs.readers.patterns import walk
+from lexlip_infer.inputs.readers.places import LocalPlace, Place, RemotePlace, fetched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lexlip_infer.inputs.readers.specs import Files
+
+__all__ = ["CaptionFolder", "FolderReader", "OneImage", "image_item"]
+
+#: Bytes of a caption file; more is no caption.
+_LONGEST_CAPTION = 2**20
+
+
+class FolderReader(Source[ImageItem]):
+    """Images below a folder, recognised by suffix; their ids are their paths below it.
+
+    Args:
+        root: the folder.
+        prefix: of the ids.
+        pattern: which of its files; all when absent.
+    """
+
+    ids_are_unique = True
+
+    def __init__(self, root: Place, prefix: str = "", pattern: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.root, self._prefix, self._pattern = root, prefix, pattern
+
+    @property
+    def count(self) -> int:
+        """Number of images: names are listed, no file is looked at."""
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
+        return sum(found.kind == "file" and is_image_name(found.path) for found in walk(self.root, self._pattern))
+
+    def check(self) -> None:
+        """Raise an InputError if there is no image."""
+        if next(self._images(), None) is None:
+            seen = self.passed.kinds_seen() or ("no file that matches" if self._pattern else "no files at all")
+            where = "/".join([str(self.root).rstrip("/"), *(self._pattern or ())])
+            raise InputError(f"{where}: no images; looked for {' '.join(IMAGE_SUFFIXES)}, saw {seen}")
+
+    def __iter__(self) -> Iterator[ImageItem | BadItem]:
+        """Sorted by id (by Unicode code point, the same on every machine)."""
+        if isinstance(self.root, LocalPlace):
+            return (image_item(*image) for image in self._images())
+        return fetched(self._images(), lambda image: image_item(*image))
+
+    def _images(self) -> Iterator[tuple[str, Place]]:
+        self.passed = PassedOver()
+        for found in walk(self.root, self._pattern):
+            if not is_image_name(found.path):
+                self.passed.add(found.path)
+            elif found.kind != "file":
+                self.passed.kinds["no regular file"] += 1
+            else:
+                yield self._prefix + found.path, found.place
+
+
+def image_item(identifier: str, place: Place) -> ImageItem | BadItem:
+    """An image file; a remote one is read here and now."""
+    if isinstance(place, LocalPlace):
+        return ImageItem(identifier, str(place), place.path, place.size())
+    try:
+        data = place.read()
+    except InputError as error:
+        return BadItem(identifier, str(place), str(error).removeprefix(f"{place}: "))
+    return ImageItem(identifier, str(place), data, len(data))
+
+
+class OneImage(Source[ImageItem]):
+    """One image, whose id is its name."""
+
+    ids_are_unique = True
+
+    def __init__(self, files: Files) -> None:
+        super().__init__()
+        self._files = files
+
+    @property
+    def count(self) -> int:
+        """One."""
+        return 1
+
+    def check(self) -> None:
+        """Nothing: that it exists is known, and decoding tells the rest."""
+
+    def __iter__(self) -> Iterator[ImageItem | BadItem]:
+        """The image."""
+        return (image_item(name, place) for name, place in self._files)
+
+
+class CaptionFolder(Source[TextItem]):
+    """Captions of the images below a folder, in the images' order; images without one are passed over.
+
+    Args:
+        root: the folder.
+        prefix: of the ids.
+    """
+
+    ids_are_unique = True
+
+    def __init__(self, root: Place, prefix: str = "") -> None:
+        super().__init__()
+        self.root, self._prefix = root, prefix
+
+    def check(self) -> None:
+        """Raise an InputError if no image has a caption."""
+        if next(iter(self), None) is None:
+            raise InputError(f"{self.root}: no captions; looked for a .txt file of the same name beside each image")
+
+    def __iter__(self) -> Iterator[TextItem | BadItem]:
+        """Sorted by id."""
+        self.passed = PassedOver()
+        images = ((self._prefix + found.path, found.place) for found in walk(self.root) if is_image_name(found.path))
+        remote = isinstance(self.root, RemotePlace)
+        for item in fetched(images, _caption) if remote else map(_caption, images):
+            if item is None:
+                self.passed.kinds["image without a .txt beside it"] += 1
+            else:
+                yield item
+
+
+def _caption(image: tuple[str, Place]) -> TextItem | BadItem | None:
+    identifier, place = image
+    caption = _beside(place)
+    try:
+        if not caption.exists():
+            return None
+        with caption.open() as file:
+            data = file.read(_LONGEST_CAPTION + 1)
+        if len(data) > _LONGEST_CAPTION:
+            return BadItem(identifier, str(caption), f"larger than {_LONGEST_CAPTION >> 20} MiB")
+        return TextItem(identifier, str(caption), data.decode("utf-8-sig").strip())
+    except UnicodeDecodeError as error:
+        return BadItem(identifier, str(caption), f"not UTF-8 ({error.reason} at byte {error.start}); convert it")
+    except (OSError, InputError) as error:
+        return BadItem(identifier, str(caption), str(error).removeprefix(f"{caption}: "))
+
+
+def _beside(place: Place) -> Place:
+    if isinstance(place, LocalPlace):
+        return LocalPlace(place.path.with_suffix(".txt"))
+    return RemotePlace(place.filesystem, str(PurePosixPath(place.path).with_suffix(".txt")))

@@ -1,1 +1,0 @@
-"""Dense vectors in Faiss, the baseline."""
