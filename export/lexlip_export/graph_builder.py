@@ -17,9 +17,13 @@ from lexlip_kernels.errors import BundleError
 
 __all__ = ["IR_VERSION", "MINIMUM", "OPSET", "GraphBuilder", "check", "store_half", "to_half"]
 
-
 IR_VERSION = 10
 OPSET = 20
+
+#: Smaller constants stay as they are: biases and norms cost little and matter much.
+MINIMUM = 4096
+
+_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": TensorProto.INT64}
 
 
 def check(model: onnx.ModelProto, name: str, ir_version: int = IR_VERSION) -> onnx.ModelProto:
@@ -42,9 +46,6 @@ def check(model: onnx.ModelProto, name: str, ir_version: int = IR_VERSION) -> on
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"{name}: not a valid ONNX model ({error})") from None
     return model
-
-
-_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": TensorProto.INT64}
 
 
 class GraphBuilder:
@@ -106,10 +107,6 @@ class GraphBuilder:
             ir_version=IR_VERSION,
             producer_name="lexlip-export",
         )
-
-
-#: Smaller constants stay as they are: biases and norms cost little and matter much.
-MINIMUM = 4096
 
 
 def to_half(values: np.ndarray, name: str) -> np.ndarray:

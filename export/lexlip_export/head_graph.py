@@ -25,7 +25,6 @@ __all__ = ["TILE", "head_graph"]
 #: Vocabulary columns a tile: logits of 16 images at 197 tokens then take 13 MB.
 TILE = 1024
 
-
 Decoder = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 

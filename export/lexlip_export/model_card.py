@@ -6,6 +6,7 @@ Every figure in it is taken from the training record or from an evaluation of th
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from lexlip_export.precision.report import PARITY, Direction, ParityReport, PrecisionReport
@@ -15,17 +16,10 @@ from lexlip_training.record import TrainingRecord
 
 __all__ = ["model_card"]
 
-
+#: Of a log by epochs.
 _LOG_COLUMNS = (
-    "epoch",
-    "seconds",
-    "loss",
-    "contrast",
-    "bag",
-    "words",
-    "flops",
-    "text_to_image",
-    "image_to_text",
+    *("epoch", "seconds", "loss", "contrast", "bag", "words", "flops"),
+    *("text_to_image", "image_to_text"),
 )
 #: Of a log by optimiser steps: those that it has.
 _STEP_COLUMNS = (
@@ -62,7 +56,7 @@ def model_card(
         "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---",
         f"# {config.name}",
         description,
-        f"## Notice\n\n{training.get('notice', 'No notice was recorded with these weights.')}",
+        f"## Notice\n\n{training.get('notice') or 'No notice was recorded with these weights.'}",
         _results(training, evaluation),
         precision_section(parity),
         f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
@@ -91,9 +85,7 @@ def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str
     selected = TrainingRecord.read(training).selection()
     if selected:
         ranked = {"vectors": "full vectors, cosine, torch in bfloat16", "impacts": "kept terms, integer impacts, torch"}
-        row = " | ".join(
-            "/".join(f"{value:.1f}" for value in way) for way in (selected.text_to_image, selected.image_to_text)
-        )
+        row = f"{_slashed(selected.text_to_image)} | {_slashed(selected.image_to_text)}"
         lines.append(f"| {ranked[selected.ranking]} (selection) | {row} |")
     if evaluation:
         top_k = evaluation["top_k"]
@@ -106,7 +98,11 @@ def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str
 
 
 def _recall(figures: dict[str, float]) -> str:
-    return "/".join(f"{figures[f'r@{k}']:.1f}" for k in (1, 5, 10))
+    return _slashed(figures[f"r@{k}"] for k in (1, 5, 10))
+
+
+def _slashed(recalls: Iterable[float]) -> str:
+    return "/".join(f"{recall:.1f}" for recall in recalls)
 
 
 def _training(training: dict[str, Any]) -> str:
@@ -116,16 +112,17 @@ def _training(training: dict[str, Any]) -> str:
     lines = ["## Training", "", "```json", json.dumps(record, indent=2), "```"]
     for run in parts or [training]:
         if run.get("log"):
-            lines += ["", f"`{run['command']}`:"] if parts else []
+            lines += ["", f"`{run.get('command', 'a run without a command')}`:"] if parts else []
             lines += _log_table(run["log"])
     return "\n".join(lines)
 
 
 def _log_table(log: list[dict[str, Any]]) -> list[str]:
-    """A row an epoch, or, where the log has one every few steps, a row an evaluation."""
+    """A row an epoch; where the log has one every few steps, a row an evaluation or else the last of an epoch."""
     columns: tuple[str, ...] = _LOG_COLUMNS
     if any("step" in line for line in log):
-        log = [_rounded(line) for line in log if "dev_sum" in line]
+        chosen = [line for line in log if "dev_sum" in line] or list({line.get("epoch"): line for line in log}.values())
+        log = [_rounded(line) for line in chosen]
         columns = tuple(name for name in _STEP_COLUMNS if any(name in line for line in log))
     lines = ["", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return lines + ["| " + " | ".join(str(line.get(column, "")) for column in columns) + " |" for line in log]
@@ -177,5 +174,5 @@ def _retrieval(report: PrecisionReport) -> str:
 
 
 def _way(direction: Direction) -> str:
-    before, after = ("/".join(f"{value:.1f}" for value in side) for side in (direction.reference, direction.candidate))
+    before, after = _slashed(direction.reference), _slashed(direction.candidate)
     return f"{before} → {after}; {direction.agreement:.1%}"

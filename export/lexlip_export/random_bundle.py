@@ -25,7 +25,6 @@ from lexlip_training.wordpiece import suppressed_terms
 
 __all__ = ["random_bundle", "random_model", "random_parts", "sized_config", "synthetic_tokenizer"]
 
-
 #: Share of positive terms that the biases are set for, on smooth random images and random words.
 SHARE = 0.03
 #: Standard deviation of a logit; the heaviest terms then weigh about 2.
@@ -36,6 +35,11 @@ _PROBE_GRIDS = (2, 4, 8, 16)
 _NO_LIMITS = Thresholds(hidden_mean=1e9, weight_max=1e9, weight_mean=1e9, overlap=0.0, recall_loss=100.0, agreement=0.0)
 #: Figures are recorded all the same; that random weights keep the limits of trained ones cannot be asked.
 _GATE = GateSettings(fp16=_NO_LIMITS, int8=_NO_LIMITS)
+
+#: Where BERT has them; the ids below 104 that are left go to [unused...] terms, as in BERT.
+_SPECIAL = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
+_SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+_CHARACTERS = string.punctuation + string.digits + string.ascii_lowercase
 
 
 def sized_config(config: ModelConfig, image_size: int) -> ModelConfig:
@@ -152,12 +156,6 @@ def _command(
 
 if __name__ == "__main__":
     run_application(app, "lexlip_export.random_bundle")
-
-
-#: Where BERT has them; the ids below 104 that are left go to [unused...] terms, as in BERT.
-_SPECIAL = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
-_SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
-_CHARACTERS = string.punctuation + string.digits + string.ascii_lowercase
 
 
 def synthetic_tokenizer(vocab_size: int) -> Tokenizer:

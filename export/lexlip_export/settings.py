@@ -13,7 +13,6 @@ from lexlip_infer.errors import InputError
 
 __all__ = ["MOST_QUERY_TERMS", "ExportSettings", "FurtherGraph", "GateSettings", "Thresholds", "named_precisions"]
 
-
 #: Lucene allows a query this many terms.
 MOST_QUERY_TERMS = 1024
 

@@ -35,7 +35,6 @@ from lexlip_training.model import LexLIP
 
 __all__ = ["DROPPED", "PositionMode", "load_official"]
 
-
 PositionMode = Literal["legacy_1d", "bicubic_2d"]
 
 #: The official code sets it on every LayerNorm; no file records it.
@@ -55,6 +54,12 @@ DROPPED = (
     r"image_transformer\.beit\..*\.relative_position_index",
     r"text_transformer\.bert\.embeddings\.position_ids",
 )
+
+#: Of the configuration, for people who look at the bundle.
+_REMEMBERED = ("exp_name", "training_mode", "batch_size", "learning_rate", "temperature", "max_epoch", "max_steps")
+
+#: Of a size; beyond it lies damage or mischief.
+_LARGEST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +166,6 @@ def _resize(tensors: dict[str, Tensor], beit: BeitSizes, image_size: int, mode: 
             raise BundleError(f"{what}: {name} has {len(tensors[name])} rows, the first {rows_of(beit.window)}")
         tensors[name] = resize(tensors[name], window)
     return mode
-
-
-#: Of the configuration, for people who look at the bundle.
-_REMEMBERED = ("exp_name", "training_mode", "batch_size", "learning_rate", "temperature", "max_epoch", "max_steps")
-
-#: Of a size; beyond it lies damage or mischief.
-_LARGEST = 1 << 16
 
 
 def stored_settings(content: Mapping[Any, Any], what: str) -> StoredSettings:

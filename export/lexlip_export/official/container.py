@@ -27,7 +27,6 @@ from lexlip_kernels.errors import BundleError
 
 __all__ = ["Archive", "State", "open_container", "state_of", "tensor"]
 
-
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,

@@ -33,11 +33,13 @@ __all__ = [
     "window_of",
 ]
 
-
 POSITION_TABLE = "attention.attention.relative_position_bias.relative_position_bias_table"
 
 #: timm's BEiT with the shapes and options of the paper; what differs goes into its arguments.
 _BACKBONE = "beit_base_patch16_224"
+
+#: Rows of the class token, behind those of patches.
+CLASS_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +169,6 @@ def _shape(state: State, name: str, rank: int, what: str) -> tuple[int, ...]:
     if len(shape) != rank or 0 in shape:
         raise BundleError(f"{what}: {name} has the shape {shape}; expected {rank} dimensions")
     return shape
-
-
-#: Rows of the class token, behind those of patches.
-CLASS_ROWS = 3
 
 
 def window_of(rows: int, name: str) -> int:
