@@ -49,7 +49,7 @@ def check(
 
 def _vectors(path: Path) -> Path:
     """What Anserini is given of an output of lexlip-encode."""
-    from lexlip_infer.collection.written_output import MANIFEST, VECTORS
+    from lexlip_infer.collection.manifest import MANIFEST, VECTORS
 
     return path / VECTORS if (path / MANIFEST).is_file() and (path / VECTORS).is_dir() else path
 

@@ -14,7 +14,7 @@ from lexlip_infer.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lexlip_infer.collection.stored_impacts import Chunk, StoredImpacts
+    from lexlip_infer.collection.collection import Chunk, Collection
     from lexlip_infer.formats import Format, FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
 
@@ -95,7 +95,7 @@ def convert(
     typer.echo(f"{contents}, {written.size / 1e6:.1f} MB: {destination}", err=True)
 
 
-def _watched(stored: StoredImpacts, progress: Callable[[int], None]) -> Iterator[Chunk]:
+def _watched(stored: Collection, progress: Callable[[int], None]) -> Iterator[Chunk]:
     done = 0
     for ids, impacts in stored.chunks():
         yield ids, impacts
@@ -120,44 +120,18 @@ def _settings(output_format: Format, choices: dict[str, object], scale: float | 
     return FormatSettings(scale=scale, scratch=scratch, **choices)  # type: ignore[arg-type]
 
 
-def _open(source: Path, model: str | None, vocabulary: Path | None, output_format: Format) -> StoredImpacts:
-    from lexlip_infer.collection.stored_impacts import JsonLinesFiles, collect_vocabulary
-    from lexlip_infer.collection.written_output import MANIFEST
+def _open(source: Path, model: str | None, vocabulary: Path | None, output_format: Format) -> Collection:
+    from lexlip_infer.collection.collection import Collection
+    from lexlip_infer.collection.manifest import is_output
 
     if model is not None and vocabulary is not None:
         raise InputError("give either --model or --vocabulary")
-    if (source / MANIFEST).exists():
-        return _open_output(source, model, vocabulary)
-    if vocabulary is not None:
-        return JsonLinesFiles(source, _read_vocabulary(vocabulary))
-    if model is not None:
-        from lexlip_infer.encoder import LexLIPEncoder
-
-        return JsonLinesFiles(source, LexLIPEncoder.from_pretrained(model).vocabulary)
-    if output_format.uses_term_ids:
+    if model is None and vocabulary is None and output_format.uses_term_ids and not is_output(source):
         raise InputError(
             f"{source}: no output of lexlip-encode, and {output_format.name} files hold term ids; "
             "say which with --model MODEL or --vocabulary TXT"
         )
-    return JsonLinesFiles(source, collect_vocabulary(source))
-
-
-def _open_output(folder: Path, model: str | None, vocabulary: Path | None) -> StoredImpacts:
-    from lexlip_infer.collection.stored_impacts import RunOutput
-    from lexlip_infer.collection.written_output import read_manifest
-    from lexlip_infer.encoder import LexLIPEncoder
-
-    manifest = read_manifest(folder)
-    if vocabulary is not None:
-        return RunOutput(folder, manifest, _read_vocabulary(vocabulary))
-    settings = manifest.settings
-    encoder = LexLIPEncoder.from_pretrained(settings.model if model is None else model)
-    if encoder.bundle.fingerprint != settings.model_fingerprint:
-        raise InputError(
-            f"{folder} was encoded with {settings.model_name} ({settings.model_fingerprint[:12]}), this is "
-            f"{encoder.manifest.name} ({encoder.bundle.fingerprint[:12]}); pass the same bundle with --model"
-        )
-    return RunOutput(folder, manifest, encoder.vocabulary)
+    return Collection.open(source, model=model, vocabulary=None if vocabulary is None else _read_vocabulary(vocabulary))
 
 
 def _read_vocabulary(path: Path) -> Vocabulary:

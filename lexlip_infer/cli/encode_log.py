@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from lexlip_infer.collection.encoded_batch import Failure
-from lexlip_infer.collection.manifest import RunManifest, ShardRecord
+from lexlip_infer.collection.manifest import PartRecord, RunManifest
+from lexlip_infer.collection.part_file import Failure
 from lexlip_infer.pipeline.observer import Observer
 
 __all__ = ["JsonLog"]
@@ -62,7 +62,7 @@ class JsonLog:
         """See `Observer`."""
         self.log("truncated", **asdict(note))
 
-    def shard(self, record: ShardRecord) -> None:
+    def shard(self, record: PartRecord) -> None:
         """See `Observer`."""
         self.log("shard", **record.model_dump())
 

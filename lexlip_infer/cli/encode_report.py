@@ -14,9 +14,8 @@ import typer
 from lexlip_infer.cli.encode_log import JsonLog
 from lexlip_infer.cli.interrupts import INTERRUPTED
 from lexlip_infer.cli.shell import counted, one_line
-from lexlip_infer.collection.encoded_batch import Failure
-from lexlip_infer.collection.failure_ledger import failure_line
 from lexlip_infer.collection.manifest import RunManifest
+from lexlip_infer.collection.part_file import Failure
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.pipeline.observer import Observer, Silent
 
@@ -118,11 +117,11 @@ class FailureLines(Silent):
 
     def failure(self, failure: Failure) -> None:
         """See `Observer`."""
-        _say(failure_line(failure))
+        _say(failure.line())
 
     def truncated(self, note: Failure) -> None:
         """See `Observer`."""
-        _say(failure_line(note))
+        _say(note.line())
 
 
 def _say(line: str) -> None:

@@ -50,12 +50,8 @@ def inspect(
 def _statistics(collection: Path, model: str | None, terms: int) -> CollectionStatistics:
     from lexlip_infer.collection.collection import Collection
     from lexlip_infer.collection.statistics import collection_statistics
-    from lexlip_infer.collection.written_output import read_manifest
-    from lexlip_infer.encoder import LexLIPEncoder
 
-    manifest = read_manifest(collection)
-    encoder = LexLIPEncoder.from_pretrained(manifest.settings.model if model is None else model)
-    return collection_statistics(Collection(collection, encoder.vocabulary), encoder.vocabulary, terms)
+    return collection_statistics(Collection.open_output(collection, model=model, unfinished=True), terms)
 
 
 def _print(statistics: CollectionStatistics, console: Console) -> None:

@@ -18,9 +18,8 @@ from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from lexlip_infer.cli.search_queries import Queries
-    from lexlip_infer.collection.collection import Hit
     from lexlip_infer.collection.manifest import RunManifest
-    from lexlip_infer.search.engine import Ranking
+    from lexlip_infer.search.engine import Hit, Ranking
 
 #: Terms of a hit that the table shows.
 _SHOWN_TERMS = 6
@@ -115,7 +114,7 @@ def _print_hits(results: list[Hit], queries: Queries, as_json: bool) -> None:
 
 def _warn_if_incomplete(collection: Path) -> None:
     """Only an output of lexlip-encode can be; nothing unfinished is indexed."""
-    from lexlip_infer.collection.written_output import MANIFEST, read_manifest
+    from lexlip_infer.collection.manifest import MANIFEST, read_manifest
 
     if (collection / MANIFEST).exists():
         manifest = read_manifest(collection)

@@ -1,70 +1,276 @@
-"""An encoded collection, read back and made searchable: the output folder of `lexlip-encode` as an exact index.
+"""The one reader of stored documents: an output of lexlip-encode, or anyone's folder of Anserini's JSON lines.
 
-Rows are stored in document-id order, so that ties come out by id, ascending, as in Anserini.
+Whatever searches, converts, inspects or indexes a collection reads it here: each part file of an output is compared
+with its hash before a line is believed, and lines go through the compiled parser, in several threads where asked for.
+Memory holds a part file for each thread, or a few chunks of lines. Nothing is repaired, and nothing written.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
-from dataclasses import dataclass
+import itertools
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-from lexlip_infer.collection.manifest import RunManifest
-from lexlip_infer.collection.written_output import VECTORS, check_shards, read_manifest, read_shard
-from lexlip_infer.errors import InputError
-from lexlip_infer.impacts import read_json_lines
+import numpy as np
+
+from lexlip_infer.bundle import Bundle
+from lexlip_infer.collection.manifest import VECTORS, PartRecord, RunManifest, is_output, read_manifest
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.files import read_hashed
+from lexlip_infer.impacts import JsonLinesParser, collect_terms
+from lexlip_infer.impacts.lint.files import collection_files
+from lexlip_infer.impacts.lint.findings import Findings
+from lexlip_infer.inputs.read_ahead import map_ahead
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
-from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = ["Collection", "Hit"]
+__all__ = ["Chunk", "Collection", "check_parts", "read_finished", "read_part"]
+
+#: Documents of a chunk.
+_CHUNK = 2_000
+
+#: Document ids and their rows.
+Chunk = tuple[list[str], ImpactMatrix]
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """One result of a search.
+class Collection:
+    """Documents on a disk, over one vocabulary. Build it with `open`.
+
+        collection = Collection.open("out/")
+        for ids, impacts in collection.chunks():      # up to 2,000 documents at a time
+            print(ids[0], impacts.row(0))
 
     Attributes:
-        rank: from 1.
-        score: integer dot product of the impacts of query and document.
-        id: of the document.
-        terms: (term, its share of the score) of each term they have in common, largest first.
+        path: folder, or file of JSON lines.
+        vocabulary: V terms.
+        manifest: of the run that encoded it; absent for JSON lines that others wrote.
     """
 
-    rank: int
-    score: int
-    id: str
-    terms: tuple[tuple[str, int], ...]
+    path: Path
+    vocabulary: Vocabulary
+    manifest: RunManifest | None = None
+    _files: list[Path] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        model: str | None = None,
+        vocabulary: Vocabulary | None = None,
+        unfinished: bool = False,
+    ) -> Collection:
+        """Look at a collection; no document is read yet, unless to collect the terms.
+
+        Args:
+            path: an output folder of lexlip-encode, any folder of Anserini's JSON lines, or a file of them; plain or
+                gzip.
+            model: bundle folder or hub id whose vocabulary it is over; of an output, where the model has moved.
+            vocabulary: instead of a model's. Without either, an output says its model, and other JSON lines are read
+                once to collect their terms in order of their first occurrence.
+            unfinished: take what an interrupted run has finished so far, instead of refusing it.
+
+        Raises:
+            BundleError: the model is not there, or has no vocabulary.
+            InputError: the run that writes it has not finished; the model is another one than encoded it; there is
+                nothing, or a file that Anserini would misread.
+            OutputError: a part file is missing, changed or added, or the manifest is damaged.
+        """
+        path = Path(path)
+        if is_output(path):
+            return cls.open_output(path, model=model, vocabulary=vocabulary, unfinished=unfinished)
+        if model is not None and vocabulary is None:
+            _, vocabulary = _open_model(model)
+        files = _files(path)
+        return cls(path, _collect_vocabulary(files) if vocabulary is None else vocabulary, None, files)
+
+    @classmethod
+    def open_output(
+        cls,
+        folder: Path,
+        *,
+        model: str | None = None,
+        vocabulary: Vocabulary | None = None,
+        unfinished: bool = False,
+    ) -> Collection:
+        """As `open`, for what has to be an output of lexlip-encode; a folder without a manifest is an OutputError."""
+        manifest = read_finished(folder, unfinished)
+        if vocabulary is None:
+            settings = manifest.settings
+            bundle, vocabulary = _open_model(settings.model if model is None else model)
+            settings.encoded_with.check_model(str(folder), bundle.manifest.name, bundle.fingerprint)
+        return cls(folder, vocabulary, manifest)
+
+    @property
+    def documents(self) -> int | None:
+        """How many there are, where that is known without reading them."""
+        return None if self.manifest is None else self.manifest.documents
+
+    @property
+    def scale(self) -> float | None:
+        """Of the quantiser, where it is known: impact = round(scale * weight)."""
+        return None if self.manifest is None else self.manifest.settings.scale
+
+    def parts(self, threads: int = 1) -> Iterator[Chunk]:
+        """All documents: a part file of an output at a time, or up to 2,000 lines of others.
+
+        Args:
+            threads: that read and parse.
+
+        Raises:
+            OutputError: a part file has changed since it was written.
+            InputError: a file cannot be read, a line is malformed, or holds a term that the vocabulary does not have;
+                the message names file and line.
+        """
+        parser = JsonLinesParser(self.vocabulary)
+
+        def parsed(part: PartRecord | _Lines) -> Chunk:
+            if isinstance(part, _Lines):
+                return parser.parse(part.data, part.source, part.first)
+            return parser.parse(read_part(self.path, part), str(self.path / VECTORS / part.name))
+
+        found: Iterable[PartRecord | _Lines] = _chunked(self._files) if self.manifest is None else self.manifest.shards
+        return map_ahead(parsed, found, threads, threads + 1 if threads > 1 else 1, "read")
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All documents, at most 2,000 at a time; errors as of `parts`."""
+        for ids, impacts in self.parts():
+            for first in range(0, len(ids), _CHUNK):
+                yield ids[first : first + _CHUNK], impacts[first : first + _CHUNK]
+
+    def in_id_order(self, threads: int = 1) -> Chunk:
+        """All documents in memory, sorted by id: so ties of a search come out by id, ascending, as in Anserini.
+
+        Raises:
+            InputError: there are none; else as of `parts`.
+            OutputError: as of `parts`.
+        """
+        parts = list(self.parts(threads))
+        ids = [name for part, _ in parts for name in part]
+        if not ids:
+            raise InputError(f"{self.path}: no documents to search; {self._why_empty()}")
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        return [ids[row] for row in order], ImpactMatrix.concatenate([part for _, part in parts])[np.array(order)]
+
+    def _why_empty(self) -> str:
+        if self.manifest is None:
+            return "its files are empty"
+        if not self.manifest.complete:
+            return "the run was interrupted early; the same lexlip-encode command continues it"
+        return "every input failed, see failures.jsonl"
 
 
-class Collection:
-    """Documents of an output folder.
+def read_finished(folder: Path, unfinished: bool = False) -> RunManifest:
+    """The manifest of a run that has ended, after comparing names and sizes of its part files.
 
     Args:
-        folder: as `lexlip-encode` wrote it.
-        vocabulary: of the model it was encoded with.
+        folder: of the output.
+        unfinished: take a run that has not ended, too.
 
     Raises:
-        OutputError: the folder is no such output, or a shard is missing, changed or added.
-        InputError: a shard is malformed, or holds terms that the vocabulary does not have.
+        InputError: the run was interrupted.
+        OutputError: as `read_manifest` and `check_parts`.
     """
+    manifest = read_manifest(folder)
+    check_parts(folder, manifest)
+    if not (manifest.complete or unfinished):
+        raise InputError(f"{folder}: the run was interrupted; the same lexlip-encode command finishes it")
+    return manifest
 
-    def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
-        self.manifest: RunManifest = read_manifest(folder)
-        check_shards(folder, self.manifest)
-        ids: list[str] = []
-        shards: list[ImpactMatrix] = []
-        for record in self.manifest.shards:
-            lines = io.BytesIO(read_shard(folder, record))
-            shard_ids, shard = read_json_lines(lines, vocabulary.ids, str(folder / VECTORS / record.name))
-            ids += shard_ids
-            shards.append(shard)
-        if not ids:
-            reason = "every input failed, see failures.jsonl"
-            if not self.manifest.complete:
-                reason = "the run was interrupted early; the same lexlip-encode command continues it"
-            raise InputError(f"{folder}: no documents to search; {reason}")
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        self.ids = [ids[row] for row in order]
-        self.matrix = ImpactMatrix.concatenate(shards, len(vocabulary))[order]
-        self.index = ImpactIndex.build(self.matrix)
+
+def check_parts(folder: Path, manifest: RunManifest) -> None:
+    """Compare the names and sizes of the part files with the manifest.
+
+    Raises:
+        OutputError: somebody has edited, removed or added one since the run.
+    """
+    for part in manifest.shards:
+        path = folder / VECTORS / part.name
+        if not path.is_file() or path.stat().st_size != part.size:
+            raise _changed(folder, path)
+    known = {part.name for part in manifest.shards}
+    if not manifest.complete:
+        known.add(manifest.next_part_name)  # a kill may have come between the file and its entry
+    foreign = sorted({path.name for path in (folder / VECTORS).glob("*")} - known)
+    if foreign:
+        raise OutputError(
+            f"{folder / VECTORS / foreign[0]}: not written by this run, and Anserini would index it; move it elsewhere"
+        )
+
+
+def read_part(folder: Path, part: PartRecord) -> bytes:
+    """The lines of a part file, after comparing its hash.
+
+    Raises:
+        OutputError: it has changed since it was written, or cannot be read.
+    """
+    path = folder / VECTORS / part.name
+    try:
+        data = read_hashed(path, part.size, part.sha256, lambda _size, _sha256: _changed(folder, path))
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
+    return gzip.decompress(data) if path.suffix == ".gz" else data
+
+
+def _open_model(model: str | None) -> tuple[Bundle, Vocabulary]:
+    from lexlip_infer.encoder import LexLIPEncoder
+
+    encoder = LexLIPEncoder.from_pretrained(model, "cpu")
+    return encoder.bundle, encoder.vocabulary
+
+
+def _changed(folder: Path, path: Path) -> OutputError:
+    return OutputError(f"{path}: missing or changed since it was written; remove {folder} and encode again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Whole lines of a file, and the number of the first."""
+
+    data: bytes
+    source: str
+    first: int
+
+
+def _collect_vocabulary(files: list[Path]) -> Vocabulary:
+    """Every term, in order of its first occurrence; memory holds these alone."""
+    terms: dict[str, None] = {}
+    for lines in _chunked(files):
+        terms.update(dict.fromkeys(collect_terms(io.BytesIO(lines.data), lines.source, lines.first)))
+    return Vocabulary(tuple(terms))
+
+
+def _files(path: Path) -> list[Path]:
+    findings = Findings()
+    files = list(collection_files(path, findings))
+    for finding in findings.report():
+        raise InputError(f"{finding.places[0]}: {finding.consequence}")
+    if not files:
+        raise InputError(f"{path}: holds no file of JSON lines (.jsonl, .json, .jsonl.gz, .json.gz)")
+    return files
+
+
+def _chunked(files: list[Path]) -> Iterator[_Lines]:
+    for path in files:
+        try:
+            with _open(path) as file:
+                for first in itertools.count(1, _CHUNK):
+                    if not (lines := list(itertools.islice(file, _CHUNK))):
+                        break
+                    yield _Lines(b"".join(lines), str(path), first)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InputError(f"{path}: damaged gzip file ({error}); copy it again") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")  # type: ignore[return-value]

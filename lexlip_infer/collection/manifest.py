@@ -1,31 +1,76 @@
 """`manifest.json` of an output folder: which model, which settings, which input, and what is finished.
 
-It is the journal of the run, rewritten as a whole after every shard. What it does not list has not happened.
+It is the journal of the run, rewritten as a whole after every part. What it does not list has not happened. Whether two
+things were encoded alike, with the same model and settings, is compared here and nowhere else.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from lexlip_infer.impacts import QuantisationSettings
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.files import first_fault, read_version
+from lexlip_infer.impacts.quantise import QuantisationSettings
 from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
 
 __all__ = [
+    "FAILURES",
+    "MANIFEST",
     "RUN_FORMAT_VERSION",
+    "TRUNCATED",
+    "VECTORS",
+    "EncodedWith",
+    "PartRecord",
     "RunManifest",
     "RunSettings",
     "RunTimings",
-    "ShardRecord",
     "StageTimings",
+    "differences",
+    "is_output",
+    "read_manifest",
 ]
+
+#: What lies in an output folder.
+MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "truncated.jsonl", "vectors"
 
 RUN_FORMAT_VERSION = 2
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncodedWith(_Section):
+    """How documents became impacts, and queries have to; the names are those of `RunSettings`."""
+
+    model: str | None
+    model_name: str
+    model_fingerprint: str
+    scale: float = Field(gt=0)
+    cap: int = Field(gt=0)
+    normalise: bool
+
+    @property
+    def quantisation(self) -> QuantisationSettings:
+        """Of queries."""
+        return QuantisationSettings(self.scale, self.cap, self.normalise)
+
+    def check_model(self, place: str, name: str, fingerprint: str) -> None:
+        """Refuse another model than the one that encoded the documents of `place`.
+
+        Raises:
+            InputError: it is another one.
+        """
+        if fingerprint != self.model_fingerprint:
+            raise InputError(
+                f"{place} was encoded with {self.model_name} ({self.model_fingerprint[:12]}), this is "
+                f"{name} ({fingerprint[:12]}); pass the same bundle with --model"
+            )
 
 
 class RunSettings(_Section):
@@ -82,12 +127,19 @@ class RunSettings(_Section):
     max_megapixels: float = Field(gt=0, default=MAX_MEGAPIXELS)
 
     @property
-    def quantisation(self) -> QuantisationSettings:
-        """How documents were quantised, and queries have to be."""
-        return QuantisationSettings(self.scale, self.cap, self.normalise)
+    def encoded_with(self) -> EncodedWith:
+        """How documents became impacts, and queries have to."""
+        return EncodedWith(**self.model_dump(include=set(EncodedWith.model_fields)))
 
 
-class ShardRecord(_Section):
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], here: str = "now") -> str:
+    """In what two settings differ, as "scale was 100.0, now 50.0; ..."; nothing if they are the same."""
+    return "; ".join(
+        f"{name} was {before.get(name)}, {here} {value}" for name, value in now.items() if before.get(name) != value
+    )
+
+
+class PartRecord(_Section):
     """One finished part file.
 
     Attributes:
@@ -103,6 +155,7 @@ class ShardRecord(_Section):
         failures_size: bytes in `failures.jsonl`.
         truncated: documents of images that break off and were accepted; they are in `truncated.jsonl`.
         truncated_size: bytes there.
+        texts_cut: documents of texts that were longer than the model takes; not in the file where there are none.
     """
 
     name: str
@@ -117,6 +170,14 @@ class ShardRecord(_Section):
     failures_size: int
     truncated: int = 0
     truncated_size: int = 0
+    texts_cut: int = 0
+
+    @model_serializer(mode="wrap")
+    def _without_zero(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        if not self.texts_cut:
+            del fields["texts_cut"]
+        return fields
 
 
 class StageTimings(_Section):
@@ -160,7 +221,7 @@ class RunManifest(_Section):
     format_version: int = RUN_FORMAT_VERSION
     version: str
     settings: RunSettings
-    shards: tuple[ShardRecord, ...] = ()
+    shards: tuple[PartRecord, ...] = ()
     complete: bool = False
     timings: RunTimings | None = None
 
@@ -180,8 +241,50 @@ class RunManifest(_Section):
         return sum(shard.truncated for shard in self.shards)
 
     @property
-    def next_shard_name(self) -> str:
+    def texts_cut(self) -> int:
+        """Lines of texts that were longer than the model takes."""
+        return sum(shard.texts_cut for shard in self.shards)
+
+    @property
+    def next_part_name(self) -> str:
         """Of the next part file to be written; its number is the part's in the whole collection."""
         settings = self.settings
         number = len(self.shards) * settings.shard_num + settings.shard_id
         return f"part-{number:05d}.jsonl" + (".gz" if settings.compress == "gz" else "")
+
+
+def is_output(folder: Path) -> bool:
+    """Whether lexlip-encode wrote it, as far as one can tell without opening it."""
+    return (folder / MANIFEST).exists()
+
+
+def read_manifest(folder: Path) -> RunManifest:
+    """The manifest of an output folder.
+
+    Raises:
+        OutputError: the folder is not the output of an encoding run, or of a newer version.
+    """
+    try:
+        data = (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({error.strerror})"
+        ) from None
+    try:
+        version = read_version(data)
+        if version > RUN_FORMAT_VERSION:
+            raise OutputError(
+                f"{folder}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
+                "pip install --upgrade lexlip-infer"
+            )
+        if version < RUN_FORMAT_VERSION:
+            raise OutputError(
+                f"{folder}: output format {version}, of an older version; this version reads {RUN_FORMAT_VERSION}: "
+                "encode into a new folder"
+            )
+        return RunManifest.model_validate_json(data)
+    except pydantic.ValidationError as error:
+        raise OutputError(
+            f"{folder / MANIFEST}: {first_fault(error, 'contents')}; not as lexlip-encode wrote it: "
+            "encode into a new folder"
+        ) from None

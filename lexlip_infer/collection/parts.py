@@ -36,7 +36,7 @@ class PartEnd:
 
     Attributes:
         inputs: items of the part.
-        digest: sha256 of what they are; see `ShardRecord`.
+        digest: sha256 of what they are; see `PartRecord`.
     """
 
     inputs: int

@@ -6,7 +6,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.collection.collection import Collection
-from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = ["CollectionStatistics", "TermFrequency", "collection_statistics"]
 
@@ -62,15 +61,19 @@ class CollectionStatistics(BaseModel):
     frequent_terms: tuple[TermFrequency, ...]
 
 
-def collection_statistics(collection: Collection, vocabulary: Vocabulary, frequent_terms: int) -> CollectionStatistics:
+def collection_statistics(collection: Collection, frequent_terms: int) -> CollectionStatistics:
     """Count.
 
     Args:
-        collection: read back from its folder.
-        vocabulary: of its model.
+        collection: an output of lexlip-encode.
         frequent_terms: how many to list.
+
+    Raises:
+        InputError: it holds no document.
+        OutputError: a part file has changed.
     """
-    matrix, manifest = collection.matrix, collection.manifest
+    manifest, (_, matrix) = collection.manifest, collection.in_id_order()
+    assert manifest is not None, "only an output has settings to tell of"
     lengths = matrix.lengths
     frequency = np.bincount(matrix.indices, minlength=matrix.vocab_size)
     order = np.argsort(-frequency, kind="stable")[:frequent_terms]
@@ -91,7 +94,7 @@ def collection_statistics(collection: Collection, vocabulary: Vocabulary, freque
         part_files=len(manifest.shards),
         size=sum(shard.size for shard in manifest.shards),
         frequent_terms=tuple(
-            TermFrequency(term=vocabulary.terms[term], documents=int(frequency[term]))
+            TermFrequency(term=collection.vocabulary.terms[term], documents=int(frequency[term]))
             for term in order
             if frequency[term]
         ),

@@ -43,6 +43,7 @@ class TextTokenizer:
 
     def __init__(self, data: bytes, max_length: int) -> None:
         self.tokenizer = read_tokenizer(data)
+        self.max_length = max_length
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.enable_padding()
 

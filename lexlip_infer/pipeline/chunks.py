@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lexlip_infer.collection.manifest import StageTimings
+from lexlip_infer.collection.part_file import Lines
 from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit
-from lexlip_infer.collection.shard_writer import Lines
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.items import ImageItem

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lexlip_infer.collection.manifest import RunManifest, RunTimings, ShardRecord
+from lexlip_infer.collection.manifest import PartRecord, RunManifest, RunTimings
+from lexlip_infer.collection.part_file import Lines
 from lexlip_infer.collection.parts import PartEnd
-from lexlip_infer.collection.shard_writer import Lines
 from lexlip_infer.pipeline.observer import Observer
 from lexlip_infer.pipeline.timings import Timings
 
@@ -22,7 +22,7 @@ class Output(Protocol):
         """Take the next lines."""
         ...
 
-    def end_part(self, end: PartEnd, timings: RunTimings) -> ShardRecord | None:
+    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord | None:
         """What was added since the last call is a part."""
         ...
 

@@ -8,11 +8,12 @@ from concurrent.futures import Future
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.collection.encoded_batch import EncodedBatch, Failure, not_read
+from lexlip_infer.collection.part_file import Failure
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.inputs.items import BadItem, ImageItem
 from lexlip_infer.pipeline.decode_pool import Decoder
 from lexlip_infer.pipeline.decode_worker import Decoded
+from lexlip_infer.pipeline.encoded_batch import EncodedBatch, not_read
 from lexlip_infer.pipeline.lanes import Lanes
 from lexlip_infer.pipeline.pixel_ring import PixelRing
 from lexlip_infer.pipeline.timings import Timings

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lexlip_infer.collection.encoded_batch import EncodedBatch
-from lexlip_infer.collection.shard_writer import Lines
+from lexlip_infer.collection.part_file import Lines
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, quantise
+from lexlip_infer.pipeline.encoded_batch import EncodedBatch
 from lexlip_infer.pipeline.timings import Timings
 
 __all__ = ["LineMaker"]

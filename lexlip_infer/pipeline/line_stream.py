@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from lexlip_infer.collection.manifest import RunManifest, RunTimings, ShardRecord
+from lexlip_infer.collection.manifest import PartRecord, RunManifest, RunTimings
+from lexlip_infer.collection.part_file import Lines
 from lexlip_infer.collection.parts import PartEnd
-from lexlip_infer.collection.shard_writer import Lines
 
 __all__ = ["LineStream"]
 
@@ -28,7 +28,7 @@ class LineStream:
         self._stream.write(lines.data)
         self._stream.flush()
 
-    def end_part(self, end: PartEnd, timings: RunTimings) -> ShardRecord | None:  # noqa: ARG002  (as a folder's)
+    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord | None:  # noqa: ARG002  (as a folder's)
         """A stream has no parts."""
         return None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lexlip_infer.collection.encoded_batch import Failure
-from lexlip_infer.collection.manifest import ShardRecord
+from lexlip_infer.collection.manifest import PartRecord
+from lexlip_infer.collection.part_file import Failure
 
 __all__ = ["Observer", "Silent"]
 
@@ -29,7 +29,7 @@ class Observer(Protocol):
         """An image breaks off and was accepted."""
         ...
 
-    def shard(self, record: ShardRecord) -> None:
+    def shard(self, record: PartRecord) -> None:
         """A part file is finished."""
         ...
 
@@ -49,5 +49,5 @@ class Silent:
     def truncated(self, note: Failure) -> None:
         """See `Observer`."""
 
-    def shard(self, record: ShardRecord) -> None:
+    def shard(self, record: PartRecord) -> None:
         """See `Observer`."""

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from lexlip_infer.collection.manifest import RunManifest
-from lexlip_infer.collection.output_folder import OutputFolder
 from lexlip_infer.collection.parts import share
+from lexlip_infer.collection.writer import OutputFolder
 from lexlip_infer.errors import BackendUnavailable, InputError, OutputError
 from lexlip_infer.inputs.items import Reader
 from lexlip_infer.pipeline.chunks import Changed, EncodedChunk, Ended, Message, Stopped

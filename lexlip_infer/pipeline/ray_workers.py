@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any
 
 from lexlip_infer.collection.manifest import RunManifest, RunSettings, StageTimings
+from lexlip_infer.collection.part_file import Lines
 from lexlip_infer.collection.parts import PartEnd, Unit, cut
-from lexlip_infer.collection.shard_writer import Lines
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BundleError, LexLIPError, require
 from lexlip_infer.inputs.items import Reader
@@ -110,7 +110,7 @@ class _Encoding:
                 f"run was started {settings.model_fingerprint[:12]}); put the same bundle there on every node"
             )
         encoders = share_out([encoder], settings.modality, options.lanes).encoders
-        self._make_lines = LineMaker(encoders[0], settings.quantisation)
+        self._make_lines = LineMaker(encoders[0], settings.encoded_with.quantisation)
         encoders[0].load(settings.modality)
         self._ahead = batches_ahead(encoders, options)
         self._timings = Timings()

@@ -22,15 +22,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lexlip_infer.collection.encoded_batch import EncodedBatch
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
-from lexlip_infer.collection.output_folder import OutputFolder
 from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, cut, share
+from lexlip_infer.collection.writer import OutputFolder
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import Reader
 from lexlip_infer.inputs.read_ahead import in_order
 from lexlip_infer.pipeline.committing import Committing, Output
+from lexlip_infer.pipeline.encoded_batch import EncodedBatch
 from lexlip_infer.pipeline.line_maker import LineMaker
 from lexlip_infer.pipeline.line_stream import LineStream
 from lexlip_infer.pipeline.observer import Observer
@@ -105,7 +105,7 @@ class _Run:
         self._settings = settings
         self._options = options
         self._observer = observer
-        self._make_lines = LineMaker(encoders[0], settings.quantisation)
+        self._make_lines = LineMaker(encoders[0], settings.encoded_with.quantisation)
         for encoder in encoders:
             encoder.load(settings.modality)
         self._items, self._few = _look_ahead(iter(reader), 2 * options.batch_size)

@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lexlip_infer.collection.encoded_batch import EncodedBatch
 from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.collection.parts import PartEnd, Unit
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.pipeline.decode_pool import DecodeProcesses, DecodeThreads
 from lexlip_infer.pipeline.decode_worker import Loader, WorkerSetup
+from lexlip_infer.pipeline.encoded_batch import EncodedBatch
 from lexlip_infer.pipeline.image_stage import ImageStage
 from lexlip_infer.pipeline.lanes import Lanes
 from lexlip_infer.pipeline.pixel_ring import PixelRing

@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from lexlip_infer.collection.encoded_batch import EncodedBatch, not_read
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.inputs.items import BadItem, TextItem
+from lexlip_infer.pipeline.encoded_batch import EncodedBatch, not_read
 from lexlip_infer.pipeline.lanes import Lanes
 from lexlip_infer.pipeline.timings import Timings
 from lexlip_infer.vectors.sparse_batch import SparseBatch

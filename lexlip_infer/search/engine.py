@@ -11,13 +11,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from lexlip_infer.collection.manifest import RunSettings
-from lexlip_infer.errors import InputError
-from lexlip_infer.impacts.quantise import QuantisationSettings
-
-__all__ = ["EncodedWith", "Hit", "IndexDescription", "Ranking", "SearchEngine"]
+__all__ = ["Hit", "IndexDescription", "Ranking", "SearchEngine"]
 
 Queries_contra = TypeVar("Queries_contra", contravariant=True)
 
@@ -61,41 +57,6 @@ class Hit:
     id: str
     terms: tuple[tuple[str, int], ...] = ()
     path: Path | None = None
-
-
-class EncodedWith(BaseModel):
-    """How documents became impacts, and queries have to; the names are those of `RunSettings`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str | None
-    model_name: str
-    model_fingerprint: str
-    scale: float = Field(gt=0)
-    cap: int = Field(gt=0)
-    normalise: bool
-
-    @classmethod
-    def of_run(cls, settings: RunSettings) -> EncodedWith:
-        """What a run of lexlip-encode did."""
-        return cls(**settings.model_dump(include=set(cls.model_fields)))
-
-    @property
-    def quantisation(self) -> QuantisationSettings:
-        """Of queries."""
-        return QuantisationSettings(self.scale, self.cap, self.normalise)
-
-    def check_model(self, place: str, name: str, fingerprint: str) -> None:
-        """Refuse another model than the one that encoded the documents of `place`.
-
-        Raises:
-            InputError: it is another one.
-        """
-        if fingerprint != self.model_fingerprint:
-            raise InputError(
-                f"{place} was encoded with {self.model_name} ({self.model_fingerprint[:12]}), this is "
-                f"{name} ({fingerprint[:12]}); pass the same bundle with --model"
-            )
 
 
 class IndexDescription(BaseModel):

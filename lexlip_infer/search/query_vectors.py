@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from lexlip_infer.collection.written_output import VECTORS, read_finished, read_shard
+from lexlip_infer.collection.collection import read_finished, read_part
+from lexlip_infer.collection.manifest import VECTORS
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import read_json_lines
 from lexlip_infer.impacts.terms import JAVA_WHITESPACE
@@ -67,7 +68,7 @@ def _read_output(folder: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactM
     manifest = read_finished(folder)
     return _rows(
         [
-            read_json_lines(read_shard(folder, shard).splitlines(), terms, str(folder / VECTORS / shard.name))
+            read_json_lines(read_part(folder, shard).splitlines(), terms, str(folder / VECTORS / shard.name))
             for shard in manifest.shards
         ]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lexlip_infer.collection.written_output import MANIFEST
+from lexlip_infer.collection.manifest import MANIFEST
 from lexlip_infer.search.anserini.lucene import LUCENE, read_record, size_of
 from lexlip_infer.search.engine import IndexDescription
 from lexlip_infer.search.exact import INDEX_MANIFEST, ExactEngine

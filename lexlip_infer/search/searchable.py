@@ -11,17 +11,17 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.collection.collection import Collection, Hit
-from lexlip_infer.collection.manifest import RunSettings
-from lexlip_infer.collection.written_output import MANIFEST, read_manifest
+from lexlip_infer.collection.collection import Collection
+from lexlip_infer.collection.manifest import EncodedWith, is_output, read_manifest
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.search.anserini import AnseriniEngine
 from lexlip_infer.search.anserini.lucene import read_record
-from lexlip_infer.search.engine import EncodedWith, Ranking
+from lexlip_infer.search.engine import Hit, Ranking
 from lexlip_infer.search.exact import ExactEngine
 from lexlip_infer.search.registry import is_anserini_index, is_exact_index
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_dot import ImpactIndex
 
 __all__ = ["ENGINES", "ImpactEngine", "Searchable", "hits_of", "open_searchable"]
 
@@ -69,29 +69,32 @@ def open_searchable(path: Path, engine: str = "auto") -> Searchable:
         raise InputError(f"{path} is for the engine {found}, not {engine}; build another index with lexlip index")
     if found == "anserini":
         settings = read_record(path, found).settings
-        return Searchable(_encoded_with(settings), None, lambda terms: AnseriniEngine.open(path, terms.terms))
+        encoded_with = None if settings is None else settings.encoded_with
+        return Searchable(encoded_with, None, lambda terms: AnseriniEngine.open(path, terms.terms))
     if is_exact_index(path):
         index = ExactEngine.open(path)
         return Searchable(index.manifest.encoded_with, index.vocab, lambda _: index)
-    if not (path / MANIFEST).exists():
+    if not is_output(path):
         raise OutputError(f"{path}: neither an index nor the output of lexlip-encode; build one with lexlip index")
-    encoded_with = EncodedWith.of_run(read_manifest(path).settings)
-    return Searchable(encoded_with, None, lambda terms: _Output(Collection(path, terms)))
-
-
-def _encoded_with(settings: RunSettings | None) -> EncodedWith | None:
-    return None if settings is None else EncodedWith.of_run(settings)
+    return Searchable(read_manifest(path).settings.encoded_with, None, lambda terms: _Output.open(path, terms))
 
 
 @dataclass(frozen=True, slots=True)
 class _Output:
     """An output folder, read and indexed in memory."""
 
-    collection: Collection
+    ids: list[str]
+    matrix: ImpactMatrix
+    index: ImpactIndex
+
+    @classmethod
+    def open(cls, path: Path, vocabulary: Vocabulary) -> _Output:
+        ids, matrix = Collection.open_output(path, vocabulary=vocabulary, unfinished=True).in_id_order()
+        return cls(ids, matrix, ImpactIndex.build(matrix))
 
     def search(self, queries: ImpactMatrix, k: int, threads: int = 1) -> Ranking:
-        names = self.collection.ids
-        found = self.collection.index.search(queries, min(k, len(names)), threads)
+        names = self.ids
+        found = self.index.search(queries, min(k, len(names)), threads)
         kept = [rows >= 0 for rows in found.rows]
         return Ranking(
             [[names[row] for row in rows[keep].tolist()] for rows, keep in zip(found.rows, kept, strict=True)],
@@ -99,7 +102,7 @@ class _Output:
         )
 
     def impacts_of(self, name: str, terms: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        indices, impacts = self.collection.matrix.row(bisect_left(self.collection.ids, name))
+        indices, impacts = self.matrix.row(bisect_left(self.ids, name))
         at = np.minimum(np.searchsorted(indices, terms), len(indices) - 1)
         return np.where(indices[at] == terms, impacts[at], 0).astype(np.int32)
 

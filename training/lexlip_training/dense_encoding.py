@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from lexlip_infer.collection.encoded_batch import Failure
-from lexlip_infer.collection.failure_ledger import failure_line
+from lexlip_infer.collection.part_file import Failure
 from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, TextItem
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor, decode_images
 from lexlip_infer.inputs.texts import TextTokenizer
@@ -45,7 +44,7 @@ def encode_image_vectors(
         decoded = decode_images((item.source for item in items), preprocess, workers, ahead=2 * workers)
         for item, image in zip(items, decoded, strict=True):
             if isinstance(image, ImageError):
-                output.fail(failure_line(Failure(item.id, item.origin, "decode", str(image))))
+                output.fail(Failure(item.id, item.origin, "decode", str(image)).line())
             else:
                 ids.append(item.id)
                 pixels.append(image)
@@ -84,10 +83,10 @@ def _batches(reader: Reader[Item], output: VectorFolder, batch_size: int) -> Ite
 def _good(reader: Reader[Item], output: VectorFolder) -> Iterator[Item]:
     for item in reader:
         if isinstance(item, BadItem):
-            output.fail(failure_line(Failure(item.id, item.origin, "read", item.error)))
+            output.fail(Failure(item.id, item.origin, "read", item.error).line())
         elif len(item.id.splitlines()) != 1:
             error = "the id is empty or holds a line break, so that ids.txt cannot hold it"
-            output.fail(failure_line(Failure(item.id, item.origin, "read", error)))
+            output.fail(Failure(item.id, item.origin, "read", error).line())
         else:
             yield item
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from lexlip_infer.bench.large_scale.settings import Settings
 from lexlip_infer.bench.large_scale.synthetic import ImpactDistribution
-from lexlip_infer.collection.stored_impacts import RunOutput
-from lexlip_infer.collection.written_output import read_manifest
+from lexlip_infer.collection.collection import Collection
+from lexlip_infer.collection.manifest import read_manifest
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
@@ -34,7 +34,7 @@ _FITTED = 50_000
 Chunk = tuple[list[str], ImpactMatrix]
 
 
-def open_distractors(settings: Settings, vocabulary: Vocabulary) -> list[RunOutput]:
+def open_distractors(settings: Settings, vocabulary: Vocabulary) -> list[Collection]:
     """Outputs of lexlip-encode that fit the experiment.
 
     Raises:
@@ -57,7 +57,7 @@ def open_distractors(settings: Settings, vocabulary: Vocabulary) -> list[RunOutp
                 f"{name} keeps {theirs.top_k} terms, the experiment compares up to {max(settings.top_ks)}: encode it "
                 f"again with --top-k {max(settings.top_ks)}, or compare fewer"
             )
-        outputs.append(RunOutput(Path(name), manifest, vocabulary))
+        outputs.append(Collection.open_output(Path(name), vocabulary=vocabulary))
     return outputs
 
 
@@ -79,7 +79,7 @@ class ImpactDocuments:
         top_k: int,
         images: SparseBatch,
         image_ids: Sequence[str],
-        distractors: Sequence[RunOutput],
+        distractors: Sequence[Collection],
         placeholder_id: int,
     ) -> None:
         self._settings = settings

@@ -138,7 +138,7 @@ class _Experiment:
     def _prepare(self, kind: str) -> Facts:
         folder, settings, ids = self.files.documents(kind), self._settings, self._questions.image_ids
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-        others = settings.synthetic + sum(output.manifest.documents for output in self._distractors)
+        others = settings.synthetic + sum(output.documents or 0 for output in self._distractors)
         if kind == "texts":
             return write_texts(folder, ids, self._questions.image_captions, others, settings.seed)
         if kind == "vectors":

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.collection.manifest import RunSettings
-from lexlip_infer.collection.written_output import MANIFEST, VECTORS, read_finished
+from lexlip_infer.collection.collection import read_finished
+from lexlip_infer.collection.manifest import MANIFEST, VECTORS, RunSettings
 from lexlip_infer.errors import InputError
 from lexlip_infer.files import new_folder
 from lexlip_infer.impacts.lint.files import collection_files, numbered_lines

@@ -10,13 +10,14 @@ from typing import Self
 
 import numpy as np
 
+from lexlip_infer.collection.collection import Collection
+from lexlip_infer.collection.manifest import EncodedWith, differences, is_output
 from lexlip_infer.errors import InputError
-from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
 from lexlip_infer.search.exact.manifest import SegmentRecord
 from lexlip_infer.search.exact.merging import merge_segments
 from lexlip_infer.search.exact.segment import open_segment, pack_ids, write_arrays, write_deletions
-from lexlip_infer.search.exact.sources import open_documents
+from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
@@ -149,9 +150,9 @@ def build_exact_index(source: Path, index: Path, threads: int = 1, model: str | 
     Returns:
         Number of documents.
     """
-    documents = open_documents(source, model)
-    with ImpactIndexFolder.create(index, documents.vocabulary.terms, documents.encoded_with) as folder:
-        segment = _add_all(folder, documents.batches(threads))
+    documents = _open(source, model)
+    with ImpactIndexFolder.create(index, documents.vocabulary.terms, _encoded_with(documents)) as folder:
+        segment = _add_all(folder, documents.parts(threads))
         if segment is None:
             raise InputError(f"{source}: no documents to index")
         folder.commit([segment])
@@ -177,12 +178,14 @@ def append(source: Path, index: Path, threads: int = 1, replace: bool = False, m
     """
     with ImpactIndexFolder.change(index) as folder:
         known = folder.vocabulary()
-        documents = open_documents(source, model, None if folder.manifest.encoded_with else known)
-        if documents.encoded_with is not None and folder.manifest.encoded_with is not None:
-            _check_same(source, documents.encoded_with, folder.manifest.encoded_with)
+        theirs = folder.manifest.encoded_with
+        documents = _open(source, model, None if theirs else known)
+        ours = _encoded_with(documents)
+        if ours is not None and theirs is not None:
+            _check_same(source, ours, theirs)
         if documents.vocabulary.terms != known.terms:
             raise InputError(f"{source}: its vocabulary is not that of {index}; encode both with the same model")
-        segment = _add_all(folder, documents.batches(threads))
+        segment = _add_all(folder, documents.parts(threads))
         if segment is None:
             return 0
         folder.commit([*_without(folder, segment, replace), segment])
@@ -196,13 +199,18 @@ def _add_all(folder: ImpactIndexFolder, batches: Iterable[tuple[list[str], Impac
     return runs.finish()
 
 
+def _open(source: Path, model: str | None, known: Vocabulary | None = None) -> Collection:
+    """An output over the vocabulary of its model; JSON lines that others wrote over one that is known, or their own."""
+    return Collection.open(source, model=model) if is_output(source) else Collection.open(source, vocabulary=known)
+
+
+def _encoded_with(documents: Collection) -> EncodedWith | None:
+    return None if documents.manifest is None else documents.manifest.settings.encoded_with
+
+
 def _check_same(source: Path, given: EncodedWith, known: EncodedWith) -> None:
-    mine, theirs = given.model_dump(exclude={"model"}), known.model_dump(exclude={"model"})
-    changes = [f"{name} was {theirs[name]}, here {mine[name]}" for name in mine if mine[name] != theirs[name]]
-    if changes:
-        raise InputError(
-            f"{source} was not encoded as the index ({'; '.join(changes)}); encode it with the same settings"
-        )
+    if changes := differences(known.model_dump(exclude={"model"}), given.model_dump(exclude={"model"}), "here"):
+        raise InputError(f"{source} was not encoded as the index ({changes}); encode it with the same settings")
 
 
 def _without(folder: ImpactIndexFolder, added: SegmentRecord, replace: bool) -> list[SegmentRecord]:

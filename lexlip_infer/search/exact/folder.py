@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from lexlip_infer.collection.manifest import EncodedWith
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import locked, sync_folder, write_synced, write_whole, writing
-from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.search.exact.manifest import (
     INDEX_MANIFEST,
     IndexManifest,

@@ -13,9 +13,9 @@ from typing import Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from lexlip_infer.collection.manifest import EncodedWith
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import hash_file, read_version
-from lexlip_infer.search.engine import EncodedWith
 from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = [

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from lexlip_infer import Vocabulary
-from lexlip_infer.collection.collection import Collection, Hit
+from lexlip_infer.collection.collection import Collection
 from lexlip_infer.collection.statistics import collection_statistics
 from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.search.engine import Hit
 from lexlip_infer.search.searchable import hits_of, open_searchable
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex, SearchResult
@@ -63,6 +64,10 @@ def write(folder: Path, shards: list[list[str]], complete: bool = True) -> Path:
     return folder
 
 
+def opened(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Collection:
+    return Collection.open(folder, vocabulary=vocabulary, unfinished=True)
+
+
 def queries(*rows: dict[str, int]) -> ImpactMatrix:
     pairs = [sorted((VOCABULARY.ids[term], impact) for term, impact in row.items()) for row in rows]
     return ImpactMatrix(
@@ -82,7 +87,7 @@ def search(folder: Path, queries: ImpactMatrix, k: int) -> list[list[Hit]]:
 @pytest.mark.parametrize("shards", [[["z", "é", "B"], ["a10", "a9"]], [["a9", "a10", "B", "z", "é"]]])
 def test_search(shards: list[list[str]], tmp_path: Path) -> None:
     folder = write(tmp_path / "out", shards)
-    assert Collection(folder, VOCABULARY).ids == ["B", "a10", "a9", "z", "é"]
+    assert opened(folder).in_id_order()[0] == ["B", "a10", "a9", "z", "é"]
     first, none, last = search(folder, queries({"a": 2, "c": 5}, {"d": 7}, {"f": 30000, "b": 1}), k=9)
     assert [(hit.rank, hit.score, hit.id, hit.terms) for hit in first] == [
         (1, 45, "a9", (("c", 45),)),
@@ -122,13 +127,13 @@ def test_a_file_that_the_manifest_does_not_name(name: str, tmp_path: Path) -> No
     folder = write(tmp_path / "out", [list(DOCUMENTS)])
     (folder / "vectors" / name).write_text("mine")
     with pytest.raises(OutputError, match=f"{name}: not written by this run, and Anserini would index it"):
-        Collection(folder, VOCABULARY)
+        opened(folder).in_id_order()
 
 
 def test_the_shard_of_a_killed_run_is_left_out(tmp_path: Path) -> None:
     folder = write(tmp_path / "out", [list(DOCUMENTS)], complete=False)
     (folder / "vectors" / "part-00001.jsonl").write_text("whatever")
-    assert len(Collection(folder, VOCABULARY).ids) == 5
+    assert len(opened(folder).in_id_order()[0]) == 5
 
 
 def test_a_shard_changed_without_a_change_of_size(tmp_path: Path) -> None:
@@ -136,18 +141,18 @@ def test_a_shard_changed_without_a_change_of_size(tmp_path: Path) -> None:
     part = folder / "vectors" / "part-00001.jsonl"
     part.write_bytes(part.read_bytes().replace(b'"a": 3', b'"a": 4'))
     with pytest.raises(OutputError, match=r"part-00001\.jsonl: missing or changed since it was written"):
-        Collection(folder, VOCABULARY)
+        opened(folder).in_id_order()
 
 
 def test_a_vocabulary_that_does_not_fit(tmp_path: Path) -> None:
     folder = write(tmp_path / "out", [["a10"]])
     with pytest.raises(InputError, match=r"part-00000\.jsonl, line 1: unknown term 'f'"):
-        Collection(folder, Vocabulary(tuple("abc")))
+        opened(folder, Vocabulary(tuple("abc"))).in_id_order()
 
 
 def test_statistics(tmp_path: Path) -> None:
-    collection = Collection(write(tmp_path / "out", [["z", "é", "B"], ["a10", "a9"]], complete=False), VOCABULARY)
-    found = collection_statistics(collection, VOCABULARY, frequent_terms=3)
+    collection = opened(write(tmp_path / "out", [["z", "é", "B"], ["a10", "a9"]], complete=False))
+    found = collection_statistics(collection, frequent_terms=3)
     assert (found.documents, found.active_terms, found.impacts, found.impact_sum) == (5, 4, 8, 65555)
     assert (found.largest_impact, found.terms_per_document, found.complete) == (65535, (1, 2.0, 2), False)
     assert [(row.term, row.documents) for row in found.frequent_terms] == [("a", 3), ("c", 3), ("b", 1)]

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from lexlip_infer.collection.manifest import RunManifest
-from lexlip_infer.collection.written_output import MANIFEST, VECTORS, read_manifest
+from lexlip_infer.collection.manifest import MANIFEST, VECTORS, RunManifest, read_manifest
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import HashedFile
 

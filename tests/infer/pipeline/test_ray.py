@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.collection.manifest import RunManifest
-from lexlip_infer.collection.written_output import read_manifest
+from lexlip_infer.collection.manifest import RunManifest, read_manifest
 from lexlip_infer.errors import BackendUnavailable, BundleError, OutputError
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.readers import open_images

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexlip_infer.collection.manifest import RunManifest, RunSettings, ShardRecord
+from lexlip_infer.collection.manifest import PartRecord, RunManifest, RunSettings
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError, MissingExtra, OutputError
 from lexlip_infer.impacts import JsonLinesWriter, fill_empty
 from lexlip_infer.search.anserini import (
@@ -213,7 +213,7 @@ def output_folder(out: Path, ids: list[str], documents: ImpactMatrix, complete: 
         normalise=True,
         items_per_shard=1000,
     )
-    shard = ShardRecord(
+    shard = PartRecord(
         name="part-00000.jsonl",
         documents=len(ids),
         failed=0,

@@ -1,13 +1,13 @@
-"""The folder a run writes to, so arranged that a kill at any instant loses one unfinished shard and nothing else.
+"""The folder a run writes to, so arranged that a kill at any instant loses one unfinished part and nothing else.
 
-    OUT/vectors/part-00000.jsonl   finished shards, and nothing else: Anserini parses every file it finds there
+    OUT/vectors/part-00000.jsonl   finished parts, and nothing else: Anserini parses every file it finds there
     OUT/failures.jsonl             inputs that could not be encoded
     OUT/truncated.jsonl            images that break off and were accepted; absent if there are none
     OUT/manifest.json              the journal; see `manifest.py`
     OUT/.tmp/                      what is being written
 
-Order of a commit: the shard is written, synced and renamed; then its failures are appended; then the manifest is
-replaced. A shard without its manifest entry is written again, and so are its failures.
+Order of a commit: the part is written, synced and renamed; then its failures are appended; then the manifest is
+replaced. A part without its manifest entry is written again, and so are its failures.
 """
 
 from __future__ import annotations
@@ -18,12 +18,21 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from lexlip_infer.collection.encoded_batch import Failure
-from lexlip_infer.collection.failure_ledger import append_failures, check_failures
-from lexlip_infer.collection.manifest import RunManifest, RunSettings, RunTimings, ShardRecord
+from lexlip_infer.collection.collection import check_parts
+from lexlip_infer.collection.manifest import (
+    FAILURES,
+    MANIFEST,
+    TRUNCATED,
+    VECTORS,
+    PartRecord,
+    RunManifest,
+    RunSettings,
+    RunTimings,
+    differences,
+    read_manifest,
+)
+from lexlip_infer.collection.part_file import Failure, Lines, PartFile, append_failures, check_ledger
 from lexlip_infer.collection.parts import PartEnd
-from lexlip_infer.collection.shard_writer import Lines, ShardWriter
-from lexlip_infer.collection.written_output import FAILURES, MANIFEST, TRUNCATED, VECTORS, check_shards, read_manifest
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import locked, replacing, sync_folder, writing
 
@@ -61,13 +70,14 @@ class OutputFolder:
         self.folder = folder
         self._settings = settings
         self._temporary = folder / ".tmp"
-        self._writer: ShardWriter | None = None
+        self._part: PartFile | None = None
         if (folder / MANIFEST).exists():
             self.manifest = read_manifest(folder)
-            _check_same(folder, self.manifest.settings, settings)
-            check_shards(folder, self.manifest)
+            if changes := _changes(self.manifest.settings, settings):
+                raise _other_run(folder, changes)
+            check_parts(folder, self.manifest)
             for name, size in self._ledgers().items():
-                check_failures(folder / name, size, exact=self.manifest.complete)
+                check_ledger(folder / name, size, exact=self.manifest.complete)
         else:
             if not _is_new(folder):
                 raise _foreign(folder)
@@ -80,23 +90,21 @@ class OutputFolder:
         (folder / VECTORS).mkdir(exist_ok=True)
 
     def add(self, lines: Lines) -> None:
-        """Write to the shard that is not finished, the next one if there is none."""
-        if self._writer is None:
-            path = self._temporary / self.manifest.next_shard_name
-            self._writer = ShardWriter(path, self.manifest.settings.compress)
-        self._writer.add(lines)
+        """Write to the part that is not finished, the next one if there is none."""
+        if self._part is None:
+            path = self._temporary / self.manifest.next_part_name
+            self._part = PartFile(path, self.manifest.settings.compress)
+        self._part.add(lines)
 
-    def end_part(self, end: PartEnd, timings: RunTimings) -> ShardRecord:
-        """Commit the shard."""
-        assert self._writer is not None, "a part has at least one item"
-        writer, name = self._writer, self.manifest.next_shard_name
-        writer.sync()
+    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord:
+        """Commit the part."""
+        assert self._part is not None, "a part has at least one item"
+        part, name = self._part, self.manifest.next_part_name
+        part.sync()
         self._close()
-        writer.path.replace(self.folder / VECTORS / name)
+        part.path.replace(self.folder / VECTORS / name)
         sync_folder(self.folder / VECTORS)
-        record = writer.record(
-            name, end, self._append(FAILURES, writer.failures), self._append(TRUNCATED, writer.truncated)
-        )
+        record = part.record(name, end, self._append(FAILURES, part.failures), self._append(TRUNCATED, part.truncated))
         changes = {"shards": (*self.manifest.shards, record), "timings": timings}
         self._update(self.manifest.model_copy(update=changes))
         return record
@@ -117,14 +125,14 @@ class OutputFolder:
         return _other_run(self.folder, change)
 
     def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._part is not None:
+            self._part.close()
+            self._part = None
 
     def _ledgers(self) -> dict[str, int]:
         """Bytes that belong to finished parts."""
-        shards = self.manifest.shards
-        failures, truncated = sum(s.failures_size for s in shards), sum(s.truncated_size for s in shards)
+        parts = self.manifest.shards
+        failures, truncated = sum(s.failures_size for s in parts), sum(s.truncated_size for s in parts)
         return {FAILURES: failures, TRUNCATED: truncated}
 
     def _append(self, ledger: str, failures: list[Failure]) -> int:
@@ -157,8 +165,5 @@ def _other_run(folder: Path, changes: str) -> OutputError:
 _NOT_COMPARED = {"model", "source"}
 
 
-def _check_same(folder: Path, before: RunSettings, now: RunSettings) -> None:
-    theirs, ours = before.model_dump(exclude=_NOT_COMPARED), now.model_dump(exclude=_NOT_COMPARED)
-    changes = [f"{name} was {theirs[name]}, now {ours[name]}" for name in ours if ours[name] != theirs[name]]
-    if changes:
-        raise _other_run(folder, "; ".join(changes))
+def _changes(before: RunSettings, now: RunSettings) -> str:
+    return differences(before.model_dump(exclude=_NOT_COMPARED), now.model_dump(exclude=_NOT_COMPARED))

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lexlip_infer.collection.part_file import Failure
 from lexlip_infer.inputs.items import BadItem
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["EncodedBatch", "Failure", "not_read"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong with one input, as a line of `failures.jsonl`, or of `truncated.jsonl` if it was accepted.
-
-    Attributes:
-        id: of the input.
-        path: where it was found.
-        stage: "read" or "decode".
-        error: one line.
-    """
-
-    id: str
-    path: str
-    stage: str
-    error: str
+__all__ = ["EncodedBatch", "not_read"]
 
 
 @dataclass(slots=True)
