@@ -88,7 +88,7 @@ class LexLIPEncoder:
         text = self.manifest.text
         if text is None:
             raise self._no_tower("text")
-        return TextTokenizer(self.bundle.tokenizer_json(), text.max_length)
+        return TextTokenizer(self.bundle.tokenizer_json(), text.max_length, text.truncation_side)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -205,18 +205,38 @@ class LexLIPEncoder:
         batch_size: int = 32,
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
+        prompt_name: str | None = None,
     ) -> SparseBatch:
-        """Encode texts; arguments and result as for `encode_images`.
+        """Encode texts; other arguments and result as for `encode_images`.
 
         A text of more tokens than the model takes is cut, and a warning of the logger `lexlip_infer.encoder` says so.
 
+        Args:
+            texts: one, or several.
+            batch_size: texts at a time.
+            top_k: as for images.
+            show_progress_bar: as for images.
+            prompt_name: which of the manifest's prompts is put before each text; its default when absent, which for
+                most models is none.
+
         Raises:
-            InputError: an element is not a string, or a number is out of range.
+            InputError: an element is not a string, a number is out of range, or there is no prompt of that name.
         """
         several = _tracked(_several(texts), "texts", show_progress_bar)
-        return self._stack(self.iter_encode_texts(several, batch_size, top_k))
+        return self._stack(self.iter_encode_texts(several, batch_size, top_k, prompt_name))
 
-    encode_query = encode_texts
+    def encode_query(
+        self,
+        queries: str | Iterable[str],
+        batch_size: int = 32,
+        top_k: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> SparseBatch:
+        """Encode texts that something is searched with: `encode_texts` with the prompt of queries, if the model has one.
+
+        Arguments, result and errors as for `encode_texts`.
+        """
+        return self.encode_texts(queries, batch_size, top_k, show_progress_bar, "query")
 
     def encode_document(
         self,
@@ -227,12 +247,12 @@ class LexLIPEncoder:
     ) -> SparseBatch:
         """Encode what a collection of this model holds: images, or texts where the bundle has no image tower.
 
-        Arguments and result as for `encode_images` and `encode_texts`.
+        Arguments and result as for `encode_images` and `encode_texts`, with the prompt of documents.
         """
         if self.bundle.has_tower("image"):
             return self.encode_images(documents, batch_size, top_k, show_progress_bar)
         texts: Any = documents
-        return self.encode_texts(texts, batch_size, top_k, show_progress_bar)
+        return self.encode_texts(texts, batch_size, top_k, show_progress_bar, "document")
 
     def iter_encode_images(
         self, images: ImageSource | Iterable[ImageSource], batch_size: int = 32, top_k: int | None = None
@@ -252,7 +272,11 @@ class LexLIPEncoder:
             yield self.encode_pixels(np.stack(rows), k)
 
     def iter_encode_texts(
-        self, texts: str | Iterable[str], batch_size: int = 32, top_k: int | None = None
+        self,
+        texts: str | Iterable[str],
+        batch_size: int = 32,
+        top_k: int | None = None,
+        prompt_name: str | None = None,
     ) -> Iterator[SparseBatch]:
         """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts.
 
@@ -261,10 +285,13 @@ class LexLIPEncoder:
         """
         _check_batch_size(batch_size)
         k = self._top_k(top_k, self.manifest.top_k.text)
+        if (text := self.manifest.text) is None:
+            raise self._no_tower("text")
+        prompt = text.prompt(prompt_name)
         count = cut = 0
         try:
             for rows in _batched(_several(texts), batch_size):
-                tokens = self.tokenize.encode(rows)
+                tokens = self.tokenize.encode(rows, prompt)
                 count, cut = count + len(rows), cut + int(tokens.cut.sum())
                 yield self._text_vectors(tokens.ids, tokens.mask, k)
         finally:
