@@ -15,6 +15,7 @@ the other in the same words. Ends with status 1 at any other difference.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -67,6 +68,20 @@ for name, content in {
 """
 
 
+#: Run by each build: exports one after the other, whose imports take longer than most of them.
+EXPORT = """
+import json, sys
+import lexlip_training
+from lexlip_export import cli, initialise, random_bundle
+from typer.testing import CliRunner
+
+applications = {"export": cli.app, "initialise": initialise.app, "random_bundle": random_bundle.app}
+for name, application, *arguments in json.load(sys.stdin):
+    result = CliRunner().invoke(applications[application], arguments)
+    print(json.dumps([name, result.exit_code, result.output + str(result.exception)]), flush=True)
+"""
+
+
 def main() -> int:
     """Export with both builds and compare; 1 where anything differs that should not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,54 +90,62 @@ def main() -> int:
     parser.add_argument("--oracle", type=Path, help="folder of official-layout checkpoints, *.ckpt")
     parser.add_argument("--work", type=Path, help="new folder to keep the bundles in  [default: a temporary one]")
     options = parser.parse_args()
+    builds = {"before": options.before.absolute(), "after": options.after.absolute()}
+    official = sorted(options.oracle.resolve().glob("*.ckpt")) if options.oracle else []
     with tempfile.TemporaryDirectory() as temporary:
         work: Path = (options.work or Path(temporary)).resolve()
-        inputs = work / "inputs"
-        inputs.mkdir(parents=True)
-        builds = {"before": options.before.absolute(), "after": options.after.absolute()}
-        made = run(builds["before"] / "bin" / "python", ["-c", MAKE_CHECKPOINTS], inputs)
-        if made.returncode:
-            sys.exit(f"the checkpoints cannot be made:\n{made.stderr}")
-        official = sorted(options.oracle.resolve().glob("*.ckpt")) if options.oracle else []
+        (work / "inputs").mkdir(parents=True)
+        run(builds["before"], ["-c", MAKE_CHECKPOINTS], work / "inputs")
+        said = {build: export(environment, work, build, official) for build, environment in builds.items()}
         failed = 0
-        for name, command in cases(official):
-            said = []
-            for build, environment in builds.items():
-                (work / build).mkdir(exist_ok=True)
-                program, *arguments = (part.format(out=work / build / name) for part in command)
-                result = run(environment / "bin" / program, arguments, inputs)
-                said.append((result.returncode, (result.stdout + result.stderr).replace(str(work / build), "OUT")))
+        for name, words in said["before"].items():
             differences = list(compare(work / "before" / name, work / "after" / name))
-            if said[0] != said[1]:
-                differences.append(f"said {said[0]}, then {said[1]}")
+            if words != said["after"].get(name):
+                differences.append(f"said {words}, then {said['after'].get(name)}")
             failed += bool(differences)
             files = sum(path.is_file() for path in (work / "after" / name).rglob("*"))
-            print(f"{name}: {'; '.join(differences) or 'equal'} ({files} files, status {said[1][0]})", flush=True)
+            print(f"{name}: {'; '.join(differences) or 'equal'} ({files} files, status {words[0]})")
     print("different" if failed else "all equal")
     return int(failed > 0)
 
 
-def cases(official: Sequence[Path]) -> Iterator[tuple[str, list[str]]]:
-    """Names of the exports and their commands, `{out}` standing for where they write."""
-    random = ["python", "-m", "lexlip_export.random_bundle", "lexlip-tiny", "{out}", "--image-size", "64"]
-    yield "random", [*random, "--seed", "3"]
-    yield "random-everything", [*random, "--precision", "all", *ALL_GRAPHS]
-    yield "averaged", ["lexlip-export", "averaged", "{out}", "--half-storage", "--image-top-k", "99"]
-    yield "selected", ["lexlip-export", "selected", "{out}", "--precision", "all", "--text-top-k", "32"]
-    yield "splade", ["lexlip-export", "splade", "{out}", *ALL_GRAPHS]
-    yield "splade-st", ["lexlip-export", "splade-st", "{out}", "--graph", "merged"]
-    yield "initialised", ["python", "-m", "lexlip_export.initialise", "beit", "splade", "{out}"]
+def export(environment: Path, work: Path, build: str, official: Sequence[Path]) -> dict[str, tuple[int, str]]:
+    """Everything with one build: exit status and words of each export by name."""
+    (work / build).mkdir()
+    commands = [[part.format(out=work / build / command[0]) for part in command] for command in cases(official)]
+    name, module, *arguments = commands.pop(0)
+    run(environment, ["-m", f"lexlip_export.{module}", *arguments], work / "inputs")
+    said = run(environment, ["-c", EXPORT], work / "inputs", json.dumps(commands))
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("[")]
+    return {name: (0, "")} | {name: (status, words.replace(str(work / build), "OUT")) for name, status, words in lines}
+
+
+def cases(official: Sequence[Path]) -> Iterator[list[str]]:
+    """Of each export its name, its command, and the arguments, `{out}` standing for where it writes."""
+    random = ["random_bundle", "lexlip-tiny", "{out}", "--image-size", "64"]
+    yield ["random", *random, "--seed", "3"]
+    yield ["random-everything", *random, "--precision", "all", *ALL_GRAPHS]
+    yield ["averaged", "export", "averaged", "{out}", "--half-storage", "--image-top-k", "99"]
+    yield ["selected", "export", "selected", "{out}", "--precision", "all", "--text-top-k", "32"]
+    yield ["splade", "export", "splade", "{out}", *ALL_GRAPHS]
+    yield ["splade-st", "export", "splade-st", "{out}", "--graph", "merged"]
+    yield ["initialised", "initialise", "beit", "splade", "{out}"]
     for path in official:
-        yield path.stem, ["lexlip-export", str(path), "{out}", "--graph", "merged", "--precision", "int8"]
-        yield f"{path.stem}-fp16", ["lexlip-export", str(path), "{out}", "--graph", "logits-fp16"]
-        yield f"{path.stem}-384", ["lexlip-export", str(path), "{out}", "--image-size", "384"]
+        yield [path.stem, "export", str(path), "{out}", "--graph", "merged", "--precision", "int8"]
+        yield [f"{path.stem}-fp16", "export", str(path), "{out}", "--graph", "logits-fp16"]
+        yield [f"{path.stem}-384", "export", str(path), "{out}", "--image-size", "384"]
 
 
-def run(program: Path, arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program of a build, on one thread and off-line."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    command = [str(program), *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def run(environment: Path, arguments: Sequence[str], folder: Path, words: str = "") -> str:
+    """What a build's Python prints, on one thread and off-line."""
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    command = [str(environment / "bin" / "python"), *arguments]
+    result = subprocess.run(
+        command, cwd=folder, env=variables, input=words, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        sys.exit(f"{' '.join(command[:3])[:80]} ended with status {result.returncode}:\n{result.stderr}")
+    return result.stdout
 
 
 def compare(before: Path, after: Path) -> Iterator[str]:

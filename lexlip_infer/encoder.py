@@ -232,7 +232,7 @@ class LexLIPEncoder:
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> SparseBatch:
-        """Encode texts that something is searched with: `encode_texts` with the prompt of queries, if the model has one.
+        """Encode texts that something is searched with: `encode_texts` with the prompt of queries, where there is one.
 
         Arguments, result and errors as for `encode_texts`.
         """

@@ -133,31 +133,6 @@ def random_bundle(
     write_bundle(model, tokenizer, {"notice": notice, "seed": seed}, output, settings or ExportSettings(), gate=_GATE)
 
 
-app = application("Write a bundle of a preset's shapes with random weights.")
-
-
-@app.command()
-def _command(
-    preset_name: Annotated[str, typer.Argument(metavar="PRESET", help="lexlip-base or lexlip-tiny")],
-    output: Annotated[Path, typer.Argument(metavar="DIR", help="bundle to write; an older bundle there is replaced")],
-    image_size: Annotated[int | None, typer.Option(min=32, help="in pixels  [default: the preset's]")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the weights")] = 0,
-    graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
-    precision: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="fp16, int8 or all, beside f32; repeatable")
-    ] = None,
-) -> None:
-    """Write a bundle of PRESET's shapes with random weights to DIR, for benchmarks and tests."""
-    settings = ExportSettings(graphs=tuple(graph or ()), precisions=named_precisions(precision or []))
-    random_bundle(preset_name, output, image_size, seed, settings)
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    typer.echo(f"{output}: {size / 1e6:.1f} MB")
-
-
-if __name__ == "__main__":
-    run_application(app, "lexlip_export.random_bundle")
-
-
 def synthetic_tokenizer(vocab_size: int) -> Tokenizer:
     """Lower-casing WordPiece whose pieces cover any ASCII text: characters, then words of one syllable and more.
 
@@ -188,3 +163,28 @@ def _terms() -> itertools.chain[str]:
     continuations = (f"##{syllable}" for syllable in _SYLLABLES)
     words = ("".join(word) for length in itertools.count(1) for word in itertools.product(_SYLLABLES, repeat=length))
     return itertools.chain(head, characters, continuations, words)
+
+
+app = application("Write a bundle of a preset's shapes with random weights.")
+
+
+@app.command()
+def _command(
+    preset_name: Annotated[str, typer.Argument(metavar="PRESET", help="lexlip-base or lexlip-tiny")],
+    output: Annotated[Path, typer.Argument(metavar="DIR", help="bundle to write; an older bundle there is replaced")],
+    image_size: Annotated[int | None, typer.Option(min=32, help="in pixels  [default: the preset's]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the weights")] = 0,
+    graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="fp16, int8 or all, beside f32; repeatable")
+    ] = None,
+) -> None:
+    """Write a bundle of PRESET's shapes with random weights to DIR, for benchmarks and tests."""
+    settings = ExportSettings(graphs=tuple(graph or ()), precisions=named_precisions(precision or []))
+    random_bundle(preset_name, output, image_size, seed, settings)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    typer.echo(f"{output}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_application(app, "lexlip_export.random_bundle")
