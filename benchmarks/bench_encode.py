@@ -25,14 +25,14 @@ from typing import Any
 from machine import machine
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.bench.pipelined import run_settings_of
+from lexlip_infer.bench.worker import run_settings_of
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.readers import open_images
 from lexlip_infer.pipeline.devices import Devices, share_out
 from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 
 RESULTS = Path(__file__).parent / "results"
 BATCH_SIZE = 16

@@ -43,11 +43,10 @@ from PIL.Image import Resampling
 from lexlip_export.add_openvino_int8 import add_openvino_int8
 from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, backbone_file
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
-from lexlip_infer.runtime.choice import openvino_file
-from lexlip_infer.runtime.decoder import read_decoder
+from lexlip_infer.runtime.choice import RuntimeOptions, openvino_file
+from lexlip_infer.runtime.heads import read_decoder
 from lexlip_infer.runtime.machine import look_around
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import open_tower
+from lexlip_infer.runtime.opening import open_tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels.lexicon_head import cpu_paths
 

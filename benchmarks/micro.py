@@ -25,9 +25,8 @@ from bench_json_writer import make_batch, make_terms, with_json, with_orjson
 from PIL import Image
 
 from lexlip_infer.bench.inputs import write_images
-from lexlip_infer.bench.intervals import median_interval
-from lexlip_infer.bench.machine import machine_info
-from lexlip_infer.bench.noise import listen
+from lexlip_infer.bench.machine import listen, machine_info
+from lexlip_infer.bench.report import median_interval
 from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, quantise, reference
 from lexlip_infer.inputs.images import load_image

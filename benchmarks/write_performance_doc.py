@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lexlip_infer.bench.presentation import name_of, warnings_of
 from lexlip_infer.bench.report import Report, Result, read_report
-from lexlip_infer.bench.tables import name_of, warnings_of
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -7,7 +7,6 @@ un-normalised; `similarity` normalises where the manifest says cosine.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,15 +19,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from lexlip_infer.bundle import Bundle, Modality
-from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
+from lexlip_infer.errors import BundleError, ImageError, InputError
 from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.images import ImageSource
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels, decode_images
-from lexlip_infer.inputs.texts import TextTokenizer
-from lexlip_infer.runtime.choice import PathChoice, choose_path
+from lexlip_infer.inputs.read_ahead import batched
+from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
+from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
 from lexlip_infer.runtime.machine import look_around
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import Tower, open_tower
+from lexlip_infer.runtime.tower import Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 
@@ -37,6 +36,7 @@ __all__ = ["LexLIPEncoder"]
 _logger = logging.getLogger(__name__)
 
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Item = TypeVar("Item")
 
 
 class LexLIPEncoder:
@@ -50,8 +50,7 @@ class LexLIPEncoder:
         encoder.similarity(query, images)                             # (1, 2)
 
     What is encoded may be one input or any iterable of them. One input gives one row: a `SparseBatch` of shape (1, V).
-    Images are paths, URLs (extra `io`), bytes or open files of image files, Pillow images, or arrays (height, width, 3)
-    of 0-255.
+    Images are paths, URLs (extra `io`), image files as bytes or open, Pillow images, and arrays (height, width, 3).
 
     Args:
         bundle: the model.
@@ -145,9 +144,10 @@ class LexLIPEncoder:
         """
         options = RuntimeOptions(device, precision, backend, head, threads, memory_arena, cuda_graph)
         bundle = Bundle.open(path_or_hub_id, revision=revision, token=token, cache_dir=cache_dir)
-        encoder = cls(bundle, options)
-        encoder._check_options()
-        return encoder
+        # A precision may have been stored of one tower only; the other is refused when it is used.
+        towers = filter(bundle.has_tower, _MODALITIES)
+        choose_any_path(options, look_around(options.cpu_reason is None), towers, bundle.manifest.files)
+        return cls(bundle, options)
 
     def path(self, modality: Modality) -> PathChoice:
         """What runs a tower here, and why; loads nothing.
@@ -159,20 +159,8 @@ class LexLIPEncoder:
         """
         if not self.bundle.has_tower(modality):
             raise self._no_tower(modality)
-        return choose_path(self.options, look_around(), modality, self.manifest.files)
-
-    def _check_options(self) -> None:
-        """A precision may have been stored of one tower only; the other is refused when it is used."""
-        refusals = []
-        for modality in _MODALITIES:
-            if self.bundle.has_tower(modality):
-                try:
-                    self.path(modality)
-                except BackendUnavailable as error:
-                    refusals.append(error)
-                else:
-                    return
-        raise refusals[0]
+        machine = look_around(gpu=self.options.cpu_reason is None)
+        return choose_path(self.options, machine, modality, self.manifest.files)
 
     def encode_images(
         self,
@@ -265,10 +253,9 @@ class LexLIPEncoder:
             ImageError: an image cannot be decoded; the message names it and its position.
             InputError: a number is out of range.
         """
-        _check_batch_size(batch_size)
         k = self._top_k(top_k, self.manifest.top_k.image)
         pixels = decode_images(_several(images), self.preprocess, self.threads, ahead=2 * batch_size)
-        for rows in _batched(_decoded(pixels), batch_size):
+        for rows in batched(_decoded(pixels), batch_size):
             yield self.encode_pixels(np.stack(rows), k)
 
     def iter_encode_texts(
@@ -283,14 +270,13 @@ class LexLIPEncoder:
         Raises:
             InputError: as for `encode_texts`.
         """
-        _check_batch_size(batch_size)
         k = self._top_k(top_k, self.manifest.top_k.text)
         if (text := self.manifest.text) is None:
             raise self._no_tower("text")
         prompt = text.prompt(prompt_name)
         count = cut = 0
         try:
-            for rows in _batched(_several(texts), batch_size):
+            for rows in batched(_several(texts), batch_size):
                 tokens = self.tokenize.encode(rows, prompt)
                 count, cut = count + len(rows), cut + int(tokens.cut.sum())
                 yield self._text_vectors(tokens.ids, tokens.mask, k)
@@ -327,19 +313,10 @@ class LexLIPEncoder:
             BundleError: the bundle has no text tower.
             InputError: the arrays do not fit each other, the vocabulary or the model's length, or `top_k` is below 1.
         """
-        text, vocab_size = self.manifest.text, self.manifest.vocab_size
+        text = self.manifest.text
         if text is None:
             raise self._no_tower("text")
-        arrays = (input_ids, attention_mask)
-        if (
-            input_ids.ndim != 2
-            or input_ids.shape != attention_mask.shape
-            or {a.dtype for a in arrays} != {np.dtype(np.int64)}
-        ):
-            given = " and ".join(f"{array.shape} {array.dtype}" for array in arrays)
-            raise InputError(f"token ids and mask are {given}; expected twice (B, L) int64")
-        if input_ids.shape[1] > text.max_length or not ((input_ids >= 0) & (input_ids < vocab_size)).all():
-            raise InputError(f"expected at most {text.max_length} token ids a text, each in [0, {vocab_size})")
+        check_token_ids(input_ids, attention_mask, text.max_length, self.manifest.vocab_size)
         return self._text_vectors(input_ids, attention_mask, self._top_k(top_k, self.manifest.top_k.text))
 
     def _text_vectors(
@@ -358,9 +335,8 @@ class LexLIPEncoder:
         Raises:
             InputError: the two are over different vocabularies, or another model has made one of them.
         """
-        a.check_same_model(b)
-        for batch in (a, b):
-            self._no_rows.check_same_model(batch)
+        both = a.joined_with(b)
+        both.check_same_model(SparseBatch.from_rows((), a.vocab_size).with_model(self.bundle.fingerprint))
         scores: npt.NDArray[np.float32] = (a.to_scipy() @ b.to_scipy().T).toarray().astype(np.float32)
         if self.manifest.similarity == "cosine":
             scores /= np.maximum(np.outer(a.norms(), b.norms()), np.finfo(np.float32).tiny)
@@ -376,23 +352,25 @@ class LexLIPEncoder:
 
     @cached_property
     def _image_tower(self) -> Tower:
-        return open_tower(self.bundle, "image", self.options)
+        return self._open("image")
 
     @cached_property
     def _text_tower(self) -> Tower:
-        return open_tower(self.bundle, "text", self.options)
+        return self._open("text")
+
+    def _open(self, modality: Modality) -> Tower:
+
+        from lexlip_infer.runtime.opening import open_tower  # and with it ONNX Runtime
+
+        return open_tower(self.bundle, modality, self.options)
 
     def _top_k(self, top_k: int | None, default: int) -> int:
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; expected at least 1, or nothing for the model's default {default}")
         return min(default if top_k is None else top_k, self.manifest.vocab_size)
 
-    @property
-    def _no_rows(self) -> SparseBatch:
-        return SparseBatch.from_rows((), self.manifest.vocab_size).with_model(self.bundle.fingerprint)
-
     def _stack(self, batches: Iterator[SparseBatch]) -> SparseBatch:
-        return SparseBatch.concatenate([self._no_rows, *batches])
+        return SparseBatch.concatenate([*batches], self.manifest.vocab_size).with_model(self.bundle.fingerprint)
 
     def __repr__(self) -> str:
         towers = " and ".join(modality for modality in _MODALITIES if self.bundle.has_tower(modality))
@@ -413,15 +391,6 @@ def _reopen(kind: type[LexLIPEncoder], folder: Path, fingerprint: str, options: 
     return kind(bundle, options)
 
 
-Item = TypeVar("Item")
-
-
-def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
-
-
 def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[Item]:
     if show is None:
         show = sys.stderr.isatty() and not (isinstance(items, Sequence) and len(items) == 1)
@@ -432,11 +401,6 @@ def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[It
 
     total = float(len(items)) if isinstance(items, Sequence) else None
     return track(items, f"encoding {what}", total=total, console=Console(stderr=True))
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; expected at least 1")
 
 
 def _several(items: Any) -> Iterable[Any]:

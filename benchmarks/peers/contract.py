@@ -1,10 +1,9 @@
 """What every peer keeps to, so that one runner can time them all in turn.
 
-A peer is a script. It loads its model, encodes all inputs once with every batch size, writes the vectors beside
+A peer is a process. It loads its model, encodes all inputs once with every batch size, writes the vectors beside
 `--vectors` and prints a line of JSON about itself; for each batch size that then comes in as a line on standard input
 it encodes everything again and prints {"seconds": ...}. It stays loaded between rounds, because compiling takes some
-of them a minute. A peer that cannot run
-here says why in one line on standard error and ends with status 2.
+of them a minute. A peer that cannot run here says why in one line on standard error and ends with status 2.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_infer.bench.machine import memory
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import LexLIPError
@@ -75,9 +75,10 @@ class Peer:
     encode: Encode
 
 
-def read_job() -> Job:
-    """From the command line."""
+def read_job(engines: Sequence[str]) -> tuple[str, Job]:
+    """Name of the engine and what it is to do, from the command line."""
     parser = argparse.ArgumentParser(description="A peer; benchmarks/peers/run.py starts it.")
+    parser.add_argument("engine", choices=engines)
     for name in ("--model", "--checkpoint", "--inputs", "--vectors"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--modality", choices=["image", "text"], required=True)
@@ -86,7 +87,7 @@ def read_job() -> Job:
     parser.add_argument("--batch-sizes", type=int, nargs="+", required=True)
     parser.add_argument("--variant", default="")
     given = parser.parse_args()
-    return Job(
+    return given.engine, Job(
         bundle=Bundle.open(given.model),
         checkpoint=given.checkpoint,
         modality=given.modality,
@@ -120,11 +121,11 @@ def inputs_of(job: Job) -> Callable[[Any], dict[str, npt.NDArray[Any]]]:
     return tokenised
 
 
-def answer(open_peer: Callable[[Job], Peer]) -> None:
+def answer(engines: Mapping[str, Callable[[Job], Peer]]) -> None:
     """A peer's whole life."""
     try:
-        job = read_job()
-        peer = open_peer(job)
+        engine, job = read_job(list(engines))
+        peer = engines[engine](job)
         found = {size: _run(peer, job, size) for size in job.batch_sizes}
     except (LexLIPError, ImportError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
@@ -132,7 +133,7 @@ def answer(open_peer: Callable[[Job], Peer]) -> None:
     for size, batches in found.items():
         if batches:
             SparseBatch.concatenate(batches).save(vectors_file(job.vectors, size))
-    _say({"peer": peer.name, "output": peer.output})
+    _say({"peer": peer.name, "output": peer.output, "peak_mb": round(memory()["peak"] / 1e6)})
     for line in sys.stdin:
         started = time.perf_counter()
         _run(peer, job, int(line))

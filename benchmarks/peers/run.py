@@ -1,6 +1,6 @@
 """Peers and ourselves, on the same model and the same inputs, in turn, in one run.
 
-    lexlip-bench --peers --preset lexlip-base --random-weights       # makes everything and calls this
+    python benchmarks/peers/run.py --preset lexlip-base              # random weights; lexlip-bench --peers calls this
     python benchmarks/peers/run.py --model BUNDLE --checkpoint DIR   # a trained model, in both of its forms
 
 What is timed is pixels, or texts, to the kept terms: reading and writing files is the same for everybody and left
@@ -13,62 +13,133 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from child import Child
+from contract import vectors_file
 from PIL import Image
 
-from lexlip_infer.bench.inputs import write_images, write_texts
-from lexlip_infer.bench.intervals import median_interval
-from lexlip_infer.bench.machine import machine_info, processor
-from lexlip_infer.bench.noise import listen
+from lexlip_infer.bench.inputs import make_random_bundle, write_inputs
+from lexlip_infer.bench.machine import listen, machine_info, processor
+from lexlip_infer.bench.report import median_interval
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
-from lexlip_infer.files import write_whole
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-RESULTS = Path(__file__).parents[1] / "results"
+sys.path.append(str(Path(__file__).parents[1]))
+from harness import RESULTS, save, say
+
 #: Largest difference of a weight that the order of additions may make.
 TOLERANCE = 1e-3
 PAUSE = 0.05  # until the threads of the engine before have stopped waiting for work
 
-OURS = "ours.py f32"
-#: Other float32 engines with our mathematics, and last a model of another kind.
+OURS = "ours f32"
+#: Other float32 engines with our mathematics, and last a model of another kind; see engines.py.
+FLOAT32 = ["torch eager", "torch compile", "onnxruntime", "openvino f32"]
 ENGINES = {
-    "image": [
-        "plain_torch.py eager",
-        "plain_torch.py compile",
-        "plain_onnxruntime.py",
-        "plain_openvino.py f32",
-        "clip_vision.py",
-    ],
-    "text": [
-        "plain_torch.py eager",
-        "plain_torch.py compile",
-        "plain_onnxruntime.py",
-        "plain_openvino.py f32",
-        "sparse_encoder.py torch",
-        "sparse_encoder.py onnx",
-        "sparse_encoder.py openvino",
-    ],
+    "image": [*FLOAT32, "clip"],
+    "text": [*FLOAT32, "sparse_encoder torch", "sparse_encoder onnx", "sparse_encoder openvino"],
 }
 #: Engines with fewer bits, by the precision of ours that they stand beside.
-ROUNDED = {"openvino:bf16": ["plain_openvino.py bf16"], "openvino:int8": ["plain_openvino.py int8"]}
+ROUNDED = {"openvino:bf16": ["openvino bf16"], "openvino:int8": ["openvino int8"]}
 
 #: Made as sparse_encoder.txt says; these engines do not run beside our own packages.
 OPTIMUM = Path(__file__).parents[2] / ".venv-sparse-encoder" / "bin" / "python"
-NEED_OPTIMUM = ("sparse_encoder.py onnx", "sparse_encoder.py openvino")
+NEED_OPTIMUM = ("sparse_encoder onnx", "sparse_encoder openvino")
+
+
+#: Seconds to load, compile and encode once; a few times what the slowest needs on two idle cores.
+LIMIT = 600
+
+
+class Child:
+    """A peer that is loaded and has encoded everything once with every batch size.
+
+    Args:
+        arguments: see `contract.read_job`.
+        vectors: where its vectors lie then, see `contract.vectors_file`; missing where it has none.
+        threads: that the libraries of its process are told to use.
+        python: interpreter that runs it.
+
+    Raises:
+        BackendUnavailable: it cannot run here; the reason is its own.
+    """
+
+    def __init__(self, arguments: Sequence[str], vectors: Path, threads: int, python: Path) -> None:
+        self._vectors = vectors
+        self._errors = vectors.with_name(f"{vectors.name}.stderr")
+        command = [str(python), str(Path(__file__).with_name("engines.py")), *arguments, "--vectors", str(vectors)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        with self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+            )
+        late = threading.Timer(LIMIT, self._process.kill)
+        late.start()
+        try:
+            about = self._answer()
+        except BackendUnavailable as error:
+            self.close()
+            raise BackendUnavailable(f"not ready after {LIMIT} s" if late.finished.is_set() else str(error)) from None
+        finally:
+            late.cancel()
+        self.name: str = about["peer"]
+        self.output: str = about["output"]
+        self.peak_mb: int = about["peak_mb"]
+
+    def vectors(self, batch_size: int) -> Path:
+        """File of its vectors."""
+        return vectors_file(self._vectors, batch_size)
+
+    def seconds(self, batch_size: int) -> float:
+        """Encode everything once more.
+
+        Raises:
+            BackendUnavailable: the process has died.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{batch_size}\n")
+        self._process.stdin.flush()
+        return float(self._answer()["seconds"])
+
+    def close(self) -> None:
+        """End the process, which stops when nothing more can come, or else is stopped."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _answer(self) -> Any:
+        """The next line of JSON; libraries print lines of their own between ours."""
+        lines: IO[str] | None = self._process.stdout
+        assert lines is not None
+        for line in lines:
+            if line.startswith("{"):
+                return json.loads(line)
+        said = self._errors.read_text().strip().splitlines() or [f"ended with status {self._process.wait()}"]
+        raise BackendUnavailable(said[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +172,7 @@ class Plan:
 def engines(plan: Plan, modality: str) -> list[str]:
     """Ours first, exact before rounded."""
     rounded = [each for each in dict.fromkeys(plan.precisions) if each != "f32"]
-    beside = [*(f"ours.py {each}" for each in rounded), *ENGINES[modality]]
+    beside = [*(f"ours {each}" for each in rounded), *ENGINES[modality]]
     beside += [engine for each in rounded for engine in ROUNDED.get(each, [])]
     return [OURS, *(each for each in beside if not plan.only or any(word in each for word in plan.only))]
 
@@ -143,13 +214,14 @@ def _rows(
     for child, output, took in zip(children, outputs, times, strict=True):
         rate = median_interval([[seconds] for seconds in took])
         row = {"peer": child.name, "modality": modality, "batch_size": batch_size, "output": output[batch_size]}
+        row["peak_mb"] = child.peak_mb
         row |= {"items_per_s": 1 / rate.median, "low": 1 / rate.high, "high": 1 / rate.low}
         ratio = float(np.median(np.array(times[0]) / np.array(took)))
         yield row | {"speed_of_ours_f32": ratio, "seconds_per_item": list(took)}
 
 
 def _start(plan: Plan, engine: str, modality: str, folder: Path) -> Child:
-    script, _, variant = engine.partition(" ")
+    name, _, variant = engine.partition(" ")
     bundle = Bundle.open(plan.model)
     values = {
         "model": plan.model,
@@ -160,11 +232,11 @@ def _start(plan: Plan, engine: str, modality: str, folder: Path) -> Child:
         "top-k": getattr(bundle.manifest.top_k, modality),
         "variant": variant,
     }
-    arguments = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    arguments = [name, *(word for option, value in values.items() for word in (f"--{option}", str(value)))]
     arguments += ["--batch-sizes", *map(str, plan.batch_sizes)]
     vectors = folder / f"{re.sub('[^a-z0-9]+', '-', engine)}_{modality}"
     apart = engine in NEED_OPTIMUM and OPTIMUM.exists()
-    return Child(script, arguments, vectors, plan.threads, OPTIMUM if apart else Path(sys.executable))
+    return Child(arguments, vectors, plan.threads, OPTIMUM if apart else Path(sys.executable))
 
 
 def _rounds(children: Sequence[Child], plan: Plan, modality: str) -> dict[int, list[list[float]]]:
@@ -201,19 +273,15 @@ def _same(ours: tuple[Any, Any], found: tuple[Any, Any]) -> bool:
     return len(a) == len(b) and bool(np.allclose(a, b, rtol=0, atol=TOLERANCE))
 
 
-def write_inputs(plan: Plan, folder: Path) -> list[str]:
+def prepare(plan: Plan, folder: Path) -> list[str]:
     """Pixels and texts, and the modalities that the model has."""
     bundle = Bundle.open(plan.model)
-    encoder = LexLIPEncoder(bundle)
+    write_inputs(bundle, folder, plan.items, plan.items, plan.words)
     if bundle.has_tower("image"):
-        (folder / "images").mkdir()
-        write_images(folder / "images", plan.items)
-        files = sorted((folder / "images").iterdir())
-        np.save(folder / "pixels.npy", np.stack([encoder.preprocess(Image.open(path)) for path in files]))
-    if bundle.has_tower("text"):
-        write_texts(folder / "texts.jsonl", encoder.vocabulary.terms, plan.items, plan.words)
-        lines = (folder / "texts.jsonl").read_text(encoding="utf-8").splitlines()
-        (folder / "texts.json").write_text(json.dumps([json.loads(line)["text"] for line in lines]), encoding="utf-8")
+        files, preprocess = sorted((folder / "images").iterdir()), LexLIPEncoder(bundle).preprocess
+        np.save(folder / "pixels.npy", np.stack([preprocess(Image.open(path)) for path in files]))
+    lines = (folder / "texts.jsonl").read_text(encoding="utf-8").splitlines()
+    (folder / "texts.json").write_text(json.dumps([json.loads(line)["text"] for line in lines]), encoding="utf-8")
     return [modality for modality in ENGINES if bundle.has_tower(modality)]  # type: ignore[arg-type]
 
 
@@ -225,7 +293,7 @@ def run(plan: Plan, modality: str) -> dict[str, Any]:
     """
     noise, results, skipped = [listen()], [], []
     with tempfile.TemporaryDirectory(prefix="lexlip-peers-") as name:
-        for found in write_inputs(plan, Path(name)):
+        for found in prepare(plan, Path(name)):
             if modality in ("both", found):
                 rows, missing = measure(plan, found, Path(name))
                 results += rows
@@ -244,57 +312,89 @@ def run(plan: Plan, modality: str) -> dict[str, Any]:
     }
 
 
-def say(text: str) -> None:
-    """Progress, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def _default_output() -> Path:
     return RESULTS / f"peers_{re.sub('[^a-z0-9]+', '_', processor().lower()).strip('_')}.json"
 
 
-def _save(record: dict[str, Any], path: Path) -> None:
-    write_whole(path, json.dumps(record, indent=1).encode() + b"\n")
+def random_model(preset: str, precisions: Sequence[str], folder: Path) -> tuple[Path, Path]:
+    """A bundle of random weights, and its checkpoint: one function and seed make both, so their weights are equal."""
+    from lexlip_export.random_bundle import random_parts
+    from lexlip_training.checkpoint import save_checkpoint
+
+    paths = [each.rpartition(":")[::2] for each in precisions]
+    bundle = make_random_bundle(preset, folder, paths, say)
+    say(f"making a checkpoint of {preset}")
+    model, tokenizer = random_parts(preset)
+    save_checkpoint(folder / "checkpoint", model, tokenizer, {"notice": "Random weights: for benchmarks."})
+    return bundle.folder, folder / "checkpoint"
 
 
-def main() -> None:
-    """Read the command line; the record is the last line of standard output."""
+def print_table(record: dict[str, Any]) -> None:
+    """One line an engine, modality and batch size."""
+    print("\npeers and ourselves in turn: pixels or texts to kept terms")
+    print(f"{'engine':52s} {'of':5s} {'batch':>5s} {'items/s':>8s} {'95 %':>16s} {'x ours f32':>10s}  output")
+    for row in record["results"]:
+        rate, low, high = (f"{row[name]:.3g}" for name in ("items_per_s", "low", "high"))
+        figures = f"{row['batch_size']:5d} {rate:>8s} {f'{low} - {high}':>16s} {row['speed_of_ours_f32']:10.2f}"
+        print(f"{row['peer']:52s} {row['modality']:5s} {figures}  {row['output']}")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Peers and ourselves, on the same model and inputs, in turn.")
-    parser.add_argument("--model", type=Path, required=True, help="bundle")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of the same model")
+    parser.add_argument("--preset", help="lexlip-base or lexlip-tiny, with random weights, instead of a model")
+    parser.add_argument("--model", type=Path, help="bundle")
+    parser.add_argument("--checkpoint", type=Path, help="of the same model")
     parser.add_argument("--modality", choices=["image", "text", "both"], default="both")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--batch-sizes", nargs="+", default=["1,16"], help="commas or blanks between them")
     parser.add_argument(
-        "--precisions", nargs="*", default=[], help="of ours, beside f32: int8 openvino:bf16 openvino:int8"
+        *("--precisions", "--precision"),
+        nargs="*",
+        default=[],
+        help="of ours, beside f32: int8, openvino:bf16, ...",
     )
     parser.add_argument("--items", type=int, default=16, help="inputs of a round, the largest batch at least")
     parser.add_argument("--words", type=int, default=38, help="of a text; [CLS] and [SEP] come on top")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, default=thread_count(None))
-    parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="peers whose script or variant has it")
-    parser.add_argument("--output", type=Path, default=_default_output())
-    given = parser.parse_args()
-    plan = Plan(
-        given.model,
-        given.checkpoint,
-        given.precisions,
-        given.batch_sizes,
-        max(given.items, *given.batch_sizes),
-        given.words,
-        given.rounds,
-        given.threads,
-        given.only,
-    )
+    parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="peers whose name or variant has it")
+    parser.add_argument("--output", "--save", type=Path, default=_default_output())
+    parser.add_argument("--json", action="store_true", help="print the record alone")
+    parser.add_argument("--table", action="store_true", help="print the table alone")
+    return parser
+
+
+def _words(given: Sequence[str]) -> list[str]:
+    return [word.strip() for each in given for word in each.split(",")]
+
+
+def main() -> None:
+    """Read the command line; the record is the last line of standard output."""
+    given = _parser().parse_args()
+    if (given.preset is None) == (given.model is None or given.checkpoint is None):
+        sys.exit("error: give --preset NAME, or both --model BUNDLE and --checkpoint DIR")
+    precisions = [each.replace("auto", "f32").removeprefix("onnxruntime:") for each in _words(given.precisions)]
+    sizes = [int(size) for size in _words(given.batch_sizes)]
     try:
-        record = run(plan, given.modality)
+        with tempfile.TemporaryDirectory(prefix="lexlip-peers-") as name:
+            model, checkpoint = given.model, given.checkpoint
+            if given.preset is not None:
+                model, checkpoint = random_model(given.preset, precisions, Path(name))
+            items = max(given.items, *sizes)
+            plan = Plan(
+                model, checkpoint, precisions, sizes, items, given.words, given.rounds, given.threads, given.only
+            )
+            record = run(plan, given.modality)
     except LexLIPError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("error: interrupted; nothing was saved")
     for line in record["skipped"]:
         say(f"not measured: {line}")
-    _save(record, given.output)
-    print(json.dumps(record))
+    save(record, given.output)
+    if not given.json:
+        print_table(record)
+    if not given.table:
+        print(json.dumps(record))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 import onnxruntime
 import torch
-from contract import Job, Peer, answer
+from contract import Job, Peer
 from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BackendUnavailable, MissingExtra
@@ -116,7 +116,3 @@ def _sparse(dense: torch.Tensor) -> SparseBatch:
     indptr = torch.cat([torch.zeros(1, dtype=torch.long), rows.count_nonzero(dim=1).cumsum(0)])
     where = rows.nonzero(as_tuple=True)
     return SparseBatch(indptr.numpy(), where[1].int().numpy(), rows[where].numpy(), rows.shape[1])
-
-
-if __name__ == "__main__":
-    answer(open_peer)

@@ -31,8 +31,7 @@ from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images, open_texts
 from lexlip_infer.runtime.choice import openvino_file
-from lexlip_infer.runtime.openvino_package import import_openvino, openvino_core
-from lexlip_infer.runtime.openvino_session import UNQUANTISED
+from lexlip_infer.runtime.openvino_session import UNQUANTISED, import_openvino, openvino_core
 
 __all__ = ["add_openvino_int8", "image_samples", "openvino_int8_files", "run", "text_samples"]
 

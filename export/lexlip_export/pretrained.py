@@ -35,7 +35,7 @@ from lexlip_export.official.sizes import POSITION_TABLE, BeitSizes, BertSizes, b
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
-from lexlip_training.tokenizer_files import read_tokenizer_file
+from lexlip_training.wordpiece import read_tokenizer_file
 
 __all__ = ["BertFolder", "initialise_from_pretrained", "read_bert", "read_json", "text_length"]
 

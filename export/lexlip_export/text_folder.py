@@ -20,7 +20,7 @@ from lexlip_infer.bundle import TextSettings
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
-from lexlip_training.tokenizer_files import read_tokenizer_file
+from lexlip_training.wordpiece import read_tokenizer_file
 
 __all__ = ["TextFolder", "load_text_folder"]
 

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from lexlip_infer.bench.ceilings import Ceilings
-from lexlip_infer.bench.clock import IMAGE_STAGES, TEXT_STAGES
-from lexlip_infer.bench.intervals import Interval, median_interval
-from lexlip_infer.bench.pipelined import Pipelined
-from lexlip_infer.bench.report import Latency, Result, StageRow
-from lexlip_infer.bench.sequential import Sequential
+from lexlip_infer.bench.report import Interval, Latency, Result, StageRow, median_interval
 from lexlip_infer.bench.settings import Setting
+from lexlip_infer.bench.stages import IMAGE_STAGES, TEXT_STAGES, Sequential
 from lexlip_infer.bench.work import Floor, Work, floor
-from lexlip_infer.bench.worker import Sample
+from lexlip_infer.bench.worker import Pipelined, Sample
 
 __all__ = ["Measured", "assemble"]
 

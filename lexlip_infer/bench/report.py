@@ -1,25 +1,97 @@
-"""The record of a benchmark, as `--json` prints it, `--save` keeps it and `--compare` reads it again."""
+"""The record of a benchmark, as `--json` prints it, `--save` keeps it and `--compare` reads it again.
+
+Timings of one process resemble each other more than those of two, so intervals come from a bootstrap that draws
+processes (rounds) first and batches within them after that: T. Kalibera and R. Jones, "Rigorous benchmarking in
+reasonable time", ISMM 2013.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.bench.ceilings import Ceilings
-from lexlip_infer.bench.intervals import Interval
-from lexlip_infer.bench.noise import Noise
+from lexlip_infer.bench.machine import Noise
 from lexlip_infer.bench.settings import Setting
 from lexlip_infer.errors import InputError
 from lexlip_infer.files import first_fault, write_whole
 
-__all__ = ["Latency", "Report", "Result", "StageRow", "read_report", "save_report"]
+__all__ = [
+    "Change",
+    "Interval",
+    "Latency",
+    "Report",
+    "Result",
+    "StageRow",
+    "Verdict",
+    "compare_reports",
+    "compare_rounds",
+    "differences",
+    "median_interval",
+    "read_report",
+    "save_report",
+]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+_DRAWS = 2000
+#: Rounds below which no interval means anything.
+_FEWEST = 3
+
+Rounds = Sequence[Sequence[float]]
+Verdict = Literal["faster", "slower", "no difference shown"]
+
+
+class Interval(_Section):
+    """A median and the bounds between which it lies with 95 % confidence."""
+
+    median: float
+    low: float
+    high: float
+
+
+def median_interval(rounds: Rounds) -> Interval:
+    """Of everything in all rounds; with a single round, of what is in it."""
+    draws = _draws(rounds, 0)
+    median = float(np.median(np.concatenate([np.asarray(each) for each in rounds])))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(median=median, low=min(float(low), median), high=max(float(high), median))
+
+
+def compare_rounds(before: Rounds, after: Rounds) -> tuple[Interval, Verdict]:
+    """How many times as fast `after` is, of seconds per item, with its 95 % interval.
+
+    Returns:
+        The ratio, and what may be said: a difference is shown where 1 lies outside the interval and both sides have at
+        least three rounds.
+    """
+    ratios = _draws(before, 0) / _draws(after, 1)
+    point = median_interval(before).median / median_interval(after).median
+    low, high = (float(bound) for bound in np.quantile(ratios, [0.025, 0.975]))
+    ratio = Interval(median=point, low=min(low, point), high=max(high, point))
+    if min(len(before), len(after)) < _FEWEST or ratio.low <= 1 <= ratio.high:
+        return ratio, "no difference shown"
+    return ratio, "faster" if ratio.low > 1 else "slower"
+
+
+def _draws(rounds: Rounds, seed: int) -> npt.NDArray[np.float64]:
+    """Medians of rounds drawn with replacement, and of what is drawn within them."""
+    random = np.random.default_rng(seed)
+    arrays = [np.asarray(each, np.float64) for each in rounds]
+    medians = np.empty(_DRAWS)
+    for draw in range(_DRAWS):
+        chosen = [arrays[number] for number in random.integers(0, len(arrays), len(arrays))]
+        medians[draw] = np.median(np.concatenate([each[random.integers(0, len(each), len(each))] for each in chosen]))
+    return medians
 
 
 class StageRow(_Section):
@@ -151,3 +223,72 @@ def save_report(report: Report, path: Path) -> None:
         OutputError: it cannot be written.
     """
     write_whole(path, report.model_dump_json(indent=1).encode() + b"\n")
+
+
+#: What makes two machines two, of what `machine_info` says.
+_MACHINE = ("cpu", "cpus_usable", "gpus")
+
+
+class Change(_Section):
+    """Of one setting.
+
+    Attributes:
+        setting: that both reports measured.
+        pipelined: how many times as fast as before, from files to a file.
+        pipelined_verdict: of it.
+        sequential: the same, one stage after the other.
+        sequential_verdict: of it.
+    """
+
+    setting: Setting
+    pipelined: Interval
+    pipelined_verdict: Verdict
+    sequential: Interval
+    sequential_verdict: Verdict
+
+
+def compare_reports(before: Report, after: Report) -> list[Change]:
+    """Every setting that stands in both.
+
+    Raises:
+        InputError: none does.
+    """
+    old = {result.setting: result for result in before.results}
+    pairs = [(old[result.setting], result) for result in after.results if result.setting in old]
+    if not pairs:
+        raise InputError(
+            "the baseline has none of these settings (modality, device, precision, threads, batch size); "
+            "measure with the options that it was measured with"
+        )
+    return [_change(first, second) for first, second in pairs]
+
+
+def differences(before: Report, after: Report) -> list[str]:
+    """Why a comparison may say nothing about the code: another machine, model or input."""
+    found = [
+        f"{name} was {before.machine.get(name)!r} and is {after.machine.get(name)!r}"
+        for name in _MACHINE
+        if before.machine.get(name) != after.machine.get(name)
+    ]
+    if before.model["fingerprint"] != after.model["fingerprint"]:
+        found.append(f"the model was {before.model['name']} and is {after.model['name']}, or has changed")
+    if before.inputs != after.inputs:
+        found.append(f"the inputs were {before.inputs} and are {after.inputs}")
+    return found
+
+
+def _change(before: Result, after: Result) -> Change:
+    pipelined = compare_rounds(_alone(before.seconds_per_item), _alone(after.seconds_per_item))
+    sequential = compare_rounds(before.batch_seconds, after.batch_seconds)
+    return Change(
+        setting=after.setting,
+        pipelined=pipelined[0],
+        pipelined_verdict=pipelined[1],
+        sequential=sequential[0],
+        sequential_verdict=sequential[1],
+    )
+
+
+def _alone(values: Sequence[float]) -> list[list[float]]:
+    """Each a round of its own."""
+    return [[value] for value in values]

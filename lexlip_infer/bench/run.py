@@ -1,32 +1,33 @@
 """A whole benchmark: ceilings first, then every setting in turn, round after round, each in a process of its own.
 
 Going round the settings, and not from one to the next, spreads whatever the machine does meanwhile over all of them;
-and processes, not loops in one, are what differs from run to run (see `intervals.py`).
+and processes, not loops in one, are what differs from run to run (see `report.py`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 from lexlip_infer.bench.assemble import Measured, assemble
 from lexlip_infer.bench.ceilings import Ceilings, measure_ceilings
-from lexlip_infer.bench.machine import machine_info
-from lexlip_infer.bench.noise import listen
-from lexlip_infer.bench.progress import Remaining, Tell
+from lexlip_infer.bench.machine import listen, machine_info
+from lexlip_infer.bench.presentation import name_of
 from lexlip_infer.bench.report import Report, Result
 from lexlip_infer.bench.settings import Job, Mode, Setting
-from lexlip_infer.bench.tables import name_of
 from lexlip_infer.bench.work import Work, work_of
 from lexlip_infer.bench.worker import Sample, run_worker
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.runtime.choice import PathChoice
 
-__all__ = ["Plan", "run_benchmark"]
+__all__ = ["Plan", "Remaining", "Tell", "run_benchmark", "telling"]
 
 _MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -158,3 +159,43 @@ def _model(bundle: Bundle) -> dict[str, object]:
         "image_size": None if manifest.image is None else manifest.image.size,
         "top_k": manifest.top_k.model_dump(),
     }
+
+
+#: Told what is being done, for a progress line.
+Tell = Callable[[str], None]
+
+
+@contextmanager
+def telling() -> Iterator[Tell]:
+    """A line on a terminal that says what is being done; a line for each step elsewhere, on standard error."""
+    if not sys.stderr.isatty():
+        yield lambda text: print(text, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status("") as status:
+        yield lambda text: status.update(escape(text))
+
+
+class Remaining:
+    """How long the rest of equal steps takes, from those that are done.
+
+    Args:
+        steps: of all of it.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._done = 0
+        self._started = time.monotonic()
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+
+    def __str__(self) -> str:
+        if self._done == 0:
+            return "no estimate yet"
+        left = (time.monotonic() - self._started) / self._done * (self._steps - self._done)
+        return f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +17,13 @@ from lexlip_infer.errors import InputError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lexlip_infer.bench.progress import Tell
     from lexlip_infer.bench.report import Report
+    from lexlip_infer.bench.run import Tell
     from lexlip_infer.bench.settings import Setting
     from lexlip_infer.bundle import Bundle, Modality
+
+#: Measures other engines; beside it lie those. It is run where the repository is the current folder.
+_PEERS = Path("benchmarks") / "peers" / "run.py"
 
 app = application("Measure how fast a model runs here, stage by stage.")
 
@@ -79,10 +85,10 @@ def bench(
     with the others: one for the rate of lexlip-encode from files to a file, one with a stage after the other. Ctrl-C
     ends it early and keeps the rounds that are complete.
     """
-    from lexlip_infer.bench.progress import telling
     from lexlip_infer.bench.report import read_report, save_report
+    from lexlip_infer.bench.run import telling
     from lexlip_infer.bench.settings import parse_numbers, settings_grid
-    from lexlip_infer.runtime.threads import thread_count
+    from lexlip_infer.runtime.machine import thread_count
 
     _check_choices(model, preset, random_weights, images, synthetic)
     _check_outputs(save, plot)
@@ -91,17 +97,14 @@ def bench(
     sizes = parse_numbers(batch_sizes, "--batch-sizes")
     grid = settings_grid(_modalities(modality), device, precision, counts, sizes)
     if peers:
-        _check_peers(
-            preset,
-            counts,
-            {"--plot": plot, "--compare": compare, "--images": images, "--synthetic": synthetic, "--stages": stages},
-        )
-        values = {"modality": modality, "words": words, "rounds": rounds or 4, "items": items or 16}
-        _bench_peers(str(preset), grid, sizes, values | {"threads": counts[0]}, save, as_json)
-        return
+        others = (("--plot", plot), ("--compare", compare), ("--images", images), ("--synthetic", synthetic))
+        _check_peers(preset, counts, (*others, ("--stages", stages or None)))
+        given: dict[str, object] = {"preset": preset, "modality": modality, "precision": precision}
+        given |= {"batch-sizes": batch_sizes, "threads": counts[0], "words": words, "items": items, "rounds": rounds}
+        raise typer.Exit(_run_peers(given | {"save": save}, as_json))
     with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, telling() as tell:
         folder = Path(name)
-        bundle = _bundle(model, preset if random_weights else None, grid, folder, tell)
+        bundle = _bundle(model, preset, grid, folder, tell)
         present = [each for each in grid if modality != "both" or bundle.has_tower(each.modality)]
         report = _measure(bundle, present, folder, (images, synthetic or 64, words, items or 256, rounds or 5), tell)
     if save is not None:
@@ -111,34 +114,18 @@ def bench(
     else:
         _print(report, stages)
     if plot is not None:
-        from lexlip_infer.bench.plots import draw_report
+        from lexlip_infer.bench.presentation import draw_report
 
         draw_report(report, plot)
     if baseline is not None:
         _print_changes(baseline, report, as_json)
 
 
-def _bench_peers(
-    preset: str, grid: Sequence[Setting], sizes: Sequence[int], values: dict[str, Any], save: Path | None, as_json: bool
-) -> None:
-    """Other engines and ours in turn, from pixels and texts that are ready; all stay loaded."""
-    from lexlip_infer.bench.peers import run_peers
-    from lexlip_infer.bench.progress import telling
-
-    precisions = dict.fromkeys(_precision_of(each) for each in grid)
-    given = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    given += ["--batch-sizes", *map(str, sizes), "--precisions", *precisions]
-    given += [] if save is None else ["--output", str(save.absolute())]
-    with tempfile.TemporaryDirectory(prefix="lexlip-bench-") as name, telling() as tell:
-        bundle = _bundle(None, preset, grid, Path(name), tell)
-        record = run_peers(preset, bundle.folder, Path(name), given, tell)
-    _print_peers(record, as_json)
-
-
-def _precision_of(setting: Setting) -> str:
-    """As the peers' runner names it: ours without a backend is ONNX Runtime's."""
-    precision = setting.precision.replace("auto", "f32")
-    return f"openvino:{precision}" if setting.backend == "openvino" else precision
+def _run_peers(options: dict[str, object], as_json: bool) -> int:
+    """Other engines and ours in turn: a script of the repository, which needs packages that an install has not."""
+    words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+    command = [sys.executable, str(_PEERS), *words, "--json" if as_json else "--table"]
+    return 2 if subprocess.run(command, check=False).returncode else 0  # noqa: S603  (checked to be the repository's)
 
 
 def _check_choices(
@@ -152,18 +139,20 @@ def _check_choices(
         raise InputError("give either --images DIR or --synthetic N")
 
 
-def _check_peers(preset: str | None, counts: Sequence[int], others: dict[str, object]) -> None:
-    from lexlip_infer.bench.peers import peers_folder
-
-    peers_folder()
+def _check_peers(preset: str | None, counts: Sequence[int], others: Sequence[tuple[str, object]]) -> None:
+    if not _PEERS.is_file():
+        raise InputError(
+            f"--peers runs {_PEERS}, which the repository alone has; clone it, pip install -e '.[dev]' there, and give "
+            "the same command in its folder"
+        )
     if preset is None:
         raise InputError(
             "--peers needs the model for torch too: give --preset NAME --random-weights, or run "
-            "benchmarks/peers/run.py on a bundle and its checkpoint"
+            f"python {_PEERS} on a bundle and its checkpoint"
         )
     if len(counts) != 1:
         raise InputError(f"--peers compares engines on one number of threads, and --threads names {len(counts)}")
-    if given := [name for name, value in others.items() if value]:
+    if given := [name for name, value in others if value is not None]:
         raise InputError(f"--peers measures engines, not stages, on made-up inputs; leave out {' and '.join(given)}")
 
 
@@ -189,40 +178,23 @@ def _modalities(word: str) -> Sequence[Modality]:
 
 
 def _bundle(model: str | None, preset: str | None, grid: Sequence[Setting], folder: Path, tell: Tell) -> Bundle:
-    from lexlip_infer.bench.random_bundles import add_openvino_int8, make_random_bundle
-    from lexlip_infer.bundle import Bundle
+    from lexlip_infer.bench.inputs import make_random_bundle
     from lexlip_infer.encoder import LexLIPEncoder
 
     if preset is None:
         return LexLIPEncoder.from_pretrained(model).bundle
-    stored = {each.precision for each in grid if each.backend != "openvino"} & {"fp16", "int8"}
-    tell(f"making a bundle of {preset} with random weights: {', '.join(['f32', *sorted(stored)])}")
-    make_random_bundle(preset, folder / "model", sorted(stored))
-    if any((each.backend, each.precision) == ("openvino", "int8") for each in grid):
-        tell("calibrating int8 models for OpenVINO")
-        samples = folder / "calibration"
-        _write_inputs(Bundle.open(folder / "model"), samples, 16, 12)
-        add_openvino_int8(folder / "model", samples / "images", samples / "texts.jsonl")
-    return Bundle.open(folder / "model")
-
-
-def _write_inputs(bundle: Bundle, folder: Path, count: int, words: int) -> None:
-    from lexlip_infer.bench.inputs import write_images, write_texts
-    from lexlip_infer.encoder import LexLIPEncoder
-
-    (folder / "images").mkdir(parents=True)
-    write_images(folder / "images", count)
-    write_texts(folder / "texts.jsonl", LexLIPEncoder(bundle).vocabulary.terms, 256, words)
+    return make_random_bundle(preset, folder, ((each.backend, each.precision) for each in grid), tell)
 
 
 def _measure(
     bundle: Bundle, grid: Sequence[Setting], folder: Path, inputs: tuple[Path | None, int, int, int, int], tell: Tell
 ) -> Report:
+    from lexlip_infer.bench.inputs import write_inputs
     from lexlip_infer.bench.run import Plan, run_benchmark
 
     images, synthetic, words, items, rounds = inputs
     made = folder / "inputs"
-    _write_inputs(bundle, made, 0 if images is not None else synthetic, words)
+    write_inputs(bundle, made, 0 if images is not None else synthetic, 256, words)
     described = f"{synthetic} made-up photographs" if images is None else "photographs of a folder"
     plan = Plan(
         bundle=bundle,
@@ -236,7 +208,7 @@ def _measure(
 
 
 def _print(report: Report, stages: bool) -> None:
-    from lexlip_infer.bench.tables import ceilings_table, name_of, results_table, stages_table, warnings_of
+    from lexlip_infer.bench.presentation import ceilings_table, name_of, results_table, stages_table, warnings_of
 
     out = console()
     machine = report.machine
@@ -252,26 +224,9 @@ def _print(report: Report, stages: bool) -> None:
         typer.echo(f"noisy: {warning}", err=True)
 
 
-def _print_peers(record: dict[str, Any], as_json: bool) -> None:
-    import json
-
-    from lexlip_infer.bench.tables import peers_table
-
-    if as_json:
-        typer.echo(json.dumps(record))
-    else:
-        out = console()
-        out.print("\npeers and ourselves in turn: pixels or texts to kept terms")
-        out.print(peers_table(record))
-    for line in record["skipped"]:
-        typer.echo(f"not measured: {line}", err=True)
-
-
 def _print_changes(baseline: Report, report: Report, as_json: bool) -> None:
-    import json
-
-    from lexlip_infer.bench.comparison import compare_reports, differences
-    from lexlip_infer.bench.tables import changes_table
+    from lexlip_infer.bench.presentation import changes_table
+    from lexlip_infer.bench.report import compare_reports, differences
 
     changes = compare_reports(baseline, report)
     if as_json:

@@ -103,7 +103,7 @@ def encode(
     from lexlip_infer.pipeline.devices import open_devices
     from lexlip_infer.pipeline.ray_engine import encode_on_ray
     from lexlip_infer.pipeline.run import encode_collection, encode_stream
-    from lexlip_infer.runtime.options import RuntimeOptions
+    from lexlip_infer.runtime.choice import RuntimeOptions
 
     with second_interrupt_ends(), reporting(log_json, output, "images" if images else "texts") as report:
         # Words are checked by whoever knows them, not by the type of an option.

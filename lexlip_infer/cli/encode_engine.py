@@ -14,7 +14,7 @@ from lexlip_infer.pipeline.devices import Devices
 from lexlip_infer.pipeline.ray_engine import RayOptions
 from lexlip_infer.pipeline.ray_workers import WorkerPlan
 from lexlip_infer.pipeline.stages import PipelineOptions
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import RuntimeOptions
 
 __all__ = ["ray_options", "worker_plan"]
 

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from lexlip_infer.files import check_new_path
-
 __all__ = ["Save", "refuse_existing"]
 
 Save = Annotated[
@@ -23,4 +21,6 @@ def refuse_existing(file: Path | None) -> None:
         OutputError: the file exists, or its folder does not.
     """
     if file is not None:
+        from lexlip_infer.files import check_new_path
+
         check_new_path(file)

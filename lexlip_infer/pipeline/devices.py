@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from lexlip_infer.bundle import Modality
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
-from lexlip_infer.runtime.choice import PathChoice
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions
 
 __all__ = ["Devices", "open_devices", "share_out"]
 

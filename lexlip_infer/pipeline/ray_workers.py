@@ -27,7 +27,7 @@ from lexlip_infer.pipeline.devices import share_out
 from lexlip_infer.pipeline.line_maker import LineMaker
 from lexlip_infer.pipeline.stages import PipelineOptions, batches_ahead, open_stage, start, unit_size
 from lexlip_infer.pipeline.timings import STAGES, Timings
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import RuntimeOptions
 
 __all__ = ["EncodeChunks", "WorkerPlan", "message_of", "read_chunks"]
 

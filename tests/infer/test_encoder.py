@@ -56,7 +56,7 @@ class TestFromPretrained:
     def test_what_is_not_to_be_had(
         self, options: dict[str, Any], said: str, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(encoder_module, "look_around", Machine)
+        monkeypatch.setattr(encoder_module, "look_around", lambda gpu=True: Machine())
         with pytest.raises(BackendUnavailable, match=re.escape(said)) as raised:
             LexLIPEncoder.from_pretrained(bundle_folder, **options)
         assert "\n" not in str(raised.value)

@@ -20,7 +20,7 @@ from lexlip_export.precision.comparison import Encoding, encode, pool_hidden
 from lexlip_export.precision.half import LARGEST_HALF, Peaks, check_finite, half_model, watched
 from lexlip_export.precision.report import Activation
 from lexlip_infer.bundle import Modality, Precision, backbone_file
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 from lexlip_training.model import LexLIP
 
 __all__ = ["Candidate", "Half", "Int8", "head_file", "int8_graph"]

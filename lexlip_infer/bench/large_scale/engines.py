@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from lexlip_infer.bench.large_scale.files import ExperimentFiles, load_impacts
+from lexlip_infer.bench.large_scale.files import TEXTS, ExperimentFiles, load_impacts, read_texts
 from lexlip_infer.bench.large_scale.settings import Family, System
-from lexlip_infer.bench.large_scale.text_documents import TEXTS, read_texts
-from lexlip_infer.errors import require
+from lexlip_infer.errors import InputError, require
 from lexlip_infer.search.engine import Ranking
 from lexlip_infer.vocabulary import Vocabulary
+from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.backends import choose_backend
+from lexlip_kernels.impact_dot import ImpactIndex
 
 if TYPE_CHECKING:
-    from lexlip_infer.bench.large_scale.measuring import Queries
+    from lexlip_infer.bench.large_scale.worker import Queries
 
-__all__ = ["MeasuredEngine", "build", "build_exact_from_parts", "check_installed", "load_queries", "open_engine"]
+__all__ = [
+    "BagOfWordsEngine",
+    "MeasuredEngine",
+    "build",
+    "build_exact_from_parts",
+    "check_installed",
+    "load_queries",
+    "open_engine",
+]
 
 #: Modules that a family needs, and the extra that brings them.
 _NEEDS: dict[Family, tuple[tuple[str, str], ...]] = {
@@ -146,8 +156,6 @@ def open_engine(system: System, files: ExperimentFiles) -> MeasuredEngine:
 
         return BM25Engine.open(index / _INNER)
     if system.family == "bag-of-words":
-        from lexlip_infer.bench.large_scale.bag_of_words import BagOfWordsEngine
-
         return BagOfWordsEngine(*read_texts(index))
     from lexlip_infer.search.dense import DenseEngine
 
@@ -163,3 +171,60 @@ def load_queries(system: System, files: ExperimentFiles) -> Queries:
         return vectors
     texts: list[str] = files.read_queries()["texts"]
     return texts
+
+
+_WORD = re.compile(r"\w+")
+
+
+class BagOfWordsEngine:
+    """N texts in memory.
+
+    Args:
+        ids: of the texts.
+        texts: lower-cased and split at what is neither letter, digit nor underscore.
+
+    Raises:
+        InputError: there are not as many ids as texts, or none.
+    """
+
+    def __init__(self, ids: Sequence[str], texts: Sequence[str]) -> None:
+        if len(ids) != len(texts) or not ids:
+            raise InputError(f"{len(ids)} ids and {len(texts)} texts were given; expected as many, and at least one")
+        order = sorted(range(len(ids)), key=ids.__getitem__)  # ties come by id
+        self._ids = [ids[row] for row in order]
+        bags = [_words(texts[row]) for row in order]
+        self._vocabulary = {word: number for number, word in enumerate(dict.fromkeys(w for bag in bags for w in bag))}
+        self._index = ImpactIndex.build(_matrix(bags, self._vocabulary))
+
+    @property
+    def documents(self) -> int:
+        """N."""
+        return len(self._ids)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Of the arrays of its index, which stays in memory: what a file of them would take."""
+        return self._index.nbytes
+
+    def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Ranking:
+        """See `SearchEngine.search`; a text is found by one shared word.
+
+        Raises:
+            InputError: k or threads is below 1, or a single str was given.
+        """
+        if isinstance(queries, str):
+            raise InputError("a single str was given; expected a list of texts: [text]")
+        found = self._index.search(_matrix([_words(text) for text in queries], self._vocabulary), k, threads)
+        ids = [[self._ids[row] for row in rows if row >= 0] for rows in found.rows]
+        hits = zip(found.rows, found.scores, strict=True)
+        return Ranking(ids, [scores[rows >= 0].astype(np.float64) for rows, scores in hits])
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.lower()))
+
+
+def _matrix(bags: Iterable[set[str]], vocabulary: Mapping[str, int]) -> ImpactMatrix:
+    """Impacts of 1; words outside the vocabulary match nothing and are left out."""
+    rows = ([(vocabulary[word], 1) for word in bag if word in vocabulary] for bag in bags)
+    return ImpactMatrix.from_rows(rows, len(vocabulary))

@@ -16,15 +16,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lexlip_infer.bench.large_scale.engines import check_installed
-from lexlip_infer.bench.large_scale.files import ExperimentFiles, save_impacts
-from lexlip_infer.bench.large_scale.impact_documents import ImpactDocuments, open_distractors
-from lexlip_infer.bench.large_scale.journal import Facts, Journal
-from lexlip_infer.bench.large_scale.query_set import QuerySet
+from lexlip_infer.bench.large_scale.files import ExperimentFiles, Facts, Journal, save_impacts
+from lexlip_infer.bench.large_scale.impacts import ImpactDocuments, open_distractors
 from lexlip_infer.bench.large_scale.report import write_report
 from lexlip_infer.bench.large_scale.results import Results, collect
 from lexlip_infer.bench.large_scale.settings import Settings, System
-from lexlip_infer.bench.large_scale.text_documents import write_texts
-from lexlip_infer.bench.large_scale.vector_documents import write_vectors
+from lexlip_infer.bench.large_scale.texts import QuerySet, write_texts
+from lexlip_infer.bench.large_scale.vectors import write_vectors
 from lexlip_infer.datasets import CaptionedImages, read_captioned_images
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError

@@ -11,14 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lexlip_infer.bench import peers
-from lexlip_infer.bench.tables import peers_table
 from lexlip_infer.cli.bench import app
-from lexlip_infer.errors import BackendUnavailable, LexLIPError
+from lexlip_infer.errors import LexLIPError
 
 SCRIPTS = Path(__file__).parents[3] / "benchmarks" / "peers"
-#: Not engines: the contract, its two sides, and what several engines share.
-PARTS = {"child.py", "contract.py", "make_checkpoint.py", "materialised.py", "run.py", "torch_model.py"}
 
 
 def run_script(model: Path, checkpoint: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +50,8 @@ def test_a_peer_of_equal_output_is_compared_and_timed(bundle_folder: Path, check
         assert (row["modality"], row["batch_size"], row["output"]) == ("text", 2, "equal")
         assert len(row["seconds_per_item"]) == 2
         assert 0 < row["low"] <= row["items_per_s"] <= row["high"]
-    assert peers_table(record).row_count == 3
+        assert row["peak_mb"] > 50
+    assert done.stdout.count("lexlip-infer f32") == 2  # table and record
 
 
 def test_a_peer_with_another_output_stops_the_run(bundle_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -77,29 +74,37 @@ def test_a_peer_with_another_output_stops_the_run(bundle_folder: Path, checkpoin
 
 def test_a_peer_that_cannot_run_is_named_with_its_reason(bundle_folder: Path, checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "peers.json"
-    options = ("--modality", "text", "--precisions", "int8", "--only", "ours.py int8")
+    options = ("--modality", "text", "--precisions", "int8", "--only", "ours int8")
     done = run_script(bundle_folder, checkpoint, output, *options)
     assert done.returncode == 0, done.stderr
     (line,) = json.loads(output.read_text())["skipped"]
-    assert line.startswith("ours.py int8, texts:")
+    assert line.startswith("ours int8, texts:")
     assert "int8" in line.partition(":")[2]
     assert f"not measured: {line}" in done.stderr
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py") if path.name not in PARTS))
-def test_every_engine_keeps_the_contract(script: str) -> None:
-    """It opens a peer, answers the runner, and the runner knows it."""
-    source = (SCRIPTS / script).read_text(encoding="utf-8")
-    assert "def open_peer(job: Job) -> Peer:" in source
-    assert source.rstrip().endswith("answer(open_peer)")
-    assert f'"{script}' in (SCRIPTS / "run.py").read_text(encoding="utf-8")
+def test_the_runner_knows_only_engines_that_there_are() -> None:
+    code = (
+        "import run, engines; names = [*run.ENGINES['image'], *run.ENGINES['text'], *sum(run.ROUNDED.values(), [])]\n"
+    )
+    code += "print({name.split()[0] for name in [run.OURS, *names]} == set(engines.ENGINES))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=SCRIPTS)
+    assert done.stdout == "True\n", done.stderr
 
 
-def test_outside_of_a_checkout_the_command_says_where_the_scripts_are(
+def test_a_model_is_named_or_made(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "run.py"), "--model", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: give --preset NAME, or both --model BUNDLE and --checkpoint DIR\n"
+
+
+def test_outside_of_a_checkout_the_command_says_where_the_script_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(peers, "_CHECKOUT", tmp_path)
-    error = runner_error("--peers")
+    monkeypatch.chdir(tmp_path)
+    error = runner_error("--peers", "--preset", "lexlip-tiny", "--random-weights")
     assert "clone" in error
     assert "\n" not in error
 
@@ -112,7 +117,10 @@ def test_outside_of_a_checkout_the_command_says_where_the_scripts_are(
         (["--peers", "--preset", "lexlip-tiny", "--random-weights", "--stages"], "leave out --stages"),
     ],
 )
-def test_what_peers_need_is_asked_for_before_anything_is_made(options: list[str], said: str) -> None:
+def test_what_peers_need_is_asked_for_before_anything_is_made(
+    options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(SCRIPTS.parents[1])
     assert said in runner_error(*options)
 
 
@@ -122,11 +130,16 @@ def runner_error(*options: str) -> str:
     return str(error)
 
 
-def test_a_script_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("run.py", "make_checkpoint.py"):
-        script = tmp_path / "benchmarks" / "peers" / name
-        script.parent.mkdir(parents=True, exist_ok=True)
-        script.write_text("import sys\nsys.exit('error: no torch here')\n")
-    monkeypatch.setattr(peers, "_CHECKOUT", tmp_path)
-    with pytest.raises(BackendUnavailable, match=r"^no torch here$"):
-        peers.run_peers("lexlip-tiny", tmp_path, tmp_path, [], print)
+@pytest.mark.parametrize(("ending", "status"), [("", 0), ("sys.exit('error: no torch here')", 2)])
+def test_the_command_hands_its_options_to_the_script(
+    ending: str, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "benchmarks" / "peers" / "run.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(f"import pathlib, sys\npathlib.Path('given').write_text(' '.join(sys.argv[1:]))\n{ending}\n")
+    monkeypatch.chdir(tmp_path)
+    options = ["--peers", "--preset", "lexlip-tiny", "--random-weights", "--precision", "f32,openvino:int8", "--json"]
+    done = CliRunner().invoke(app, [*options, "--batch-sizes", "1,4", "--threads", "1", "--rounds", "2"])
+    assert done.exit_code == status
+    expected = "--preset lexlip-tiny --modality both --precision f32,openvino:int8 --batch-sizes 1,4 --threads 1"
+    assert (tmp_path / "given").read_text() == f"{expected} --words 12 --rounds 2 --json"

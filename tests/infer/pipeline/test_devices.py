@@ -10,8 +10,7 @@ import pytest
 from lexlip_infer.errors import InputError
 from lexlip_infer.pipeline import devices
 from lexlip_infer.pipeline.devices import open_devices, share_out
-from lexlip_infer.runtime.choice import PathChoice
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions
 
 
 @dataclass

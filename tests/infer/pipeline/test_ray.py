@@ -20,7 +20,7 @@ from lexlip_infer.pipeline.observer import Silent
 from lexlip_infer.pipeline.ray_engine import RayOptions, encode_on_ray
 from lexlip_infer.pipeline.ray_workers import WorkerPlan
 from lexlip_infer.pipeline.stages import PipelineOptions
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import RuntimeOptions
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lexlip-infer[ray]'")
 # Ray's own modules warn as they are imported and run; what is tested here is ours.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexlip_infer.bench.large_scale.bag_of_words import BagOfWordsEngine
+from lexlip_infer.bench.large_scale.engines import BagOfWordsEngine
 from lexlip_infer.errors import InputError
 
 

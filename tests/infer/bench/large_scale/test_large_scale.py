@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from lexlip_infer.bench.large_scale.engines import check_installed
-from lexlip_infer.bench.large_scale.journal import Journal
-from lexlip_infer.bench.large_scale.measuring import measure, select
-from lexlip_infer.bench.large_scale.query_set import QuerySet
+from lexlip_infer.bench.large_scale.files import Journal, read_texts
 from lexlip_infer.bench.large_scale.results import agreement
 from lexlip_infer.bench.large_scale.settings import DenseSources, Settings
-from lexlip_infer.bench.large_scale.text_documents import read_texts, write_texts
-from lexlip_infer.bench.large_scale.vector_documents import write_vectors
+from lexlip_infer.bench.large_scale.texts import QuerySet, write_texts
+from lexlip_infer.bench.large_scale.vectors import write_vectors
+from lexlip_infer.bench.large_scale.worker import DEPTH, measure
 from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.errors import BackendUnavailable, InputError, OutputError
+from lexlip_infer.evaluation.ranks import CUTOFFS
 from lexlip_infer.search.engine import Ranking
-from lexlip_kernels import ImpactMatrix, backends
+from lexlip_kernels import backends
 
 SETTINGS = Settings(
     captions="/c.jsonl", split="dev", model_name="m", model_fingerprint="f", top_ks=(8, 16), text_top_k=4, scale=100.0,
@@ -87,7 +87,7 @@ def test_agreement_is_free_inside_the_tie_at_the_cut_and_nowhere_else() -> None:
 
 
 class CountingEngine:
-    """Records how it is asked."""
+    """Records how it is asked, and takes a second each time."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
@@ -99,23 +99,18 @@ class CountingEngine:
 
 def test_queries_are_asked_together_and_one_by_one() -> None:
     engine = CountingEngine()
-    found = measure(engine, [str(number) for number in range(250)], threads=2, limit=230, seconds=0.05)
+    queries = [str(number) for number in range(250)]
+    found = measure(engine, queries, threads=2, limit=230, seconds=8, now=lambda: len(engine.asked))
+    single = [1] * (2 + 8)  # warm-up, then until the time is up
+    assert engine.asked == [(size, threads) for threads in (1, 2) for size in (100, 100, 100, 100, 30, *single)]
     assert set(found) == {"1", "2"}
-    assert (100, 1) in engine.asked
-    assert (30, 2) in engine.asked
-    assert (1, 1) in engine.asked
+    assert CUTOFFS[-1] == DEPTH
     for speed in found.values():
-        assert speed["batch_queries"] in (100, 200, 230)
-        assert 1 <= speed["single_queries"] <= 230
-
-
-def test_a_selection_of_impacts() -> None:
-    matrix = ImpactMatrix(
-        np.array([0, 2, 2, 3]), np.array([0, 4, 2], np.int32), np.array([5, 6, 7], np.int32), vocab_size=5
-    )
-    part = select(matrix, 1, 9)
-    assert isinstance(part, ImpactMatrix)
-    assert (part.indptr.tolist(), part.indices.tolist(), part.impacts.tolist()) == ([0, 0, 1], [2], [7])
+        assert speed.pop("cores") >= 0
+        assert speed == {
+            "qps": 230 / 3, "batch_queries": 230, "single_qps": 1, "single_queries": 8, "p50_ms": 1000, "p95_ms": 1000,
+            "p99_ms": 1000,
+        }  # fmt: skip
 
 
 def test_synthetic_texts_have_words_of_real_captions(tmp_path: Path) -> None:

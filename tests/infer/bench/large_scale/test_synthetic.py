@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lexlip_infer.bench.large_scale.synthetic import ImpactDistribution, synthetic_unit_vectors
+from lexlip_infer.bench.large_scale.impacts import ImpactDistribution, synthetic_unit_vectors
 from lexlip_infer.errors import InputError
 from lexlip_kernels import ImpactMatrix
 
