@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -128,7 +127,7 @@ def write_bundle(
     _check_replaceable(output)
     with new_folder(output, replace=True) as partial:
         files = BundleFolder(partial)
-        parity = _write_model(files, model, tokenizer, settings, gate or GateSettings())
+        parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings())
         files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
         manifest = _manifest(model.config, text, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -155,7 +154,12 @@ def _check_replaceable(output: Path) -> None:
 
 
 def _write_model(
-    files: BundleFolder, model: LexLIP, tokenizer: Tokenizer | None, settings: ExportSettings, gate: GateSettings
+    files: BundleFolder,
+    model: LexLIP,
+    text: TextSettings | None,
+    tokenizer: Tokenizer | None,
+    settings: ExportSettings,
+    gate: GateSettings,
 ) -> ParityReport | None:
     """Every file that the model determines; returns the parity report, which is among them."""
     if tokenizer is not None:
@@ -176,28 +180,18 @@ def _write_model(
         top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
         of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
         further = further_graphs(model, modality, of_tower, tokenizer, settings)
-        _write_graphs(files, itertools.chain(further, of_tower.items()), model, modality, settings)
+        metadata = graph_metadata(model.config, settings, modality, text)
+        # Each graph is changed once it is its turn, so those made from others come first.
+        for name, graph in itertools.chain(further, of_tower.items()):
+            onnx.helper.set_model_props(graph, metadata)
+            stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
+            files[name] = stored.SerializeToString(deterministic=True)
     files["heads.safetensors"] = save(heads)
     return parity
 
 
 def _stored(weight: npt.NDArray[np.float32], name: str, settings: ExportSettings) -> npt.NDArray[Any]:
     return to_half(weight, name) if settings.storage == "f16" else weight
-
-
-def _write_graphs(
-    files: BundleFolder,
-    graphs: Iterable[tuple[str, onnx.ModelProto]],
-    model: LexLIP,
-    modality: Modality,
-    settings: ExportSettings,
-) -> None:
-    """Write one tower's graphs; each is changed once it is its turn, so those made from others come first."""
-    metadata = graph_metadata(model.config, settings, modality)
-    for name, graph in graphs:
-        onnx.helper.set_model_props(graph, metadata)
-        stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
-        files[name] = stored.SerializeToString(deterministic=True)
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -244,13 +238,16 @@ def _manifest(
     )
 
 
-def graph_metadata(config: ModelConfig, settings: ExportSettings, modality: Modality) -> dict[str, str]:
+def graph_metadata(
+    config: ModelConfig, settings: ExportSettings, modality: Modality, text: TextSettings | None
+) -> dict[str, str]:
     """The manifest's fields that matter to whoever feeds this modality's graphs or reads their outputs.
 
     Args:
         config: of the model.
         settings: of the export.
         modality: which tower.
+        text: how texts are encoded.
 
     Returns:
         Values by key; whatever is no string is JSON.
@@ -268,6 +265,6 @@ def graph_metadata(config: ModelConfig, settings: ExportSettings, modality: Moda
     }
     if modality == "image" and (image := config.image):
         fields |= {"image_size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std}
-    elif modality == "text" and config.text:
-        fields |= {"max_length": config.text.max_length}
+    elif modality == "text" and text is not None:
+        fields |= text.model_dump()
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in fields.items()}
