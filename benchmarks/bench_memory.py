@@ -47,9 +47,9 @@ def encode(folder: Path, count: int, model: str | None) -> None:
     from bench_encode import settings_of
 
     from lexlip_infer import LexLIPEncoder
-    from lexlip_infer.pipeline.devices import share_out
-    from lexlip_infer.pipeline.observer import Silent
+    from lexlip_infer.pipeline.progress import Silent
     from lexlip_infer.pipeline.run import encode_collection
+    from lexlip_infer.pipeline.settings import share_out
     from lexlip_infer.pipeline.stages import PipelineOptions
 
     devices = share_out([LexLIPEncoder.from_pretrained(model)], "image")

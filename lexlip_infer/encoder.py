@@ -224,7 +224,7 @@ class LexLIPEncoder:
 
         Arguments, result and errors as for `encode_texts`.
         """
-        return self.encode_texts(queries, batch_size, top_k, show_progress_bar, "query")
+        return self.encode_texts(queries, batch_size, top_k, show_progress_bar, prompt_name="query")
 
     def encode_document(
         self,
@@ -240,7 +240,7 @@ class LexLIPEncoder:
         if self.bundle.has_tower("image"):
             return self.encode_images(documents, batch_size, top_k, show_progress_bar)
         texts: Any = documents
-        return self.encode_texts(texts, batch_size, top_k, show_progress_bar, "document")
+        return self.encode_texts(texts, batch_size, top_k, show_progress_bar, prompt_name="document")
 
     def iter_encode_images(
         self, images: ImageSource | Iterable[ImageSource], batch_size: int = 32, top_k: int | None = None
