@@ -109,7 +109,10 @@ def load_text_folder(folder: Path, tokenizer_file: Path | None = None) -> TextFo
         _lower_case(tokenizer)
     # In the order in which sentence-transformers lets one win over the other.
     lengths = (_call_length(transformer), loading.get("model_max_length"), text_length(inner, bert.sizes.max_positions))
-    length = min(bert.sizes.max_positions, next(length for length in lengths if length is not None))
+    length = next(length for length in lengths if length is not None)
+    if not isinstance(length, int | float):
+        raise transformer.refusal("model_max_length", length, "expected a number of tokens")
+    length = int(min(length, bert.sizes.max_positions))
     config = ModelConfig(
         name=folder.resolve().name,
         vocab_size=bert.sizes.vocab_size,
@@ -180,9 +183,12 @@ def _check_tokens(tokenizer: Tokenizer, words: Mapping[str, Any], folder: Path) 
         if token is not None and token != used:
             raise BundleError(f"{folder}: {name} is {token!r}; the tokenizer has {used!r}")
     added = words.get("added_tokens_decoder") or {}
-    for number, token in added.items():
-        if tokenizer.token_to_id(token["content"]) != int(number):
-            raise BundleError(f"{folder}: added_tokens_decoder has {token['content']!r}, which the tokenizer lacks")
+    try:
+        missing = [token["content"] for i, token in added.items() if tokenizer.token_to_id(token["content"]) != int(i)]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BundleError(f"{folder}: added_tokens_decoder is {added!r}; expected tokens by their ids") from None
+    if missing:
+        raise BundleError(f"{folder}: added_tokens_decoder has {missing[0]!r}, which the tokenizer lacks")
 
 
 def _normalise(tokenizer: Tokenizer, words: Mapping[str, Any], folder: Path) -> None:
@@ -194,6 +200,10 @@ def _normalise(tokenizer: Tokenizer, words: Mapping[str, Any], folder: Path) -> 
         raise BundleError(f"{folder}: never_split, split_special_tokens or do_basic_tokenize is set; a bundle cannot")
     if kind in _PLAIN_TOKENIZERS:
         return
+    choices = {name: words.get(name) for name in ("tokenize_chinese_chars", "strip_accents", "do_lower_case")}
+    for name, choice in choices.items():
+        if not isinstance(choice, bool | None):
+            raise BundleError(f"{folder}: {name} is {choice!r}; expected true, false or null")
     wanted = {
         "clean_text": True,
         "handle_chinese_chars": words.get("tokenize_chinese_chars", True),
@@ -216,12 +226,15 @@ def _lower_case(tokenizer: Tokenizer) -> None:
 def _call_length(transformer: _Settings) -> int | None:
     """Tokens that the tokenizer is told to cut to with each call; whatever else it is told is refused."""
     settings = transformer.take("processing_kwargs", {})
-    text = dict(settings.get("text") or {})
-    length = text.pop("max_length", None)
-    others = [name for name, value in {**settings, "text": text}.items() if value]
-    if others or not isinstance(length, int | None):
-        raise transformer.refusal("processing_kwargs", settings, "a bundle can only have a max_length of texts")
-    return length
+    usual = {"truncation": (True, "longest_first"), "padding": (True, "longest")}
+    text = settings.get("text") or {}
+    others = [name for name in settings if name != "text" and settings[name]]
+    if isinstance(text, dict):
+        others += [name for name in text if name != "max_length" and text[name] not in usual.get(name, ())]
+        length = text.get("max_length")
+        if not others and isinstance(length, int | None):
+            return length
+    raise transformer.refusal("processing_kwargs", settings, "a bundle can only have a max_length of texts")
 
 
 def _truncation_side(tokenizer: Tokenizer, words: Mapping[str, Any], folder: Path) -> Literal["left", "right"]:
