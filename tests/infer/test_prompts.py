@@ -56,7 +56,8 @@ def test_a_run_encodes_documents_unless_told_otherwise(encoder: LexLIPEncoder, f
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
     documents = encode_texts_file(tmp_path / "texts.txt", tmp_path / "documents", model=folder)
     queries = encode_texts_file(tmp_path / "texts.txt", tmp_path / "queries", model=folder, prompt="query")
-    assert (documents.manifest.settings.prompt, queries.manifest.settings.prompt) == ("A horse : ", "coffee ")
+    prompts = [run.manifest and run.manifest.settings.prompt for run in (documents, queries)]
+    assert prompts == ["A horse : ", "coffee "]
     lines = [(tmp_path / name / "vectors" / "part-00000.jsonl").read_text() for name in ("documents", "queries")]
     assert lines[0] != lines[1]
     terms = set(json.loads(lines[1].splitlines()[0])["vector"])
