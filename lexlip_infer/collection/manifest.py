@@ -19,23 +19,6 @@ from lexlip_infer.files import first_fault, read_version
 from lexlip_infer.impacts.quantise import QuantisationSettings
 from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
 
-__all__ = [
-    "FAILURES",
-    "MANIFEST",
-    "RUN_FORMAT_VERSION",
-    "TRUNCATED",
-    "VECTORS",
-    "EncodedWith",
-    "PartRecord",
-    "RunManifest",
-    "RunSettings",
-    "RunTimings",
-    "StageTimings",
-    "differences",
-    "is_output",
-    "read_manifest",
-]
-
 #: What lies in an output folder.
 MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "truncated.jsonl", "vectors"
 
@@ -201,7 +184,7 @@ class PartRecord(_Section):
     def _without_zero(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
         if not self.texts_cut:
-            del fields["texts_cut"]
+            fields.pop("texts_cut", None)
         return fields
 
 

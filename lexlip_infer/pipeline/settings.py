@@ -24,8 +24,6 @@ from lexlip_infer.inputs.readers.specs import STDIN
 from lexlip_infer.pipeline.stages import PipelineOptions
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions
 
-__all__ = ["Devices", "EncodeRequest", "open_devices", "pipeline_options", "run_settings", "share_out"]
-
 #: Of one device. Each lane holds the activations of a batch; more cores than these work within a batch.
 _MOST_LANES = 16
 
