@@ -22,8 +22,6 @@ from lexlip_training.config import ModelConfig
 from lexlip_training.dense_model import DenseConfig, DenseModel
 from lexlip_training.model import LexLIP
 
-__all__ = ["load_checkpoint", "load_dense_checkpoint", "save_checkpoint"]
-
 
 def save_checkpoint(folder: Path, model: LexLIP | DenseModel, tokenizer: Tokenizer, training: dict[str, Any]) -> None:
     """Write a checkpoint, replacing the files of an earlier one.

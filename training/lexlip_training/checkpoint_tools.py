@@ -18,8 +18,6 @@ from lexlip_infer.errors import InputError, require
 from lexlip_infer.files import new_folder
 from lexlip_training.record import mean_record, provenance
 
-__all__ = ["average", "resize"]
-
 
 def average(
     output: Annotated[Path, typer.Argument(help="checkpoint folder to write; must not exist")],

@@ -25,8 +25,6 @@ from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_kernels.errors import ImageError
 from lexlip_training.dense_model import DenseModel
 
-__all__ = ["VectorFolder", "encode_image_vectors", "encode_text_vectors", "new_vector_folder"]
-
 
 class VectorFolder:
     """Takes vectors and their ids, row by row.

@@ -16,8 +16,6 @@ from lexlip_kernels.errors import InputError
 from lexlip_training.config import ModelConfig
 from lexlip_training.towers import ImageTower, TextTower
 
-__all__ = ["DenseConfig", "DenseModel"]
-
 
 class DenseConfig(BaseModel):
     """A dense dual encoder.

@@ -22,9 +22,6 @@ from lexlip_kernels.lexicon_pool import lexicon_pool, max_logits
 from lexlip_training.config import ModelConfig
 from lexlip_training.towers import ImageTower, TextTower
 
-__all__ = ["SUPPRESSED_BIAS", "LexLIP", "LexiconHead"]
-
-
 #: Bias of a suppressed term: far below any logit, yet finite in half precision.
 SUPPRESSED_BIAS = -1e4
 

@@ -22,8 +22,6 @@ from lexlip_training.data.batch import PairBatch
 from lexlip_training.data.config import DataConfig
 from lexlip_training.data.pair_table import PairTable
 
-__all__ = ["CaptionGroups"]
-
 #: Captions drawn of each image.
 TEXTS_EACH = 2
 

@@ -27,8 +27,6 @@ from lexlip_training.data.masking import Masked, WholeWordMasker
 from lexlip_training.data.pair_table import PairTable
 from lexlip_training.data.reading import read_pairs
 
-__all__ = ["Pair", "PairDataset", "log_substitution", "open_pairs"]
-
 #: Substitutes that may be unreadable too before training gives up.
 _ATTEMPTS = 20
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from lexlip_infer.datasets.captioned_images import WHOLE_FILE, CaptionedImage
 from lexlip_kernels.errors import ImageError
 
-__all__ = ["PackedStrings", "PairTable"]
-
 
 class PackedStrings:
     """An immutable sequence of strings; half surrogate pairs, as in odd file names, survive.

@@ -14,8 +14,6 @@ from lexlip_training.data.config import SourceConfig, Split
 from lexlip_training.data.pair_table import PairTable
 from lexlip_training.data.readers.webdataset import read_webdataset
 
-__all__ = ["read_pairs"]
-
 _SUFFIXES = {
     ".tsv": "official_tsv",
     ".csv": "official_tsv",

@@ -17,8 +17,6 @@ from lexlip_training.data.batch import PairBatch
 from lexlip_training.data.caption_groups import CaptionGroups
 from lexlip_training.engine.stem_memory import StemMemory
 
-__all__ = ["Batches", "GroupBatches", "SampledBatches"]
-
 
 class Batches(ABC):
     """What the training loop asks for its data."""

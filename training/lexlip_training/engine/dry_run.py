@@ -25,8 +25,6 @@ from lexlip_training.engine.starting_model import adapted_config, enable_gradien
 from lexlip_training.model import LexLIP
 from lexlip_training.objectives.pair_queue import queue_bytes
 
-__all__ = ["ForwardCost", "head_bytes", "image_cost", "plan", "text_cost", "weights_bytes"]
-
 
 @dataclass(frozen=True, slots=True)
 class ForwardCost:
@@ -185,8 +183,9 @@ class _Sketch:
             total = 4 * forward  # the key encoders' forward pass has no backward pass
             what = "both towers, their key encoders"
         else:
-            total = 3 * (forward + texts.flops)  # the masked text, too
-            what = "both towers, the masked text; the decoder not counted"
+            total = 3 * (forward + texts.flops)  # two texts an image
+            recipe = self.config.objective.kind == "recipe"
+            what = "both towers, two captions" if recipe else "both towers, the masked text; the decoder not counted"
         step = total * self.config.optimiser.batch_size
         return [f"operations   {step / 1e15:.3g} PFLOP an optimiser step ({what}), all processes together"]
 

@@ -26,8 +26,6 @@ from lexlip_training.engine.settings import EvaluationSettings
 from lexlip_training.model import LexLIP
 from lexlip_training.objectives.objective import image_vectors, text_vectors
 
-__all__ = ["Evaluator"]
-
 Part = TypeVar("Part")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from lexlip_training.objectives.objective import Objective
-
-__all__ = ["micro_batch_size", "towers", "train"]
 
 
 def towers(model: LexLIP | DenseModel) -> ModelConfig:
@@ -71,25 +68,15 @@ def train(config: TrainingConfig, output: Path, resume: bool) -> None:
     """
     torch.set_num_threads(config.run.threads)
     accelerator = make_accelerator(config.run, config.optimiser.accumulation)
-    run = _assemble(config, accelerator, output)
-    if accelerator.is_main_process:
-        _describe(run, config)
+    loop = _assemble(config, accelerator, output)
     accelerator.wait_for_everyone()
-    run.loop.run(resume)
+    loop.run(resume)
     if accelerator.is_main_process:
         plot_run(read_log(output / "log.jsonl"), output / "curves.png")
     accelerator.end_training()
 
 
-@dataclass(slots=True)
-class _Run:
-    loop: TrainingLoop
-    groups: list[dict[str, Any]]
-    folder: RunFolder
-    record: dict[str, Any]
-
-
-def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> _Run:
+def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> TrainingLoop:
     set_seed(config.run.seed)
     follows = config.objective.kind == "recipe"  # its draws go on from those that made the model
     if follows and accelerator.num_processes > 1:
@@ -127,7 +114,11 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
         lambda path, line: _save_model(path, objective.result, tokenizer, config, record | {"selected": line}, output),
         folder,
     )
-    return _Run(loop, groups, folder, record)
+    if accelerator.is_main_process:
+        folder.write_json("config.json", config.model_dump(mode="json"))
+        figures = {"steps_per_epoch": batches.first_step(1), "steps": loop.total, "seed": config.run.seed}
+        folder.write_json("run.json", record | figures | {"parameter_groups": describe_groups(groups)})
+    return loop
 
 
 def training_captions(config: TrainingConfig) -> list[str]:
@@ -203,9 +194,3 @@ def _save_model(
     tokenizer.no_padding()
     settings = {"settings": config.model_dump(mode="json"), "log": read_log(output / "log.jsonl")}
     save_checkpoint(path, model, tokenizer, record | settings)
-
-
-def _describe(run: _Run, config: TrainingConfig) -> None:
-    run.folder.write_json("config.json", config.model_dump(mode="json"))
-    figures = {"steps_per_epoch": run.loop.batches.first_step(1), "steps": run.loop.total, "seed": config.run.seed}
-    run.folder.write_json("run.json", run.record | figures | {"parameter_groups": describe_groups(run.groups)})

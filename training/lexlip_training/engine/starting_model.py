@@ -25,14 +25,6 @@ from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
 from lexlip_training.model import LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file, suppressed_terms, train_wordpiece
 
-__all__ = [
-    "adapted_config",
-    "enable_gradient_checkpointing",
-    "fit_position_tables",
-    "image_size_changed",
-    "starting_model",
-]
-
 
 def starting_model(
     settings: ModelSettings, captions: Callable[[], list[str]], rebuild: bool = True

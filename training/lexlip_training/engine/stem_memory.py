@@ -23,8 +23,6 @@ from torch import Tensor, nn
 from lexlip_kernels.errors import OutputError
 from lexlip_training.towers import ImageTower
 
-__all__ = ["StemMemory"]
-
 
 class StemMemory:
     """Called with a crop's place and a way to make it, gives the stem's output (C, h, w), of two bytes a number.

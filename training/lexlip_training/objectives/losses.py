@@ -19,20 +19,6 @@ from torch.nn.functional import cross_entropy, linear
 
 from lexlip_training.data.batch import IGNORED
 
-__all__ = [
-    "Counts",
-    "alikeness",
-    "at_least_float32",
-    "flops",
-    "gather",
-    "gather_constant",
-    "global_sum",
-    "masked_tokens",
-    "pair_contrast",
-    "queue_contrast",
-    "world_size",
-]
-
 Counts = Literal["global", "local"]
 
 

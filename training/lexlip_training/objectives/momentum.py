@@ -30,8 +30,6 @@ from lexlip_training.objectives.objective import (
 )
 from lexlip_training.objectives.pair_queue import Packed, PairQueue
 
-__all__ = ["MomentumContrast"]
-
 
 class MomentumContrast(Objective):
     """Contrast against a queue of momentum keys, for lexicon and dense models alike.

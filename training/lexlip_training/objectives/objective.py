@@ -15,16 +15,6 @@ from lexlip_training.model import LexLIP
 from lexlip_training.objectives.config import ObjectiveConfig
 from lexlip_training.objectives.losses import alikeness, at_least_float32, flops, global_sum
 
-__all__ = [
-    "Objective",
-    "full_precision",
-    "image_vectors",
-    "keep_strongest",
-    "text_vectors",
-    "unit_vectors",
-    "vector_width",
-]
-
 
 class Objective(nn.Module, ABC):
     """A model and what it is trained for.

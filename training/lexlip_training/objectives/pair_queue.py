@@ -16,8 +16,6 @@ from torch.nn.functional import normalize
 
 from lexlip_training.objectives.config import ObjectiveConfig
 
-__all__ = ["DenseRows", "KeyRows", "Packed", "PairQueue", "SparseRows", "queue_bytes", "queue_storage"]
-
 #: Image id of a key that no image has.
 NO_IMAGE = torch.iinfo(torch.int64).min
 #: Keys that are dense at a time: 125 MB at 30,522 terms.

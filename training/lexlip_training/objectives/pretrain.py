@@ -30,8 +30,6 @@ from lexlip_training.objectives.config import ObjectiveConfig
 from lexlip_training.objectives.losses import at_least_float32, gather, gather_constant, masked_tokens, pair_contrast
 from lexlip_training.objectives.objective import Objective, full_precision, text_vectors, unit_vectors
 
-__all__ = ["BottleneckDecoder", "Encoded", "Pretrain", "PretrainDense", "PretrainLexicon", "lexicon_bottleneck"]
-
 
 def lexicon_bottleneck(logits: Tensor, word_embeddings: Tensor) -> Tensor:
     """The mean word embedding (B, H) under the term distribution that max-pooled logits (B, V) stand for.
