@@ -18,12 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training.config import ModelConfig, preset
 from lexlip_training.data import read_pairs
-from lexlip_training.dense_model import DenseConfig, DenseModel
 from lexlip_training.engine.run import micro_batch_size
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.engine.starting_model import adapted_config, enable_gradient_checkpointing
-from lexlip_training.model import LexLIP
-from lexlip_training.objectives.pair_queue import queue_bytes
+from lexlip_training.model import DenseConfig, DenseModel, LexLIP
+from lexlip_training.objectives.momentum import queue_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from lexlip_training.checkpoint import save_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig
 from lexlip_training.data import GlobalBatchSampler, PairTable, open_pairs, read_pairs
 from lexlip_training.data.caption_groups import CaptionGroups
-from lexlip_training.dense_model import DenseModel
-from lexlip_training.engine.batches import GroupBatches, SampledBatches
+from lexlip_training.engine.batches import GroupBatches, SampledBatches, StemMemory
 from lexlip_training.engine.evaluation import Evaluator
 from lexlip_training.engine.loop import TrainingLoop
 from lexlip_training.engine.monitoring import plot_run, read_log
@@ -24,8 +23,7 @@ from lexlip_training.engine.optimisation import describe_groups, make_accelerato
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.engine.starting_model import enable_gradient_checkpointing, starting_model
-from lexlip_training.engine.stem_memory import StemMemory
-from lexlip_training.model import LexLIP
+from lexlip_training.model import DenseModel, LexLIP
 from lexlip_training.objectives import build_objective
 from lexlip_training.record import provenance
 
