@@ -75,6 +75,7 @@ def train(config: TrainingConfig, output: Path, resume: bool) -> None:
 
 
 def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> TrainingLoop:
+    folder = RunFolder(output)
     set_seed(config.run.seed)
     follows = config.objective.kind == "recipe"  # its draws go on from those that made the model
     if follows and accelerator.num_processes > 1:
@@ -98,7 +99,6 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
         settings.decay,
         settings.backbone_rate,
     )
-    folder = RunFolder(output)
     record = provenance(config.run.notice or str(earlier.get("notice", "")))
     if earlier:
         record["continued_from"] = {key: value for key, value in earlier.items() if key not in ("notice", "log")}
