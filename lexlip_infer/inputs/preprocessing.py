@@ -5,21 +5,21 @@ Pillow releases the interpreter lock while it decodes and resizes, so threads ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lexlip_infer.errors import ImageError
+from lexlip_infer.errors import ImageError, InputError
+from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.images import ImageSource, load_image
 from lexlip_infer.inputs.read_ahead import map_ahead
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-__all__ = ["ImagePreprocessor", "Pixels", "decode_images"]
+__all__ = ["ImagePreprocessor", "Pixels", "decode_images", "decoded_only", "several"]
 
 Pixels = npt.NDArray[np.float32]
 
@@ -89,3 +89,30 @@ def decode_images(
             return ImageError(str(error))  # without its traceback, which would keep the file's bytes alive
 
     return map_ahead(decode, sources, workers, ahead, "decode")
+
+
+def several(items: Any) -> Iterable[Any]:
+    """One text or image as a list of it: Python would take a text apart into letters, an array into its rows.
+
+    Raises:
+        InputError: it is neither an input nor an iterable of inputs.
+    """
+    if isinstance(items, str | bytes | bytearray | Path | Frame | Image.Image) or hasattr(items, "read"):
+        return [items]
+    if isinstance(items, np.ndarray) and items.ndim in (2, 3):
+        return [items]
+    if not isinstance(items, Iterable):
+        raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
+    return items
+
+
+def decoded_only(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
+    """Pixels alone, in order.
+
+    Raises:
+        ImageError: one is a failure; the message says at which position.
+    """
+    for position, item in enumerate(pixels):
+        if isinstance(item, ImageError):
+            raise ImageError(f"images[{position}]: {item}")
+        yield item
