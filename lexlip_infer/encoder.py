@@ -12,15 +12,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError, InputError
-from lexlip_infer.inputs.images import ImageSource
-from lexlip_infer.inputs.preprocessing import ImagePreprocessor, decode_images, decoded_only, several
+from lexlip_infer.inputs.items import several
 from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
@@ -29,10 +28,13 @@ from lexlip_infer.runtime.tower import Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from lexlip_infer.inputs.images import ImageSource
+    from lexlip_infer.inputs.preprocessing import ImagePreprocessor
+
 __all__ = ["LexLIPEncoder"]
 
 _logger = logging.getLogger(__name__)
-
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Item = TypeVar("Item")
 
@@ -73,6 +75,8 @@ class LexLIPEncoder:
         image = self.manifest.image
         if image is None:
             raise self._no_tower("image")
+        from lexlip_infer.inputs.preprocessing import ImagePreprocessor  # Pillow, which texts do not need
+
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 
     @cached_property
@@ -244,6 +248,8 @@ class LexLIPEncoder:
             ImageError: an image cannot be decoded; the message names it and its position.
             InputError: a number is out of range.
         """
+        from lexlip_infer.inputs.preprocessing import decode_images, decoded_only
+
         k = self._top_k(top_k, self.manifest.top_k.image)
         pixels = decode_images(several(images), self.preprocess, self.threads, ahead=2 * batch_size)
         for rows in batched(decoded_only(pixels), batch_size):

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lexlip_infer.errors import ImageError, InputError
-from lexlip_infer.inputs.frames import Frame
+from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.images import ImageSource, load_image
 from lexlip_infer.inputs.read_ahead import map_ahead
 
-__all__ = ["ImagePreprocessor", "Pixels", "decode_images", "decoded_only", "several"]
+__all__ = ["ImagePreprocessor", "Pixels", "decode_images", "decoded_only"]
 
 Pixels = npt.NDArray[np.float32]
 
@@ -89,21 +87,6 @@ def decode_images(
             return ImageError(str(error))  # without its traceback, which would keep the file's bytes alive
 
     return map_ahead(decode, sources, workers, ahead, "decode")
-
-
-def several(items: Any) -> Iterable[Any]:
-    """One text or image as a list of it: Python would take a text apart into letters, an array into its rows.
-
-    Raises:
-        InputError: it is neither an input nor an iterable of inputs.
-    """
-    if isinstance(items, str | bytes | bytearray | Path | Frame | Image.Image) or hasattr(items, "read"):
-        return [items]
-    if isinstance(items, np.ndarray) and items.ndim in (2, 3):
-        return [items]
-    if not isinstance(items, Iterable):
-        raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
-    return items
 
 
 def decoded_only(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
