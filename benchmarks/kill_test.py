@@ -10,7 +10,6 @@ part. Nothing is timed here.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import subprocess
@@ -22,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from harness import options
 from PIL import Image
 
 ENTRY = "from lexlip_infer.cli.encode import run; run()"
@@ -42,11 +42,13 @@ def generate(folder: Path, count: int) -> None:
             path.write_bytes(path.read_bytes()[:-200])
 
 
-def start(images: Path, output: Path, *, model: str | None, per_shard: int) -> subprocess.Popen[bytes]:
+def start(
+    images: Path, output: Path, *, model: str | None, per_shard: int, quiet: bool = False
+) -> subprocess.Popen[bytes]:
     """The command, in a group of its own."""
     command = [sys.executable, "-c", ENTRY, "--images", str(images), "--output", str(output)]
     command += ["--items-per-shard", str(per_shard), *(["--model", model] if model else [])]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, process_group=0)
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL if quiet else subprocess.PIPE, process_group=0)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
@@ -104,7 +106,7 @@ def kill_one(run: Run, output: Path, delay: float, at_work: bool) -> bool:
 
 def main() -> None:
     """Kill, compare, say so."""
-    parser = argparse.ArgumentParser(description="Kill lexlip-encode again and again.")
+    parser = options("Kill lexlip-encode again and again.")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--model")
