@@ -24,7 +24,7 @@ from pathlib import Path
 from harness import RESULTS, Report, finish, machine, options, say
 
 from lexlip_infer.bench.machine import listen
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 
 ENTRY = "from lexlip_infer.cli.encode import run; run()"
 

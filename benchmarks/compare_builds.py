@@ -315,7 +315,7 @@ def _large_scale(build: Build, step: str) -> None:
     small = (
         "--image-top-k=64",
         "--image-top-k=256",
-        "--synthetic=2000",
+        "--synthetic=10000",
         "--rounds=1",
         "--timed-queries=50",
         "--seconds=1",

@@ -1,43 +1,56 @@
 """LexLIPEncoder: the one place where inputs, runtime and sparse vectors meet.
 
-Method names follow sentence-transformers' SparseEncoder where it has one. Towers are loaded on first use: a search
-needs no image model. Weights are un-normalised; `similarity` normalises where the manifest says cosine.
+Method names follow sentence-transformers' SparseEncoder where it has one. Towers are loaded on first use, and with the
+first of them ONNX Runtime: a search needs no image model, and to ask a model its words needs none at all. Weights are
+un-normalised; `similarity` normalises where the manifest says cosine.
 """
 
 from __future__ import annotations
 
-import itertools
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from lexlip_infer.bundle import Bundle, Modality
-from lexlip_infer.errors import BackendUnavailable, BundleError, ImageError, InputError
+from lexlip_infer.errors import BundleError, ImageError, InputError
+from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.images import ImageSource
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels, decode_images
-from lexlip_infer.inputs.texts import TextTokenizer
-from lexlip_infer.runtime.choice import PathChoice, choose_path
+from lexlip_infer.inputs.read_ahead import batched
+from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
+from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
 from lexlip_infer.runtime.machine import look_around
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import Tower, open_tower
+from lexlip_infer.runtime.tower import Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = ["LexLIPEncoder"]
 
+_logger = logging.getLogger(__name__)
+
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Item = TypeVar("Item")
 
 
 class LexLIPEncoder:
     """Images and texts to sparse vectors over one vocabulary.
 
-    Build it with `from_pretrained`.
+    Build it with `from_pretrained`. Pickled, it is opened anew where it is unpickled, from the same folder.
+
+        encoder = LexLIPEncoder.from_pretrained()
+        images = encoder.encode_images(["beach.jpg", "dog.jpg"])      # 2 rows
+        query = encoder.encode_query("a dog")                         # 1 row
+        encoder.similarity(query, images)                             # (1, 2)
+
+    What is encoded may be one input or any iterable of them. One input gives one row: a `SparseBatch` of shape (1, V).
+    Images are paths, URLs (extra `io`), image files as bytes or open, Pillow images, and arrays (height, width, 3).
 
     Args:
         bundle: the model.
@@ -131,9 +144,10 @@ class LexLIPEncoder:
         """
         options = RuntimeOptions(device, precision, backend, head, threads, memory_arena, cuda_graph)
         bundle = Bundle.open(path_or_hub_id, revision=revision, token=token, cache_dir=cache_dir)
-        encoder = cls(bundle, options)
-        encoder._check_options()
-        return encoder
+        # A precision may have been stored of one tower only; the other is refused when it is used.
+        towers = filter(bundle.has_tower, _MODALITIES)
+        choose_any_path(options, look_around(options.cpu_reason is None), towers, bundle.manifest.files)
+        return cls(bundle, options)
 
     def path(self, modality: Modality) -> PathChoice:
         """What runs a tower here, and why; loads nothing.
@@ -145,24 +159,12 @@ class LexLIPEncoder:
         """
         if not self.bundle.has_tower(modality):
             raise self._no_tower(modality)
-        return choose_path(self.options, look_around(), modality, self.manifest.files)
-
-    def _check_options(self) -> None:
-        """A precision may have been stored of one tower only; the other is refused when it is used."""
-        refusals = []
-        for modality in _MODALITIES:
-            if self.bundle.has_tower(modality):
-                try:
-                    self.path(modality)
-                except BackendUnavailable as error:
-                    refusals.append(error)
-                else:
-                    return
-        raise refusals[0]
+        machine = look_around(gpu=self.options.cpu_reason is None)
+        return choose_path(self.options, machine, modality, self.manifest.files)
 
     def encode_images(
         self,
-        images: Iterable[ImageSource],
+        images: ImageSource | Iterable[ImageSource],
         batch_size: int = 32,
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
@@ -170,51 +172,58 @@ class LexLIPEncoder:
         """Encode images.
 
         Args:
-            images: paths, bytes of image files, Pillow images, or arrays (height, width, 3) of 0-255.
+            images: one, or several.
             batch_size: images at a time.
             top_k: terms to keep of each; the manifest's default when absent, V for all.
-            show_progress_bar: on stderr; when absent, only if that is a terminal.
+            show_progress_bar: on stderr; when absent, only if that is a terminal and there are several images.
 
         Returns:
-            One row per image, in order.
+            One row per image, in order; un-normalised weights.
 
         Raises:
             ImageError: an image cannot be decoded; the message names it and its position.
-            InputError: `images` is a single image, or a number is out of range.
+            InputError: a number is out of range.
         """
-        _check_several(images)
-        batches = self.iter_encode_images(_tracked(images, "images", show_progress_bar), batch_size, top_k)
-        return self._stack(batches)
+        several = _tracked(_several(images), "images", show_progress_bar)
+        return self._stack(self.iter_encode_images(several, batch_size, top_k))
 
     def encode_texts(
         self,
-        texts: Iterable[str],
+        texts: str | Iterable[str],
         batch_size: int = 32,
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> SparseBatch:
         """Encode texts; arguments and result as for `encode_images`.
 
+        A text of more tokens than the model takes is cut, and a warning of the logger `lexlip_infer.encoder` says so.
+
         Raises:
-            InputError: `texts` is a single string, an element is not a string, or a number is out of range.
+            InputError: an element is not a string, or a number is out of range.
         """
-        _check_several(texts)
-        return self._stack(self.iter_encode_texts(_tracked(texts, "texts", show_progress_bar), batch_size, top_k))
+        several = _tracked(_several(texts), "texts", show_progress_bar)
+        return self._stack(self.iter_encode_texts(several, batch_size, top_k))
 
     encode_query = encode_texts
 
     def encode_document(
         self,
-        documents: Iterable[ImageSource],
+        documents: ImageSource | Iterable[ImageSource],
         batch_size: int = 32,
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> SparseBatch:
-        """The documents of a LexLIP collection are images: the same as `encode_images`."""
-        return self.encode_images(documents, batch_size, top_k, show_progress_bar)
+        """Encode what a collection of this model holds: images, or texts where the bundle has no image tower.
+
+        Arguments and result as for `encode_images` and `encode_texts`.
+        """
+        if self.bundle.has_tower("image"):
+            return self.encode_images(documents, batch_size, top_k, show_progress_bar)
+        texts: Any = documents
+        return self.encode_texts(texts, batch_size, top_k, show_progress_bar)
 
     def iter_encode_images(
-        self, images: Iterable[ImageSource], batch_size: int = 32, top_k: int | None = None
+        self, images: ImageSource | Iterable[ImageSource], batch_size: int = 32, top_k: int | None = None
     ) -> Iterator[SparseBatch]:
         """Encode a stream of images in flat memory; yields one batch per `batch_size` images.
 
@@ -222,29 +231,32 @@ class LexLIPEncoder:
 
         Raises:
             ImageError: an image cannot be decoded; the message names it and its position.
-            InputError: `images` is a single image, or a number is out of range.
+            InputError: a number is out of range.
         """
-        _check_batch_size(batch_size)
         k = self._top_k(top_k, self.manifest.top_k.image)
-        _check_several(images)
-        pixels = decode_images(images, self.preprocess, self.threads, ahead=2 * batch_size)
-        for rows in _batched(_decoded(pixels), batch_size):
+        pixels = decode_images(_several(images), self.preprocess, self.threads, ahead=2 * batch_size)
+        for rows in batched(_decoded(pixels), batch_size):
             yield self.encode_pixels(np.stack(rows), k)
 
     def iter_encode_texts(
-        self, texts: Iterable[str], batch_size: int = 32, top_k: int | None = None
+        self, texts: str | Iterable[str], batch_size: int = 32, top_k: int | None = None
     ) -> Iterator[SparseBatch]:
         """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts.
 
         Raises:
             InputError: as for `encode_texts`.
         """
-        _check_batch_size(batch_size)
-        _check_several(texts)
         k = self._top_k(top_k, self.manifest.top_k.text)
-        for rows in _batched(texts, batch_size):
-            ids, mask = self.tokenize(rows)
-            yield self._text_tower({"input_ids": ids, "attention_mask": mask}, k)
+        count = cut = 0
+        try:
+            for rows in batched(_several(texts), batch_size):
+                tokens = self.tokenize.encode(rows)
+                count, cut = count + len(rows), cut + int(tokens.cut.sum())
+                yield self._text_vectors(tokens.ids, tokens.mask, k)
+        finally:
+            if cut:
+                longest = self.tokenize.max_length
+                _logger.warning("%d of %d texts are longer than %d tokens and were cut to that", cut, count, longest)
 
     def encode_pixels(self, pixels: npt.NDArray[np.float32], top_k: int | None = None) -> SparseBatch:
         """Encode preprocessed images (B, 3, S, S), as `preprocess` makes them.
@@ -257,7 +269,8 @@ class LexLIPEncoder:
             raise InputError(
                 f"pixels are {pixels.shape} {pixels.dtype}; expected (B, 3, {size}, {size}) float32, from preprocess"
             )
-        return self._image_tower({"pixel_values": pixels}, self._top_k(top_k, self.manifest.top_k.image))
+        k = self._top_k(top_k, self.manifest.top_k.image)
+        return self._image_tower({"pixel_values": pixels}, k).with_model(self.bundle.fingerprint)
 
     def encode_token_ids(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], top_k: int | None = None
@@ -273,21 +286,17 @@ class LexLIPEncoder:
             BundleError: the bundle has no text tower.
             InputError: the arrays do not fit each other, the vocabulary or the model's length, or `top_k` is below 1.
         """
-        text, vocab_size = self.manifest.text, self.manifest.vocab_size
+        text = self.manifest.text
         if text is None:
             raise self._no_tower("text")
-        arrays = (input_ids, attention_mask)
-        if (
-            input_ids.ndim != 2
-            or input_ids.shape != attention_mask.shape
-            or {a.dtype for a in arrays} != {np.dtype(np.int64)}
-        ):
-            given = " and ".join(f"{array.shape} {array.dtype}" for array in arrays)
-            raise InputError(f"token ids and mask are {given}; expected twice (B, L) int64")
-        if input_ids.shape[1] > text.max_length or not ((input_ids >= 0) & (input_ids < vocab_size)).all():
-            raise InputError(f"expected at most {text.max_length} token ids a text, each in [0, {vocab_size})")
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return self._text_tower(inputs, self._top_k(top_k, self.manifest.top_k.text))
+        check_token_ids(input_ids, attention_mask, text.max_length, self.manifest.vocab_size)
+        return self._text_vectors(input_ids, attention_mask, self._top_k(top_k, self.manifest.top_k.text))
+
+    def _text_vectors(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], k: int
+    ) -> SparseBatch:
+        vectors = self._text_tower({"input_ids": input_ids, "attention_mask": attention_mask}, k)
+        return vectors.with_model(self.bundle.fingerprint)
 
     def decode(self, batch: SparseBatch, top_k: int | None = None) -> list[list[tuple[str, float]]]:
         """The heaviest terms of each row with their weights, heaviest first; all of them when `top_k` is absent."""
@@ -297,10 +306,10 @@ class LexLIPEncoder:
         """Scores (A, B) of every row of `a` with every row of `b`: cosine or dot product, as the manifest says.
 
         Raises:
-            InputError: the two are over different vocabularies.
+            InputError: the two are over different vocabularies, or another model has made one of them.
         """
-        if a.vocab_size != b.vocab_size:
-            raise InputError(f"vectors over {a.vocab_size} and over {b.vocab_size} terms; encode both with one model")
+        both = a.joined_with(b)
+        both.check_same_model(SparseBatch.from_rows((), a.vocab_size).with_model(self.bundle.fingerprint))
         scores: npt.NDArray[np.float32] = (a.to_scipy() @ b.to_scipy().T).toarray().astype(np.float32)
         if self.manifest.similarity == "cosine":
             scores /= np.maximum(np.outer(a.norms(), b.norms()), np.finfo(np.float32).tiny)
@@ -316,11 +325,17 @@ class LexLIPEncoder:
 
     @cached_property
     def _image_tower(self) -> Tower:
-        return open_tower(self.bundle, "image", self.options)
+        return self._open("image")
 
     @cached_property
     def _text_tower(self) -> Tower:
-        return open_tower(self.bundle, "text", self.options)
+        return self._open("text")
+
+    def _open(self, modality: Modality) -> Tower:
+
+        from lexlip_infer.runtime.opening import open_tower  # and with it ONNX Runtime
+
+        return open_tower(self.bundle, modality, self.options)
 
     def _top_k(self, top_k: int | None, default: int) -> int:
         if top_k is not None and top_k < 1:
@@ -328,23 +343,31 @@ class LexLIPEncoder:
         return min(default if top_k is None else top_k, self.manifest.vocab_size)
 
     def _stack(self, batches: Iterator[SparseBatch]) -> SparseBatch:
-        empty = SparseBatch(
-            np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), self.manifest.vocab_size
+        return SparseBatch.concatenate([*batches], self.manifest.vocab_size).with_model(self.bundle.fingerprint)
+
+    def __repr__(self) -> str:
+        towers = " and ".join(modality for modality in _MODALITIES if self.bundle.has_tower(modality))
+        return f"LexLIPEncoder({self.manifest.name}: {towers}, device={self.options.device!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self.bundle.folder, self.bundle.fingerprint, self.options)
+
+
+def _reopen(kind: type[LexLIPEncoder], folder: Path, fingerprint: str, options: RuntimeOptions) -> LexLIPEncoder:
+    """An encoder that comes out of a pickle, in this process or another."""
+    bundle = Bundle.open(folder)
+    if bundle.fingerprint != fingerprint:
+        raise BundleError(
+            f"{folder} holds another model than when the encoder was pickled (fingerprint {bundle.fingerprint[:12]}, "
+            f"then {fingerprint[:12]}); open it again with from_pretrained"
         )
-        return SparseBatch.concatenate([empty, *batches])
-
-
-Item = TypeVar("Item")
-
-
-def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
+    return kind(bundle, options)
 
 
 def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[Item]:
-    if not (sys.stderr.isatty() if show is None else show):
+    if show is None:
+        show = sys.stderr.isatty() and not (isinstance(items, Sequence) and len(items) == 1)
+    if not show:
         return items
     from rich.console import Console
     from rich.progress import track
@@ -353,16 +376,19 @@ def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[It
     return track(items, f"encoding {what}", total=total, console=Console(stderr=True))
 
 
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; expected at least 1")
+def _several(items: Any) -> Iterable[Any]:
+    """One text or image as a list of it: Python would take a text apart into letters, an array into its rows.
 
-
-def _check_several(items: object) -> None:
-    """Refuse a single text or image: Python would take the text apart into letters, the array into rows."""
-    one_array = isinstance(items, np.ndarray) and items.ndim in (2, 3)
-    if one_array or isinstance(items, str | bytes | Path | Image.Image):
-        raise InputError(f"a single {type(items).__name__} was given; expected a list: pass [item] for one item")
+    Raises:
+        InputError: it is neither an input nor an iterable of inputs.
+    """
+    if isinstance(items, str | bytes | bytearray | Path | Frame | Image.Image) or hasattr(items, "read"):
+        return [items]
+    if isinstance(items, np.ndarray) and items.ndim in (2, 3):
+        return [items]
+    if not isinstance(items, Iterable):
+        raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
+    return items
 
 
 def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:

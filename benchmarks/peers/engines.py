@@ -19,9 +19,8 @@ from contract import Job, Peer, answer, inputs_of
 from lexlip_infer.bundle import backbone_file
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable
-from lexlip_infer.runtime.choice import openvino_file
-from lexlip_infer.runtime.decoder import read_decoder
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import RuntimeOptions, openvino_file
+from lexlip_infer.runtime.heads import read_decoder
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 if TYPE_CHECKING:
@@ -102,8 +101,7 @@ def open_openvino(job: Job) -> Peer:
     """
     import openvino
 
-    from lexlip_infer.runtime.openvino_package import openvino_core
-    from lexlip_infer.runtime.openvino_session import runs_bf16
+    from lexlip_infer.runtime.openvino_session import openvino_core, runs_bf16
 
     if job.variant == "bf16" and not runs_bf16():
         raise BackendUnavailable("this CPU has no bf16")

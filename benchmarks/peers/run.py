@@ -37,7 +37,7 @@ from lexlip_infer.bench.report import median_interval
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 sys.path.append(str(Path(__file__).parents[1]))

@@ -22,8 +22,7 @@ import numpy.typing as npt
 from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.runtime.choice import openvino_file
-from lexlip_infer.runtime.openvino_package import import_openvino, openvino_core
-from lexlip_infer.runtime.openvino_session import UNQUANTISED
+from lexlip_infer.runtime.openvino_session import UNQUANTISED, import_openvino, openvino_core
 
 __all__ = ["Sample", "openvino_int8_files"]
 

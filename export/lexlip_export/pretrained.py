@@ -18,7 +18,7 @@ from lexlip_export.official.names import collect, head_names, load
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
-from lexlip_training.tokenizer_files import read_tokenizer_file
+from lexlip_training.wordpiece import read_tokenizer_file
 
 __all__ = ["initialise_from_pretrained"]
 

@@ -17,7 +17,7 @@ from lexlip_export.text_folder import load_text_folder, similarity_of
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.model import LexLIP
-from lexlip_training.tokenizer_files import read_tokenizer_file
+from lexlip_training.wordpiece import read_tokenizer_file
 
 __all__ = ["ImportOptions", "Source", "load_source"]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.errors import require
-from lexlip_infer.formats.protobuf import bytes_field, integer_field
+from lexlip_infer.formats.ciff import bytes_field, integer_field
 
 __all__ = ["Ceilings", "measure_ceilings", "product_graph"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 
 __all__ = ["Noise", "children_peak", "listen", "machine_info", "memory", "processor"]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import InputError
-from lexlip_infer.runtime.options import BACKENDS, RuntimeOptions
+from lexlip_infer.runtime.choice import BACKENDS, RuntimeOptions
 
 __all__ = ["Job", "Mode", "Setting", "parse_numbers", "settings_grid"]
 

@@ -23,7 +23,8 @@ from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_emp
 from lexlip_infer.inputs.image_files import read_image_file
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.runtime.cuda_session import CudaSession
-from lexlip_infer.runtime.tower import Backbone, Inputs, Tower, open_tower
+from lexlip_infer.runtime.opening import open_tower
+from lexlip_infer.runtime.tower import Backbone, Inputs, Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 __all__ = ["IMAGE_STAGES", "TEXT_STAGES", "Sequential", "StageClock", "run_sequential"]

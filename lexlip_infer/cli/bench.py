@@ -88,7 +88,7 @@ def bench(
     from lexlip_infer.bench.report import read_report, save_report
     from lexlip_infer.bench.run import telling
     from lexlip_infer.bench.settings import parse_numbers, settings_grid
-    from lexlip_infer.runtime.threads import thread_count
+    from lexlip_infer.runtime.machine import thread_count
 
     _check_choices(model, preset, random_weights, images, synthetic)
     _check_outputs(save, plot)

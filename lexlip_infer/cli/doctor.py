@@ -93,9 +93,8 @@ def _missing() -> list[str]:
 
 def _print_paths(bundle: Bundle) -> None:
     from lexlip_infer.cli.doctor_paths import other_paths, taken_paths
-    from lexlip_infer.runtime.machine import look_around
+    from lexlip_infer.runtime.machine import look_around, thread_count
     from lexlip_infer.runtime.openvino_session import runs_bf16
-    from lexlip_infer.runtime.threads import thread_count
 
     machine = look_around()
     typer.echo(f"paths of {bundle.manifest.name}, {thread_count(None)} CPU threads (those available)")

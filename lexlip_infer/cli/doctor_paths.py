@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BackendUnavailable, MissingExtra
-from lexlip_infer.runtime.choice import PathChoice, choose_path
+from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.machine import Machine
-from lexlip_infer.runtime.options import RuntimeOptions
 
 __all__ = ["other_paths", "taken_paths"]
 

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexlip_infer.cli import evaluate_run, large_scale
-from lexlip_infer.cli.default_command import DefaultCommandGroup
-from lexlip_infer.cli.new_output import Save, refuse_existing
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
-from lexlip_infer.cli.shell import Threads, application, console, progress_bar
+from lexlip_infer.cli.shell import (
+    DefaultCommandGroup,
+    Save,
+    Threads,
+    application,
+    console,
+    progress_bar,
+    refuse_existing,
+)
 from lexlip_infer.errors import InputError, OutputError, require
 
 if TYPE_CHECKING:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lexlip_infer.cli.shell import Threads, counted
 from lexlip_infer.errors import InputError
-
-if TYPE_CHECKING:
-    from lexlip_infer.search.exact import IndexManifest
 
 
 def index(
@@ -21,7 +18,10 @@ def index(
             metavar="[OUT] IDX", help="folder that lexlip-encode wrote, or anyone's JSON lines; and the index"
         ),
     ],
-    engine: Annotated[str, typer.Option(metavar="NAME", help="exact, or anserini (extra `anserini`)")] = "exact",
+    engine: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="exact, anserini, bm25 (of texts; extra anserini) or faiss (of an .npy)"),
+    ] = "exact",
     add: Annotated[bool, typer.Option("--append", help="add the documents of OUT to IDX")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="with --append: in place of those with the same id")
@@ -37,6 +37,10 @@ def index(
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
     ] = None,
+    ids: Annotated[Path | None, typer.Option(metavar="FILE", help="of dense vectors, one a line (faiss)")] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="NAME", help="flat, hnsw or ivfpq (faiss)  [default: flat]")
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Build IDX from the documents of OUT, or change or check an IDX that exists.
@@ -44,35 +48,28 @@ def index(
     Every change happens as a whole or not at all, and does not disturb a search that is under way. docs/search.md
     describes the index.
     """
-    from lexlip_infer.runtime.threads import thread_count
-
     deletes = delete is not None or delete_from is not None
     if sum((add, deletes, merge, check)) > 1:
         raise InputError("give one of --append, --delete/--delete-from, --compact and --verify at a time")
     if replace and not add:
         raise InputError("--replace goes with --append")
-    if engine not in {"exact", "anserini"}:
-        raise InputError(f"--engine {engine}: no such engine; expected exact or anserini")
-    if engine == "anserini" and (add or deletes or merge or check):
-        raise InputError("an Anserini index cannot be changed; build it again, or use --engine exact")
+    from lexlip_infer.runtime.machine import thread_count
+    from lexlip_infer.search.registry import BuildOptions, build_index, check_changes
+
+    if add or deletes or merge or check:
+        check_changes(paths[-1], engine)
     if deletes or merge or check:
         _change(_only(paths), [*(delete or ()), *_listed(delete_from)] if deletes else None, merge)
         return
     source, destination = _both(paths)
-    if engine == "anserini":
-        from lexlip_infer.search.anserini import build_anserini_index
-
-        record = build_anserini_index(source, destination, thread_count(threads))
-        typer.echo(f"{counted(record.documents, 'document')}, by {record.anserini}: {destination}", err=True)
-        return
-    from lexlip_infer.search.exact import append, build_exact_index, read_index_manifest
-
     if add:
+        from lexlip_infer.search.exact import append
+
         count = append(source, destination, thread_count(threads), replace, model)
         typer.echo(f"{counted(count, 'document')} added", err=True)
     else:
-        build_exact_index(source, destination, thread_count(threads), model)
-    _report(destination, read_index_manifest(destination))
+        count = build_index(source, destination, engine, BuildOptions(model, ids, kind), thread_count(threads))
+    _report(destination, engine, count)
 
 
 def _only(paths: list[Path]) -> Path:
@@ -96,7 +93,7 @@ def _listed(file: Path | None) -> list[str]:
 
 
 def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
-    from lexlip_infer.search.exact import compact, delete, read_index_manifest, verify
+    from lexlip_infer.search.exact import compact, delete, verify
 
     if ids is not None:
         typer.echo(f"{counted(delete(destination, ids), 'document')} deleted", err=True)
@@ -105,10 +102,19 @@ def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
     else:
         verify(destination)
         typer.echo(f"{destination}: every file is as it was written", err=True)
-    _report(destination, read_index_manifest(destination))
+    _report(destination)
 
 
-def _report(destination: Path, manifest: IndexManifest) -> None:
+def _report(destination: Path, engine: str = "exact", documents: int = 0) -> None:
+    if engine != "exact":
+        from lexlip_infer.search.registry import describe_index
+
+        written_by = describe_index(destination).written_by
+        typer.echo(f"{counted(documents, 'document')}, by {written_by}: {destination}", err=True)
+        return
+    from lexlip_infer.search.exact import read_index_manifest
+
+    manifest = read_index_manifest(destination)
     postings = sum(segment.postings for segment in manifest.segments)
     typer.echo(
         f"{counted(manifest.documents, 'document')} ({manifest.deleted:,} deleted), {counted(postings, 'posting')} in "

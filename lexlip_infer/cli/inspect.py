@@ -30,10 +30,10 @@ def inspect(
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT; of an index, what it consists of."""
     from lexlip_infer.search.engine import IndexDescription
-    from lexlip_infer.search.registry import describe_index, is_index
+    from lexlip_infer.search.registry import describe_index, find_engine
 
     found: CollectionStatistics | IndexDescription
-    if not is_index(collection):
+    if find_engine(collection) is None:
         found = _statistics(collection, model, 20 if terms is None else terms)
     elif terms is None and model is None:
         found = describe_index(collection)

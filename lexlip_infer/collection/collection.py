@@ -86,7 +86,7 @@ class Collection:
         if is_output(path):
             return cls.open_output(path, model=model, vocabulary=vocabulary, unfinished=unfinished)
         if model is not None and vocabulary is None:
-            _, vocabulary = _open_model(model)
+            vocabulary = Bundle.open(model).vocabulary()
         files = _files(path)
         return cls(path, _collect_vocabulary(files) if vocabulary is None else vocabulary, None, files)
 
@@ -102,9 +102,7 @@ class Collection:
         """As `open`, for what has to be an output of lexlip-encode; a folder without a manifest is an OutputError."""
         manifest = read_finished(folder, unfinished)
         if vocabulary is None:
-            settings = manifest.settings
-            bundle, vocabulary = _open_model(settings.model if model is None else model)
-            settings.encoded_with.check_model(str(folder), bundle.manifest.name, bundle.fingerprint)
+            vocabulary = manifest.settings.encoded_with.open_bundle(folder, model).vocabulary()
         return cls(folder, vocabulary, manifest)
 
     @property
@@ -218,13 +216,6 @@ def read_part(folder: Path, part: PartRecord) -> bytes:
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
     return gzip.decompress(data) if path.suffix == ".gz" else data
-
-
-def _open_model(model: str | None) -> tuple[Bundle, Vocabulary]:
-    from lexlip_infer.encoder import LexLIPEncoder
-
-    encoder = LexLIPEncoder.from_pretrained(model, "cpu")
-    return encoder.bundle, encoder.vocabulary
 
 
 def _changed(folder: Path, path: Path) -> OutputError:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.files import first_fault, read_version
 from lexlip_infer.impacts.quantise import QuantisationSettings
@@ -59,6 +60,21 @@ class EncodedWith(_Section):
     def quantisation(self) -> QuantisationSettings:
         """Of queries."""
         return QuantisationSettings(self.scale, self.cap, self.normalise)
+
+    def open_bundle(self, place: Path, model: str | None = None) -> Bundle:
+        """The model that encoded the documents of `place`, its words and settings; nothing of it is loaded.
+
+        Args:
+            place: as messages name it.
+            model: where it is now, if it has moved.
+
+        Raises:
+            BundleError: it is not there.
+            InputError: it is another one.
+        """
+        bundle = Bundle.open(self.model if model is None else model)
+        self.check_model(str(place), bundle.manifest.name, bundle.fingerprint)
+        return bundle
 
     def check_model(self, place: str, name: str, fingerprint: str) -> None:
         """Refuse another model than the one that encoded the documents of `place`.

@@ -1,4 +1,4 @@
-"""Photographs and their captions, whatever file they were read from."""
+"""Photographs and their captions, whatever file they were read from, and the protocols that say which of them count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,27 @@ import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
 
-__all__ = ["CaptionedImages"]
+__all__ = ["PROTOCOLS", "WHOLE_FILE", "CaptionedImage", "CaptionedImages", "Protocol"]
+
+#: In place of an offset and a size: of an image that is a file of its own.
+WHOLE_FILE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedImage:
+    """One photograph as a reader found it, not opened yet.
+
+    Attributes:
+        file: the image, or the archive that holds it.
+        captions: what people wrote about it, at least one.
+        offset: where its bytes begin in the archive; `WHOLE_FILE` without one.
+        size: how many there are.
+    """
+
+    file: str
+    captions: tuple[str, ...]
+    offset: int = WHOLE_FILE
+    size: int = WHOLE_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +60,9 @@ class CaptionedImages:
         )
 
     @classmethod
-    def of_split(
-        cls, rows: Iterable[tuple[str, list[str], str]], split: str, file: Path, images: Path | None
-    ) -> CaptionedImages:
-        """Build it from those rows (path, captions, split) of a file that are of one split.
-
-        Args:
-            rows: all of the file.
-            split: to keep.
-            file: that they come from.
-            images: folder that paths are relative to; the file's own when absent.
-
-        Raises:
-            InputError: no row is of that split.
-        """
-        every = list(rows)
-        kept = [((images or file.parent) / path, captions) for path, captions, its_split in every if its_split == split]
-        if not kept:
-            splits = sorted({its_split for *_, its_split in every})
-            seen = f"there are {', '.join(map(repr, splits))}" if splits else "it has no images"
-            raise InputError(f"{file}: no image of split {split!r}; {seen}")
-        return cls.from_rows(kept)
+    def together(cls, images: Iterable[CaptionedImage]) -> CaptionedImages:
+        """Build it from photographs as a reader yields them, each a file of its own."""
+        return cls.from_rows([(Path(image.file), list(image.captions)) for image in images])
 
     def captions_of(self) -> list[list[int]]:
         """For each photograph, the rows of its captions."""
@@ -100,3 +102,45 @@ class CaptionedImages:
             raise InputError(f"{twice} is listed twice; expected one row a photograph, with all its captions")
         captions = [f"{images[image]}#{n}" for image, rows in enumerate(self.captions_of()) for n in range(len(rows))]
         return images, captions
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A small-scale protocol of the literature: what makes a figure comparable with those of papers.
+
+    Attributes:
+        name: of the protocol.
+        images: photographs of the test split.
+        folds: parts that are searched each for itself; figures are averaged over them.
+        captions: of a photograph; further ones are left out.
+    """
+
+    name: str
+    images: int
+    folds: int = 1
+    captions: int = 5
+
+    def apply(self, data: CaptionedImages) -> CaptionedImages:
+        """The captions that count.
+
+        Raises:
+            InputError: the number of photographs is another.
+        """
+        if len(data.images) != self.images:
+            raise InputError(
+                f"{self.name} is measured on {self.images:,} photographs, the file's split has {len(data.images):,}; "
+                "give the test split, or leave --protocol out"
+            )
+        return data.first_captions(self.captions)
+
+
+#: By name. COCO 1k is the average over five folds of the 5,000.
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("coco-5k", 5000),
+        Protocol("coco-1k", 5000, folds=5),
+        Protocol("flickr30k", 1000),
+        Protocol("flickr8k", 1000),
+    )
+}

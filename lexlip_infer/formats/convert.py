@@ -1,26 +1,36 @@
-"""From a stream of documents to one file of any format, whole or not at all, in memory that does not grow with it."""
+"""From a stream of documents to one file of any format, whole or not at all, in memory that does not grow with it.
+
+A name that ends in `.gz` asks for gzip around any writer, and nothing else: it is what Anserini's reader and most
+engines' tools open by themselves.
+"""
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.files import new_file
-from lexlip_infer.formats.compression import open_writer
 
 if TYPE_CHECKING:
-    from lexlip_infer.formats.contract import Format, FormatSettings
+    from lexlip_infer.formats.contract import Format, FormatSettings, FormatWriter
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["Converted", "convert"]
+__all__ = ["Converted", "GzipWriter", "convert", "open_writer"]
+
+#: These compress what they hold themselves.
+_COMPRESSED = (".npz", ".parquet")
+
+#: zlib's way of asking for a gzip header: it has no name and no time in it, so that equal contents give equal bytes.
+_GZIP = 16 + zlib.MAX_WBITS
 
 Chunk = tuple[list[str], "ImpactMatrix"]
 
@@ -87,3 +97,45 @@ def _refuse_duplicates(hashes: np.ndarray, chunks: Callable[[], Iterator[Chunk]]
             raise InputError(
                 f"document id {name!r} occurs {count} times; an engine would keep one of them: rename them"
             )
+
+
+def open_writer(
+    output_format: Format, vocabulary: Vocabulary, settings: FormatSettings, file_name: str
+) -> FormatWriter:
+    """The writer for a file of that name, compressed if it ends in `.gz`.
+
+    Raises:
+        OutputError: the name is not one of this format's, or asks for a compression that engines do not read.
+        InputError: the format cannot hold the vocabulary.
+        MissingExtra: the format needs a package that is not installed.
+    """
+    suffix = output_format.suffix
+    if file_name.endswith((".zst", ".zstd")):
+        raise OutputError(
+            f"{file_name}: Zstandard is refused, because Anserini and most engines' tools read plain and gzip files "
+            "only: end the name in .gz"
+        )
+    zipped = file_name.endswith(f"{suffix}.gz") and suffix not in _COMPRESSED
+    if not zipped and not file_name.endswith(suffix):
+        alternative = "" if suffix in _COMPRESSED else f" or {suffix}.gz"
+        raise OutputError(f"{file_name}: {output_format.name} files end in {suffix}{alternative}; name it so")
+    writer = output_format.open(vocabulary, settings)
+    return GzipWriter(writer) if zipped else writer
+
+
+class GzipWriter:
+    """Compresses what another writer gives."""
+
+    def __init__(self, writer: FormatWriter) -> None:
+        self._writer = writer
+        self._gzip = zlib.compressobj(wbits=_GZIP)
+
+    def add(self, ids: Sequence[str], impacts: ImpactMatrix) -> bytes:
+        """See `FormatWriter.add`."""
+        return self._gzip.compress(self._writer.add(ids, impacts))
+
+    def finish(self) -> Iterator[bytes]:
+        """See `FormatWriter.finish`."""
+        for piece in self._writer.finish():
+            yield self._gzip.compress(piece)
+        yield self._gzip.flush()

@@ -1,19 +1,19 @@
-"""Every output format by its name; each is one small file of this package."""
+"""Every output format by its name, with what people want to know of it."""
 
 from __future__ import annotations
 
-from lexlip_infer.formats.anserini import AnseriniTopicsWriter, AnseriniWriter
-from lexlip_infer.formats.bulk import ElasticsearchWriter, OpenSearchWriter
+from lexlip_infer.formats.arrays import NpzWriter, ParquetWriter
 from lexlip_infer.formats.ciff import CiffWriter
 from lexlip_infer.formats.contract import Format
-from lexlip_infer.formats.json_documents import IdsWriter, TeiWriter
-from lexlip_infer.formats.milvus import MilvusWriter
-from lexlip_infer.formats.npz import NpzWriter
-from lexlip_infer.formats.parquet import ParquetWriter
-from lexlip_infer.formats.pgvector import PgvectorWriter
-from lexlip_infer.formats.qdrant import QdrantWriter
-from lexlip_infer.formats.seismic import SeismicWriter
-from lexlip_infer.formats.vespa import VespaWriter
+from lexlip_infer.formats.databases import (
+    ElasticsearchWriter,
+    MilvusWriter,
+    OpenSearchWriter,
+    PgvectorWriter,
+    QdrantWriter,
+    VespaWriter,
+)
+from lexlip_infer.formats.toolkits import AnseriniTopicsWriter, AnseriniWriter, IdsWriter, SeismicWriter, TeiWriter
 
 __all__ = ["FORMATS"]
 

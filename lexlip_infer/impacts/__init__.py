@@ -6,7 +6,7 @@ nor are files written: shards, compression and resuming belong to `lexlip_infer.
 """
 
 from lexlip_infer.impacts.json_lines import JsonLinesParser, JsonLinesWriter, collect_terms, read_json_lines
-from lexlip_infer.impacts.quantise import QuantisationSettings, fill_empty, quantise
+from lexlip_infer.impacts.quantise import QuantisationSettings, drop_placeholders, fill_empty, quantise
 from lexlip_infer.impacts.terms import check_terms
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "QuantisationSettings",
     "check_terms",
     "collect_terms",
+    "drop_placeholders",
     "fill_empty",
     "quantise",
     "read_json_lines",

@@ -5,25 +5,33 @@
 Scale 100 with rounding to even is the recipe of LexMAE, SPLADE's own code and Tevatron; Anserini's SPLADE
 encoder uses 51.2. A kept positive weight never vanishes (it becomes at least 1), a weight of exactly 0 is
 dropped. The definition, bit for bit, is `reference.py`; this module validates and calls the numba kernel that
-agrees with it. It does not choose terms: top-k happened before.
+agrees with it, or for a query or two the definition itself. It does not choose terms: top-k happened before.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.impacts import reference
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["QuantisationSettings", "fill_empty", "quantise"]
+__all__ = ["QuantisationSettings", "drop_placeholders", "fill_empty", "quantise"]
 
 FLOAT32 = np.finfo(np.float32)
+_PLACEHOLDER = re.compile(r"\[UNK\]|<unk>|\[unused\d+\]")
+#: Loading numba takes longer than the definition takes for so many.
+_FEW_WEIGHTS = 4096
 SMALLEST, LARGEST = float(FLOAT32.tiny), float(FLOAT32.max)
 
 
@@ -68,11 +76,16 @@ def quantise(batch: SparseBatch, settings: QuantisationSettings | None = None) -
     Raises:
         InputError: a weight is NaN, infinite or negative (the message names the row), or rows overlap.
     """
-    from lexlip_infer.impacts._kernels import quantise_rows
-
     settings = settings or QuantisationSettings()
     if (batch.lengths < 0).any():
         batch.validate()
+    if batch.nnz <= _FEW_WEIGHTS and "numba" not in sys.modules:
+        bad = np.flatnonzero(~((batch.values >= 0) & (batch.values < np.inf)))
+        if len(bad):
+            raise _bad_weight(batch, int(bad[0]))
+        return reference.quantise(batch, settings)
+    from lexlip_infer.impacts._kernels import quantise_rows
+
     indptr = np.zeros_like(batch.indptr)
     indices = np.empty_like(batch.indices)
     impacts = np.empty(len(batch.indices), np.int32)
@@ -117,6 +130,20 @@ def fill_empty(matrix: ImpactMatrix, placeholder_id: int) -> tuple[ImpactMatrix,
         matrix.vocab_size,
     )
     return filled, count
+
+
+def drop_placeholders(matrix: ImpactMatrix, terms: Sequence[str]) -> ImpactMatrix:
+    """Make the rows of queries empty again that `fill_empty` has filled, whose placeholder would find its like.
+
+    Args:
+        matrix: (Q, V) impacts.
+        terms: V terms by id. Placeholders are told by their names: `[UNK]`, `<unk>`, `[unused993]`.
+    """
+    alone = np.repeat(np.diff(matrix.indptr) == 1, np.diff(matrix.indptr)) & (matrix.impacts == 1)
+    kept = ~alone
+    for entry in np.flatnonzero(alone):
+        kept[entry] = _PLACEHOLDER.fullmatch(terms[matrix.indices[entry]]) is None
+    return matrix.where(kept)
 
 
 def _bad_weight(batch: SparseBatch, entry: int) -> InputError:

@@ -123,29 +123,20 @@ def silenced() -> Iterator[None]:
     and loses entries when threads overlap. Here one entry, for Pillow's modules only, is put in front while somebody
     decodes, and nothing else of the interpreter's state is touched.
     """
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
-
-
-def _filters() -> list[Any]:
-    # Looked up each time: a test runner or the user may have put another list in place.
-    return cast("list[Any]", warnings.filters)
-
-
-def _enter() -> None:
     global _inside  # noqa: PLW0603  (the filter list is global, so is the count of its users)
     with _lock:
         _inside += 1
         if not _filters() or _filters()[0] is not _IGNORE_PILLOW:
             _filters().insert(0, _IGNORE_PILLOW)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            while not _inside and _IGNORE_PILLOW in _filters():
+                _filters().remove(_IGNORE_PILLOW)
 
 
-def _leave() -> None:
-    global _inside  # noqa: PLW0603
-    with _lock:
-        _inside -= 1
-        while not _inside and _IGNORE_PILLOW in _filters():
-            _filters().remove(_IGNORE_PILLOW)
+def _filters() -> list[Any]:
+    # Looked up each time: a test runner or the user may have put another list in place.
+    return cast("list[Any]", warnings.filters)

@@ -11,17 +11,18 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from lexlip_infer.errors import ImageError, MissingExtra
+from lexlip_infer.errors import ImageError, InputError, MissingExtra
 from lexlip_infer.inputs.colour import flatten
 from lexlip_infer.inputs.frames import Frame, open_frame
 from lexlip_infer.inputs.image_files import open_image, read_image_file, silenced
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, ImageOptions
+from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, LocalPlace, place_of
 from lexlip_infer.inputs.tiff import check_tiff
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageSource", "load_image", "truncation"]
 
-ImageSource = str | Path | bytes | Frame | Image.Image | npt.NDArray[np.uint8]
+ImageSource = str | Path | bytes | BinaryIO | Frame | Image.Image | npt.NDArray[np.uint8]
 
 #: Where `load_image` leaves its note; it drops every other entry that a file may have put there.
 _NOTE = "truncated"
@@ -49,13 +50,15 @@ def load_image(source: ImageSource, options: ImageOptions = DEFAULT_OPTIONS) -> 
     """Decode an image to RGB, upright, on a background.
 
     Args:
-        source: a path, the bytes of an image file, a frame of one, a Pillow image, or an array (height, width, 3) of
-            0-255. Of an animation that is given whole, the first frame is taken, whatever `options.frames` says.
+        source: a path or URL (extra `io`), the bytes of an image file or one that is open for reading them, a frame, a
+            Pillow image, or an array (height, width, 3) of 0-255. Of an animation that is given whole, the first frame
+            is taken, whatever `options.frames` says.
         options: see `ImageOptions`.
 
     Raises:
         ImageError: the file is missing, empty, truncated, not a regular file, not an image, of numbers without a
             defined range, of a format whose extra is not installed, or larger than `options.max_megapixels`.
+        MissingExtra: a URL takes a package that is not installed.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -79,16 +82,44 @@ def _first_frame(frame: Frame) -> ImageFile.ImageFile:
     return open_image(frame.read())
 
 
-def _name(source: str | Path | bytes) -> str:
-    return "the given bytes" if isinstance(source, bytes) else str(source)
+def _name(source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else f"the given {type(source).__name__}"
 
 
-def _data(source: str | Path | bytes) -> bytes:
-    if not isinstance(source, str | Path | bytes):
-        raise ImageError(f"an image is a path, bytes, a Pillow image or an array, not {type(source).__name__}")
-    data = source if isinstance(source, bytes) else read_image_file(source)
+def _data(source: str | Path | bytes | BinaryIO) -> bytes:
+    if isinstance(source, str | Path):
+        data = _read(source)
+    elif isinstance(source, bytes):
+        data = source
+    elif hasattr(source, "read"):
+        data = _read_open(source)
+    else:
+        expected = "a path, a URL, bytes, an open file, a Pillow image or an array"
+        raise ImageError(f"an image is {expected}, not {type(source).__name__}")
     if not data:
         raise ImageError(f"{_name(source)}: the file is empty (0 bytes)")
+    return data
+
+
+def _read(source: str | Path) -> bytes:
+    place = place_of(source) if isinstance(source, str) else LocalPlace(source)
+    if isinstance(place, LocalPlace):
+        return read_image_file(place.path)
+    try:
+        return place.read()
+    except InputError as error:
+        raise ImageError(str(error)) from None
+
+
+def _read_open(file: BinaryIO) -> bytes:
+    try:
+        data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or a text that is not UTF-8
+        raise ImageError(f"{_name(file)}: cannot be read ({error})") from None
+    if not isinstance(data, bytes):
+        raise ImageError(f"{_name(file)} gives {type(data).__name__}; open the image file in binary mode ('rb')")
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"{_name(file)}: larger than {MAX_FILE_BYTES >> 20} MiB")
     return data
 
 

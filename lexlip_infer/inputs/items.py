@@ -12,12 +12,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lexlip_infer.inputs.frames import Frame
 
-__all__ = ["BadItem", "Chain", "ImageItem", "PassedOver", "Reader", "Source", "TextItem"]
+__all__ = ["BadItem", "ImageItem", "PassedOver", "Reader", "Source", "TextItem"]
 
 #: Kinds of files that a message names.
 _NAMED_KINDS = 5
@@ -71,6 +71,11 @@ class BadItem:
     origin: str
     error: str
 
+    @classmethod
+    def of(cls, identifier: str, place: object, error: Exception) -> BadItem:
+        """What could not be read there; the place that the error may begin with is not said twice."""
+        return cls(identifier, str(place), str(error).removeprefix(f"{place}: "))
+
 
 class Reader(Protocol[Item_co]):
     """A collection that is read lazily, in the same order every time, in memory that does not grow with it."""
@@ -119,7 +124,7 @@ Item = TypeVar("Item", bound=ImageItem | TextItem)
 
 
 class Source(ABC, Generic[Item]):
-    """A collection of one kind: a `Reader` whose ids may still be invalid or stand there twice.
+    """A collection of one kind, whose ids may still be invalid or stand there twice.
 
     Attributes:
         ids_are_unique: whether they are so by their nature, as paths of one folder are.
@@ -128,18 +133,13 @@ class Source(ABC, Generic[Item]):
 
     ids_are_unique = False
 
-    def __init__(self) -> None:
-        self.passed = PassedOver()
-
     @property
     def count(self) -> int | None:
         """Number of items, where it is to be had without reading them."""
         return None
 
-    @property
-    def passed_over(self) -> str:
-        """See `Reader`."""
-        return str(self.passed)
+    def __init__(self) -> None:
+        self.passed = PassedOver()
 
     @abstractmethod
     def check(self) -> None:
@@ -152,33 +152,3 @@ class Source(ABC, Generic[Item]):
     @abstractmethod
     def __iter__(self) -> Iterator[Item | BadItem]:
         """From the start, every time."""
-
-
-class Chain(Generic[Item]):
-    """The items of several collections, one after the other."""
-
-    def __init__(self, sources: Sequence[Source[Item]]) -> None:
-        self._sources = sources
-
-    @property
-    def count(self) -> int | None:
-        """The sum, if all have a count."""
-        total = 0
-        for source in self._sources:
-            if (count := source.count) is None:
-                return None
-            total += count
-        return total
-
-    @property
-    def passed_over(self) -> str:
-        """Of all together."""
-        together = PassedOver()
-        for source in self._sources:
-            together.kinds.update(source.passed.kinds)
-        return str(together)
-
-    def __iter__(self) -> Iterator[Item | BadItem]:
-        """In order."""
-        for source in self._sources:
-            yield from source

@@ -5,6 +5,7 @@ The one read-ahead of the product: files from a network, images on decoding thre
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
 from typing import TypeVar
 
-__all__ = ["in_order", "map_ahead"]
+from lexlip_infer.errors import InputError
+
+__all__ = ["batched", "in_order", "map_ahead"]
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -65,3 +68,16 @@ def map_ahead(
         yield from map(itemgetter(1), in_order(steps, lambda step: pool.submit(function, step), ahead))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def batched(items: Iterable[Step], size: int) -> Iterator[list[Step]]:
+    """Lists of `size` items, the last one shorter; the items are read as the lists are.
+
+    Raises:
+        InputError: the size is below 1.
+    """
+    if size < 1:
+        raise InputError(f"batch_size is {size}; expected at least 1")
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -13,7 +13,7 @@ from lexlip_infer.vocabulary import read_tokenizer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TextTokenizer", "Tokens"]
+__all__ = ["TextTokenizer", "Tokens", "check_token_ids"]
 
 
 class Tokens(NamedTuple):
@@ -43,6 +43,7 @@ class TextTokenizer:
 
     def __init__(self, data: bytes, max_length: int) -> None:
         self.tokenizer = read_tokenizer(data)
+        self.max_length = max_length
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.enable_padding()
 
@@ -69,6 +70,19 @@ class TextTokenizer:
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
         cut = np.array([bool(encoding.overflowing) for encoding in encodings], np.bool_)
         return Tokens(ids.reshape(shape), mask.reshape(shape), cut)
+
+
+def check_token_ids(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], max_length: int, vocab_size: int) -> None:
+    """Refuse what no tokenizer of a model gives.
+
+    Raises:
+        InputError: the arrays do not fit each other, the vocabulary or the model's length.
+    """
+    if ids.ndim != 2 or ids.shape != mask.shape or {ids.dtype, mask.dtype} != {np.dtype(np.int64)}:
+        given = " and ".join(f"{array.shape} {array.dtype}" for array in (ids, mask))
+        raise InputError(f"token ids and mask are {given}; expected twice (B, L) int64")
+    if ids.shape[1] > max_length or not ((ids >= 0) & (ids < vocab_size)).all():
+        raise InputError(f"expected at most {max_length} token ids a text, each in [0, {vocab_size})")
 
 
 def _checked(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Which path a tower takes: a pure function of what was asked for, what runs here, and what the bundle holds.
+"""What a caller may ask for, and which path a tower takes: a pure function of that, the machine, and the bundle.
 
     CPU            ONNX Runtime float32, or int8, or OpenVINO where bf16 or its int8 is asked for; native head
     GPU, sm_80+    ONNX Runtime fp16; Triton lexicon_head on the hidden states
@@ -11,18 +11,82 @@ Triton is absent. Nothing is decided by catching an exception.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from lexlip_infer.bundle import Modality, Precision, backbone_file
-from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
-from lexlip_infer.runtime.machine import Machine
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.errors import BackendUnavailable, BundleError, InputError, MissingExtra
+from lexlip_infer.runtime.machine import Machine, thread_count
 
-__all__ = ["PathChoice", "choose_path", "logits_file", "openvino_file"]
+__all__ = [
+    "BACKENDS",
+    "HEADS",
+    "PRECISIONS",
+    "PathChoice",
+    "RuntimeOptions",
+    "choose_any_path",
+    "choose_path",
+    "logits_file",
+    "openvino_file",
+]
+
+PRECISIONS = ("auto", "f32", "fp16", "bf16", "int8")
+BACKENDS = ("auto", "onnxruntime", "openvino")
+HEADS = ("auto", "native", "onnx", "triton")
 
 _EXPORT = "export the model again with --precision"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeOptions:
+    """Wishes; `"auto"` takes the best that runs here, anything else is taken or refused.
+
+    Attributes:
+        device: `"auto"`, `"cpu"`, `"cuda"` (the first GPU) or `"cuda:N"`.
+        precision: of the backbone. Heads compute in float32, but for fp16 on a GPU.
+        backend: what runs the backbone.
+        head: what runs the lexicon head.
+        threads: of the CPU's operators and of image decoding; all available when absent.
+        memory_arena: let ONNX Runtime keep freed memory of the CPU for the next batch; without, slower and smaller.
+        cuda_graph: record a CUDA graph for every shape that occurs, and replay it: less work for the CPU where batches
+            are small and of few shapes. Each shape keeps its memory. GPUs only.
+
+    Raises:
+        InputError: there is no such option.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "auto"
+    head: str = "auto"
+    threads: int | None = None
+    memory_arena: bool = True
+    cuda_graph: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("precision", PRECISIONS), ("backend", BACKENDS), ("head", HEADS)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", str(self.device)):
+            raise InputError(f"device is {self.device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+        thread_count(self.threads)
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to use."""
+        return thread_count(self.threads)
+
+    @property
+    def cpu_reason(self) -> str | None:
+        """Why this asks for the CPU; None where a GPU may do it."""
+        if self.device == "cpu":
+            return "the CPU was asked for"
+        for name in ("precision", "backend", "head"):
+            if self.device == "auto" and (value := getattr(self, name)) in ("bf16", "int8", "openvino", "native"):
+                return f"{name} {value} runs on the CPU"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +147,24 @@ def choose_path(options: RuntimeOptions, machine: Machine, modality: Modality, f
     return _on_gpu(options, machine, modality, files, number)
 
 
+def choose_any_path(
+    options: RuntimeOptions, machine: Machine, modalities: Iterable[Modality], files: Collection[str]
+) -> PathChoice:
+    """The path of the first tower that can run as asked; errors as for `choose_path`, of the first of all."""
+    refusals = []
+    for modality in modalities:
+        try:
+            return choose_path(options, machine, modality, files)
+        except BackendUnavailable as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
 def _device(options: RuntimeOptions, machine: Machine) -> tuple[int | None, str]:
     """Number of the GPU, or None for the CPU; and why."""
-    if options.device == "cpu":
-        return None, "the CPU was asked for"
+    if options.cpu_reason is not None:
+        return None, options.cpu_reason
     if options.device == "auto":
-        for name, value in (("precision", options.precision), ("backend", options.backend), ("head", options.head)):
-            if value in ("bf16", "int8", "openvino", "native"):
-                return None, f"{name} {value} runs on the CPU"
         refusal = machine.cuda_refusal()
         return (0, "") if refusal is None else (None, f"no GPU, {refusal.split(':')[0]}")
     number = int(options.device.partition(":")[2] or 0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
+from functools import cache
 
-from lexlip_infer.runtime.nvidia import compute_capabilities
+from lexlip_infer.errors import InputError
 from lexlip_kernels import available_backends
 
-__all__ = ["CUDA_PROVIDER", "GPU_CURE", "Machine", "look_around"]
+__all__ = ["CUDA_PROVIDER", "GPU_CURE", "Machine", "compute_capabilities", "look_around", "thread_count"]
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
@@ -16,6 +19,9 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 GPU_CURE = (
     "pip install 'lexlip-infer[gpu]' && pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
 )
+
+#: CUdevice_attribute: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h).
+_MAJOR, _MINOR = 75, 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +72,25 @@ class Machine:
         return None
 
 
-def look_around() -> Machine:
-    """This machine. Imports torch only where there is a GPU that torch could use."""
+def look_around(gpu: bool = True) -> Machine:
+    """This machine. ONNX Runtime and torch are imported only where there is a GPU that they could use.
+
+    Args:
+        gpu: look for GPUs; starting their driver takes a while, so not where the CPU is asked for.
+    """
+    on_cpu = Machine(native="native" in available_backends(), openvino=_installed("openvino"))
+    gpus = compute_capabilities() if gpu else ()
+    if not gpus:
+        return on_cpu
     import onnxruntime
 
-    gpus = compute_capabilities()
-    return Machine(
-        native="native" in available_backends(),
+    return replace(
+        on_cpu,
         cuda_provider=CUDA_PROVIDER in onnxruntime.get_available_providers(),
         gpus=gpus,
         oldest_gpu=_oldest_gpu(onnxruntime.__version__),
-        openvino=_installed("openvino"),
         triton=_installed("triton"),
-        torch_cuda=bool(gpus) and _torch_sees_a_gpu(),
+        torch_cuda=_torch_sees_a_gpu(),
     )
 
 
@@ -98,3 +110,39 @@ def _torch_sees_a_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@cache
+def compute_capabilities() -> tuple[tuple[int, int], ...]:
+    """Compute capability of every visible GPU, by device number; empty where there is no driver or no GPU.
+
+    Asked of the driver itself: torch takes seconds to import and need not be installed.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return ()
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return ()
+    return tuple((_attribute(driver, _MAJOR, i), _attribute(driver, _MINOR, i)) for i in range(count.value))
+
+
+def _attribute(driver: ctypes.CDLL, attribute: int, device: int) -> int:
+    handle, value = ctypes.c_int(), ctypes.c_int()
+    driver.cuDeviceGet(ctypes.byref(handle), device)
+    driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
+    return value.value
+
+
+def thread_count(threads: int | None) -> int:
+    """The number asked for, or the number of CPUs available to this process.
+
+    Raises:
+        InputError: fewer than one thread was asked for.
+    """
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise InputError(f"threads is {threads}; expected at least 1, or nothing for all available")
+    return threads

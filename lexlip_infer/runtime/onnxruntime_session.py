@@ -17,7 +17,7 @@ import onnxruntime
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, LexLIPError
 from lexlip_infer.runtime.machine import GPU_CURE
-from lexlip_infer.runtime.out_of_memory import DeviceOutOfMemory, is_out_of_memory
+from lexlip_infer.runtime.tower import DeviceOutOfMemory, is_out_of_memory
 
 __all__ = ["CpuSession", "check_names", "open_session", "translate"]
 

@@ -2,30 +2,66 @@
 
 OpenVINO takes bf16 wherever the CPU has it unless it is told not to, so the precision is always said. What an int8
 model leaves unquantised is float32, or bf16 where the export wrote so into it and the CPU has it.
+
+`import openvino` sends a usage event to its maker and keeps an id below the user's home, through a package of its own
+that it can do without. Who wants that imports openvino first.
+
+Rows of one batch run in several streams at a time: each takes its part of the rows, with its own threads. Threads that
+share the operators of one row wait for each other after every operator; streams wait once, at the end of the batch.
+That pays where every stream has as many rows; a single row is faster in a model compiled for latency.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
-from functools import cached_property
+from contextlib import ExitStack
+from functools import cache, cached_property
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.bundle import Bundle
-from lexlip_infer.errors import BackendUnavailable, BundleError
-from lexlip_infer.runtime.openvino_package import openvino_core
-from lexlip_infer.runtime.openvino_streams import MOST_STREAMS, Streams
+from lexlip_infer.errors import BackendUnavailable, BundleError, require
 
-__all__ = ["UNQUANTISED", "OpenVINOSession", "runs_bf16"]
+__all__ = ["MOST_STREAMS", "UNQUANTISED", "OpenVINOSession", "Streams", "import_openvino", "openvino_core", "runs_bf16"]
 
 #: Where an int8 model says in its `rt_info` how its other layers compute: "f32", or "bf16" on a CPU that has it.
 UNQUANTISED = ("lexlip", "unquantised_precision")
 
 #: Of every stream, at least: with one row each they are no faster than all threads on one row after the other.
 _ROWS_EACH = 2
+
+#: Each holds the activations of its part; more cores than these work within a stream.
+MOST_STREAMS = 16
+
+
+def import_openvino() -> ModuleType:
+    """The module `openvino`.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # what an import takes for a package that is not installed
+    return require("openvino", extra="openvino")
+
+
+@cache
+def openvino_core() -> Any:
+    """The `openvino.Core` of this process.
+
+    A core whose CPU plugin is loaded gives its thread an alternate signal stack, and puts the earlier one back at its
+    end. Two cores that do not go in the reverse order leave the thread with a stack that is freed, and its next signal
+    (Ctrl-C, the end of a child) kills the process (seen with 2026.4.1). So there is one, and it stays.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
+    return import_openvino().Core()
 
 
 def runs_bf16() -> bool:
@@ -35,6 +71,35 @@ def runs_bf16() -> bool:
         MissingExtra: OpenVINO is not installed.
     """
     return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class Streams:
+    """Requests to a compiled model that has as many streams.
+
+    Args:
+        compiled: `openvino.CompiledModel`, of one output.
+        count: requests that run at the same time.
+    """
+
+    def __init__(self, compiled: Any, count: int) -> None:
+        self._requests = [compiled.create_infer_request() for _ in range(count)]
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The output of all rows, in their order.
+
+        Args:
+            inputs: by name, of a multiple of as many rows as there are streams.
+
+        Raises:
+            RuntimeError: what OpenVINO says where a part fails; the others have ended by then.
+        """
+        split = {name: np.split(rows, len(self._requests)) for name, rows in inputs.items()}
+        parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
+        with ExitStack() as running:  # whatever fails: no request goes on reading inputs that may be gone
+            for request, part in zip(self._requests, parts, strict=True):
+                request.start_async(part, share_inputs=True)
+                running.callback(request.wait)
+        return np.concatenate([request.get_output_tensor().data for request in self._requests])
 
 
 class OpenVINOSession:

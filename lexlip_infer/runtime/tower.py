@@ -1,28 +1,112 @@
-"""A tower: backbone, then lexicon head, from model inputs to sparse vectors, on the path that was chosen for it."""
+"""A tower: backbone, then lexicon head, from model inputs to sparse vectors; and how many rows go through it at once.
+
+Which batch fits a GPU depends on the model, the GPU and who else uses it, so it is found by trying: one that is full
+gets half as many rows at a time, and goes on. Only an allocation that failed is answered so; every other error stays an
+error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.bundle import Bundle, Modality
-from lexlip_infer.runtime.choice import PathChoice, choose_path
-from lexlip_infer.runtime.heads import Head, NativeHead, OnnxHead, Ranked
-from lexlip_infer.runtime.machine import look_around
-from lexlip_infer.runtime.onnxruntime_session import CpuSession
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.out_of_memory import RowsAtOnce
+from lexlip_infer.errors import BackendUnavailable
+from lexlip_infer.runtime.choice import PathChoice
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["INPUTS", "Backbone", "Inputs", "Tower", "open_tower"]
+__all__ = [
+    "INPUTS",
+    "Backbone",
+    "DeviceOutOfMemory",
+    "Head",
+    "Inputs",
+    "Ranked",
+    "RowsAtOnce",
+    "Tower",
+    "is_out_of_memory",
+]
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 Backbone = Callable[[Inputs], list[Any]]
 
+#: ids (B, K) int64, -1 padded, and weights (B, K) float32, 0 padded, by rank.
+Ranked = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+
 INPUTS = {"image": ("pixel_values",), "text": ("input_ids", "attention_mask")}
+
+_logger = logging.getLogger(__name__)
+
+#: As ONNX Runtime's arena, the CUDA runtime, cuBLAS and torch say it; they share no class of error for it.
+_MESSAGE = re.compile(
+    r"Failed to allocate memory|out of memory|ALLOC_FAILED|Available memory of \d+ is smaller than requested",
+    re.IGNORECASE,
+)
+
+Result = TypeVar("Result")
+
+
+class Head(Protocol):
+    """Takes what the backbone beside it gives: an array, or something that stays on the device."""
+
+    def __call__(self, hidden: Any, mask: npt.NDArray[np.int64] | None, top_k: int, /) -> Ranked:
+        """The `top_k` heaviest terms of each row; `mask` (B, L) is 0 on padding, absent where there is none."""
+        ...
+
+
+class DeviceOutOfMemory(BackendUnavailable):
+    """An allocation failed; raised to the caller only where a single row does not fit."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether this error of ONNX Runtime or torch says that an allocation failed."""
+    return isinstance(error, MemoryError) or _MESSAGE.search(str(error)) is not None
+
+
+class RowsAtOnce:
+    """Runs a function on slices of a batch that are small enough.
+
+    Args:
+        limit: rows that are known to be the most; None where nothing is known.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._reported = False
+
+    def run(self, rows: int, function: Callable[[slice], Result]) -> Iterator[Result]:
+        """Results of consecutive slices of `range(rows)`, in order.
+
+        Raises:
+            DeviceOutOfMemory: a single row does not fit.
+        """
+        start = 0
+        while start < rows:
+            taken = min(rows - start, self.limit or rows)
+            try:
+                result = function(slice(start, start + taken))
+            except DeviceOutOfMemory:
+                if taken == 1:
+                    raise
+                self._halve(taken)
+                continue
+            yield result
+            start += taken
+
+    def _halve(self, taken: int) -> None:
+        """For good: what did not fit once will not fit for the next batch."""
+        self.limit = taken // 2
+        if not self._reported:
+            _logger.warning(
+                "the device ran out of memory with %d rows at a time; going on with fewer, give a smaller batch size "
+                "to avoid the attempt",
+                taken,
+            )
+            self._reported = True
 
 
 class Tower:
@@ -79,48 +163,3 @@ def _without_shared_padding(inputs: Inputs) -> Inputs:
         return inputs
     length = int(np.flatnonzero(inputs["attention_mask"].any(axis=0)).max(initial=1)) + 1
     return {name: np.ascontiguousarray(value[:, :length]) for name, value in inputs.items()}
-
-
-def open_tower(bundle: Bundle, modality: Modality, options: RuntimeOptions) -> Tower:
-    """Load a tower on the best path that runs here, or on the one asked for.
-
-    Raises:
-        BackendUnavailable: what was asked for cannot run here.
-        MissingExtra: it needs a package that is not installed.
-        BundleError: a file is missing, damaged, or not what the format says.
-    """
-    path = choose_path(options, look_around(), modality, bundle.manifest.files)
-    if path.device != "cpu":
-        from lexlip_infer.runtime.cuda_tower import open_cuda_tower
-
-        return open_cuda_tower(bundle, modality, options, path)
-    # The head first: reading its decoder takes twice its memory, which the backbone can then use.
-    head = _cpu_head(bundle, modality, options, path)
-    backbone = _cpu_backbone(bundle, modality, options, path)
-    return Tower(path, backbone, head, bundle.manifest.vocab_size, RowsAtOnce(_limit(path)))
-
-
-def _limit(path: PathChoice) -> int | None:
-    """ONNX Runtime's int8 scales activations by the largest of the batch, so a vector would depend on its neighbours.
-
-    One row at a time it does not, and where a row fills the cores, as an image does, that costs nothing.
-    """
-    return 1 if (path.backend, path.precision) == ("onnxruntime", "int8") else None
-
-
-def _cpu_head(bundle: Bundle, modality: Modality, options: RuntimeOptions, path: PathChoice) -> Head:
-    if path.head == "native":
-        return NativeHead(bundle, modality, options.thread_count)
-    return OnnxHead(bundle, modality, options.thread_count, options.memory_arena)
-
-
-def _cpu_backbone(bundle: Bundle, modality: Modality, options: RuntimeOptions, path: PathChoice) -> Backbone:
-    inputs, threads = INPUTS[modality], options.thread_count
-    if path.backend == "onnxruntime":
-        return CpuSession(bundle, path.graph, inputs, ("hidden",), threads, options.memory_arena)
-    from lexlip_infer.runtime.openvino_session import OpenVINOSession
-
-    assert path.precision != "fp16", "refused by choose_path"
-    # Streams gain little elsewhere, and cost the memory of a second compiled model.
-    share_rows = (modality, path.precision) == ("image", "int8")
-    return OpenVINOSession(bundle, path.graph, inputs, path.precision, threads, share_rows)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,15 @@ from lexlip_infer.errors import InputError, OutputError, require
 from lexlip_infer.files import new_file
 from lexlip_infer.search.engine import Ranking
 
-__all__ = ["DenseEngine", "DenseKind", "DenseRecord", "build_dense_index", "choose_parameters"]
+__all__ = [
+    "DenseEngine",
+    "DenseKind",
+    "DenseRecord",
+    "build_dense_index",
+    "choose_parameters",
+    "open_vectors",
+    "read_dense_record",
+]
 
 DenseKind = Literal["flat", "hnsw", "ivfpq"]
 
@@ -63,9 +71,7 @@ class DenseRecord(BaseModel):
     ids: tuple[str, ...]
 
 
-def build_dense_index(
-    vectors: Path, ids: Path | Sequence[str], kind: DenseKind, file: Path, threads: int
-) -> DenseRecord:
+def build_dense_index(vectors: Path, ids: Path | Sequence[str], kind: str, file: Path, threads: int) -> DenseRecord:
     """Index unit vectors for their inner product, the cosine.
 
     Args:
@@ -82,7 +88,7 @@ def build_dense_index(
         OutputError: a file exists or cannot be written.
     """
     faiss = require("faiss", "faiss")
-    matrix = _open_vectors(vectors)
+    matrix = open_vectors(vectors)
     names = _read_ids(ids) if isinstance(ids, Path) else tuple(ids)
     if len(names) != len(matrix):
         raise InputError(f"{vectors}: {len(matrix)} vectors and {len(names)} ids; expected as many")
@@ -92,7 +98,11 @@ def build_dense_index(
         _fill(index, matrix, vectors, parameters)
         faiss.write_index(index, faiss.PyCallbackIOWriter(index_file.write))
         record = DenseRecord(
-            kind=kind, parameters=parameters, dimensions=matrix.shape[1], faiss=faiss.__version__, ids=names
+            kind=cast("DenseKind", kind),
+            parameters=parameters,
+            dimensions=matrix.shape[1],
+            faiss=faiss.__version__,
+            ids=names,
         )
         record_file.write(record.model_dump_json(indent=1).encode())
     return record
@@ -148,7 +158,12 @@ def _fill(index: Any, matrix: npt.NDArray[np.floating], source: Path, parameters
         index.add(_checked(matrix[first : first + _CHUNK], str(source)))
 
 
-def _open_vectors(path: Path) -> npt.NDArray[np.floating]:
+def open_vectors(path: Path) -> npt.NDArray[np.floating]:
+    """Map an `.npy` of (N, D) float32 or float16.
+
+    Raises:
+        InputError: it is none.
+    """
     try:
         matrix: npt.NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -177,6 +192,22 @@ def _checked(rows: npt.NDArray[np.floating], source: str) -> npt.NDArray[np.floa
 
 def _record_path(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")
+
+
+def read_dense_record(file: Path) -> tuple[DenseRecord, int]:
+    """What an index holds, and the bytes of both its files; Faiss is not needed.
+
+    Raises:
+        OutputError: a file is missing, or `FILE.json` is damaged.
+    """
+    path = _record_path(file)
+    try:
+        record = DenseRecord.model_validate_json(path.read_bytes())
+        return record, path.stat().st_size + file.stat().st_size
+    except OSError as error:
+        raise OutputError(f"{error.filename or file}: cannot be read ({error.strerror})") from None
+    except pydantic.ValidationError as error:
+        raise OutputError(f"{path}: damaged, or of another version ({error.errors()[0]['msg']})") from None
 
 
 @contextmanager
@@ -214,19 +245,13 @@ class DenseEngine:
             OutputError: a file is missing or damaged, or the two do not belong together.
         """
         faiss = require("faiss", "faiss")
-        path = _record_path(file)
+        record, size = read_dense_record(file)
         try:
-            record = DenseRecord.model_validate_json(path.read_bytes())
-            size = path.stat().st_size + file.stat().st_size
             index = faiss.read_index(os.fspath(file))
-        except OSError as error:
-            raise OutputError(f"{error.filename or file}: cannot be read ({error.strerror})") from None
-        except pydantic.ValidationError as error:
-            raise OutputError(f"{path}: damaged, or of another version ({error.errors()[0]['msg']})") from None
         except RuntimeError as error:
             raise OutputError(f"{file}: Faiss cannot read it ({str(error).splitlines()[0]}); index again") from None
         if (index.ntotal, index.d) != (len(record.ids), record.dimensions):
-            raise OutputError(f"{file}: holds other vectors than {path} says; index again")
+            raise OutputError(f"{file}: holds other vectors than {_record_path(file)} says; index again")
         return cls(record, size, index)
 
     @property

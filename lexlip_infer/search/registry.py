@@ -1,44 +1,233 @@
-"""The engines by name: how each builds, recognises, opens and describes its indexes."""
+"""The engines by name: how each recognises, describes, opens and builds its indexes. Nothing else knows them all.
+
+An engine's own modules, and the packages of its extra, are imported when it is first used.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from lexlip_infer.collection.manifest import MANIFEST
-from lexlip_infer.search.anserini.lucene import LUCENE, read_record, size_of
-from lexlip_infer.search.engine import IndexDescription
-from lexlip_infer.search.exact import INDEX_MANIFEST, ExactEngine
-from lexlip_infer.search.exact.segment import SEGMENTS
+import numpy as np
 
-__all__ = ["describe_index", "is_anserini_index", "is_exact_index", "is_index"]
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.search.engine import IndexDescription, SearchEngine
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from lexlip_infer.collection.manifest import EncodedWith, RunSettings
+    from lexlip_infer.vocabulary import Vocabulary
+
+__all__ = [
+    "ENGINES",
+    "BuildOptions",
+    "Engine",
+    "OpenedIndex",
+    "build_index",
+    "check_changes",
+    "describe_index",
+    "find_engine",
+    "named_engine",
+    "open_index",
+]
 
 
-def is_anserini_index(folder: Path) -> bool:
-    """Whether Anserini wrote it."""
-    return (folder / LUCENE).is_dir()
+@dataclass(frozen=True, slots=True)
+class OpenedIndex:
+    """An index, ready to be asked.
+
+    Attributes:
+        searcher: the engine's own object.
+        documents: N, that a search can find.
+        encoded_with: how queries have to be encoded, where that is known.
+        vocabulary: of queries; nothing where they are texts or dense vectors.
+        images: folder that the ids are paths in, where documents are photographs and it is known.
+        impacts_of: impacts of a document for some terms, where the engine can tell.
+    """
+
+    searcher: SearchEngine[Any]
+    documents: int
+    encoded_with: EncodedWith | None = None
+    vocabulary: Vocabulary | None = None
+    images: Path | None = None
+    impacts_of: Callable[[str, npt.NDArray[np.int32]], npt.NDArray[np.int32]] | None = None
+
+    def shares(self, queries: Any, number: int, name: str) -> tuple[tuple[str, int], ...]:
+        """Terms that a query has in common with a document, and their shares of the score, largest first."""
+        if self.impacts_of is None or self.vocabulary is None:
+            return ()
+        terms, impacts = queries.row(number)
+        shares = impacts.astype(np.int64) * self.impacts_of(name, terms)
+        order = np.lexsort((terms, -shares))
+        return tuple((self.vocabulary.terms[terms[i]], int(shares[i])) for i in order if shares[i])
 
 
-def is_exact_index(folder: Path) -> bool:
-    """Whether it is an index of the exact engine, or what a killed build of one has left."""
-    return (folder / INDEX_MANIFEST).exists() or (not (folder / MANIFEST).exists() and (folder / SEGMENTS).exists())
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What some engines take beside documents and place.
+
+    Attributes:
+        model: bundle that the documents were encoded with, where it has moved (exact).
+        ids: of dense vectors, a list or a file of one a line (faiss).
+        kind: of index (faiss).
+    """
+
+    model: str | None = None
+    ids: Path | Sequence[str] | None = None
+    kind: str | None = None
 
 
-def is_index(folder: Path) -> bool:
-    """Whether it is an index of any engine."""
-    return is_anserini_index(folder) or is_exact_index(folder)
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One kind of index.
+
+    Attributes:
+        name: as `--engine` takes it.
+        label: with its article, for messages.
+        queries: what it is asked with.
+        changes: whether documents can be added and deleted.
+        options: of `BuildOptions`, those it takes.
+        holds: whether a path is an index of its.
+        describe: what an index holds, told from its files.
+        open: an index, and the model of its queries where it has moved.
+        build: from documents, at a place, in so many threads; gives the number of documents.
+    """
+
+    name: str
+    label: str
+    queries: Literal["impacts", "texts", "vectors"]
+    changes: bool
+    options: tuple[str, ...]
+    holds: Callable[[Path], bool]
+    describe: Callable[[Path], IndexDescription]
+    open: Callable[[Path, str | None], OpenedIndex]
+    build: Callable[[Path, Path, int, BuildOptions], int]
 
 
-def describe_index(folder: Path) -> IndexDescription:
-    """Look at an index of any engine.
+def find_engine(path: Path, wanted: str = "auto") -> Engine | None:
+    """The engine that an index is of; nothing where it is none, or is not there.
 
     Raises:
-        OutputError: there is none, or it is damaged.
+        InputError: there is no engine of that name, or the index is of another one.
     """
-    return _anserini(folder) if is_anserini_index(folder) else _exact(folder)
+    if wanted != "auto" and wanted not in ENGINES:
+        raise InputError(f"--engine {wanted}: no such engine; expected one of {', '.join(('auto', *ENGINES))}")
+    found = next((engine for engine in ENGINES.values() if engine.holds(path)), None)
+    name = "exact" if found is None else found.name  # an output of lexlip-encode is searched exactly
+    if wanted not in {"auto", name} and path.exists():
+        raise InputError(f"{path} is for the engine {name}, not {wanted}; build another index with lexlip index")
+    return found
 
 
-def _exact(folder: Path) -> IndexDescription:
-    index = ExactEngine.open(folder)
+def open_index(path: Path, engine: Engine | None, model: str | None = None) -> OpenedIndex:
+    """Open an index, or what lexlip-encode wrote as it lies there.
+
+    Args:
+        path: of the index.
+        engine: of `find_engine`.
+        model: bundle that the documents were encoded with, where it has moved.
+
+    Raises:
+        OutputError: it is neither, or is damaged.
+        BundleError: the terms are those of a model that is not there.
+        InputError: the model is another one.
+        MissingExtra: a package of the engine is not installed.
+        BackendUnavailable: the engine cannot run here.
+    """
+    if engine is not None:
+        return engine.open(path, model)
+    from lexlip_infer.collection.collection import Collection
+    from lexlip_infer.collection.manifest import is_output
+    from lexlip_infer.search.exact.engine import OutputEngine
+
+    if not is_output(path):
+        raise OutputError(f"{path}: neither an index nor the output of lexlip-encode; build one with lexlip index")
+    documents = Collection.open_output(path, model=model, unfinished=True)
+    assert documents.manifest is not None, "an output has one"
+    settings, output = documents.manifest.settings, OutputEngine.open(documents)
+    return OpenedIndex(
+        output,
+        output.documents,
+        settings.encoded_with,
+        documents.vocabulary,
+        _photographs(settings),
+        output.impacts_of,
+    )
+
+
+def build_index(source: Path, path: Path, engine: str, options: BuildOptions, threads: int) -> int:
+    """Build a new index; its number of documents.
+
+    Args:
+        source: the documents; see `Index.build`.
+        path: of the index.
+        engine: its name.
+        options: of engines that take some.
+        threads: at least 1.
+
+    Raises:
+        InputError: there is no such engine, it does not take one of the options, or the documents are malformed.
+        OutputError: the index exists or cannot be written.
+    """
+    chosen = named_engine(engine)
+    for name in ("ids", "kind"):
+        if getattr(options, name) is not None and name not in chosen.options:
+            raise InputError(f"--{name} means nothing to the engine {engine}; leave it out")
+    return chosen.build(source, path, threads, options)
+
+
+def named_engine(name: str) -> Engine:
+    """An engine by its name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in ENGINES:
+        raise InputError(f"--engine {name}: no such engine; expected one of {', '.join(ENGINES)}")
+    return ENGINES[name]
+
+
+def check_changes(path: Path, wanted: str = "exact") -> None:
+    """Refuse to change an index whose engine cannot.
+
+    Raises:
+        InputError: it cannot; the message names it.
+    """
+    engine = named_engine(wanted) if wanted != "exact" else find_engine(path)
+    if engine is not None and not engine.changes:
+        raise InputError(f"{engine.label} index cannot be changed; build it again, or use --engine exact")
+
+
+def describe_index(path: Path) -> IndexDescription:
+    """What an index of any engine holds.
+
+    Raises:
+        OutputError: it is none, or is damaged.
+    """
+    return (find_engine(path) or ENGINES["exact"]).describe(path)
+
+
+def _photographs(settings: RunSettings | None) -> Path | None:
+    """The folder that an encoding run read, whose ids are paths in it."""
+    if settings is None or settings.modality != "image" or not Path(settings.source).is_dir():
+        return None
+    return Path(settings.source)
+
+
+def _holds_exact(path: Path) -> bool:
+    """Also what a killed build of one has left, so that it is called an unfinished index and not an output."""
+    from lexlip_infer.collection.manifest import is_output
+
+    return (path / "index.json").exists() or (not is_output(path) and (path / "segments").exists())
+
+
+def _describe_exact(path: Path) -> IndexDescription:
+    from lexlip_infer.search.exact import ExactEngine
+
+    index = ExactEngine.open(path)
     manifest = index.manifest
     return IndexDescription(
         engine="exact",
@@ -54,17 +243,148 @@ def _exact(folder: Path) -> IndexDescription:
     )
 
 
-def _anserini(folder: Path) -> IndexDescription:
-    record = read_record(folder)
+def _open_exact(path: Path, _model: str | None) -> OpenedIndex:
+    from lexlip_infer.search.exact import ExactEngine
+
+    index = ExactEngine.open(path)
+    return OpenedIndex(index, index.documents, index.manifest.encoded_with, index.vocab, impacts_of=index.impacts_of)
+
+
+def _build_exact(source: Path, path: Path, threads: int, options: BuildOptions) -> int:
+    from lexlip_infer.search.exact import build_exact_index
+
+    return build_exact_index(source, path, threads, options.model)
+
+
+def _holds_lucene(path: Path, engine: str) -> bool:
+    if not (path / "lucene").is_dir():
+        return False
+    from lexlip_infer.search.anserini.lucene import read_record
+
+    return read_record(path).engine == engine
+
+
+def _describe_lucene(path: Path) -> IndexDescription:
+    from lexlip_infer.search.anserini.lucene import LUCENE, read_record, size_of
+
+    record = read_record(path)
     return IndexDescription(
         engine=record.engine,
         format_version=record.format_version,
         written_by=record.anserini,
         model=None if record.settings is None else record.settings.model_name,
         documents=record.documents,
-        deleted=0,  # such an index is never changed
-        segments=len(list((folder / LUCENE).glob("*.si"))),  # Lucene writes one of these files a segment
-        vocab_size=None,
-        postings=None,
-        size=size_of(folder),
+        segments=len(list((path / LUCENE).glob("*.si"))),  # Lucene writes one of these files a segment
+        size=size_of(path),
     )
+
+
+def _open_anserini(path: Path, model: str | None) -> OpenedIndex:
+    from lexlip_infer.search.anserini import AnseriniEngine, read_record
+
+    record = read_record(path, "anserini")
+    if record.settings is None:
+        raise InputError(
+            f"{path} does not say which model encodes its queries; index what lexlip-encode wrote, or use "
+            "--engine exact, whose index holds its own terms"
+        )
+    encoded_with = record.settings.encoded_with
+    vocabulary = encoded_with.open_bundle(path, model).vocabulary()
+    index = AnseriniEngine.open(path, vocabulary.terms)
+    return OpenedIndex(index, index.documents, encoded_with, vocabulary, _photographs(record.settings))
+
+
+def _build_anserini(source: Path, path: Path, threads: int, _options: BuildOptions) -> int:
+    from lexlip_infer.search.anserini import build_anserini_index
+
+    return build_anserini_index(source, path, threads).documents
+
+
+def _open_bm25(path: Path, _model: str | None) -> OpenedIndex:
+    from lexlip_infer.search.bm25 import BM25Engine
+
+    index = BM25Engine.open(path)
+    return OpenedIndex(index, index.documents)
+
+
+def _build_bm25(source: Path, path: Path, threads: int, _options: BuildOptions) -> int:
+    from lexlip_infer.search.bm25 import build_bm25_index
+
+    return build_bm25_index(source, path, threads).documents
+
+
+def _holds_faiss(path: Path) -> bool:
+    return path.is_file() and path.with_name(f"{path.name}.json").is_file()
+
+
+def _describe_faiss(path: Path) -> IndexDescription:
+    from lexlip_infer.search.dense import read_dense_record
+
+    record, size = read_dense_record(path)
+    return IndexDescription(
+        engine="faiss",
+        format_version=record.format_version,
+        written_by=f"faiss {record.faiss}, {record.kind}",
+        model=None,
+        documents=len(record.ids),
+        size=size,
+    )
+
+
+def _open_faiss(path: Path, _model: str | None) -> OpenedIndex:
+    from lexlip_infer.search.dense import DenseEngine
+
+    index = DenseEngine.open(path)
+    return OpenedIndex(index, index.documents)
+
+
+def _build_faiss(source: Path, path: Path, threads: int, options: BuildOptions) -> int:
+    from lexlip_infer.search.dense import build_dense_index
+
+    if options.ids is None:
+        raise InputError(f"{source}: dense vectors have no ids of their own; give them with --ids FILE, one a line")
+    return len(build_dense_index(source, options.ids, options.kind or "flat", path, threads).ids)
+
+
+ENGINES: dict[str, Engine] = {
+    engine.name: engine
+    for engine in (
+        Engine(
+            "exact", "an exact", "impacts", True, ("model",), _holds_exact, _describe_exact, _open_exact, _build_exact
+        ),
+        Engine(
+            "anserini",
+            "an Anserini",
+            "impacts",
+            False,
+            (),
+            lambda path: _holds_lucene(path, "anserini"),
+            _describe_lucene,
+            _open_anserini,
+            _build_anserini,
+        ),
+        Engine(
+            "bm25",
+            "a BM25",
+            "texts",
+            False,
+            (),
+            lambda path: _holds_lucene(path, "bm25"),
+            _describe_lucene,
+            _open_bm25,
+            _build_bm25,
+        ),
+        Engine(
+            "faiss",
+            "a Faiss",
+            "vectors",
+            False,
+            ("ids", "kind"),
+            _holds_faiss,
+            _describe_faiss,
+            _open_faiss,
+            _build_faiss,
+        ),
+    )
+}
+"""By name; the first is the default."""

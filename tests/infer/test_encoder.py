@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
+import pickle
 import re
 import shutil
 import socket
@@ -16,8 +19,9 @@ from PIL import Image
 
 from lexlip_infer import BackendUnavailable, BundleError, ImageError, InputError, LexLIPEncoder, SparseBatch
 from lexlip_infer import encoder as encoder_module
-from lexlip_infer.bundle import Bundle, list_models
+from lexlip_infer.bundle import Bundle, KeptTerms, Quantisation, list_models
 from lexlip_infer.inputs.images import ImageSource, load_image
+from lexlip_infer.inputs.texts import Tokens
 from lexlip_infer.runtime.machine import Machine
 
 
@@ -52,7 +56,7 @@ class TestFromPretrained:
     def test_what_is_not_to_be_had(
         self, options: dict[str, Any], said: str, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(encoder_module, "look_around", Machine)
+        monkeypatch.setattr(encoder_module, "look_around", lambda gpu=True: Machine())
         with pytest.raises(BackendUnavailable, match=re.escape(said)) as raised:
             LexLIPEncoder.from_pretrained(bundle_folder, **options)
         assert "\n" not in str(raised.value)
@@ -145,8 +149,8 @@ class TestFromPretrained:
 
     def test_a_graph_that_fails_on_its_input(self, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         encoder = LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
-        unknown_ids = (np.full((1, 3), 10**6), np.ones((1, 3), np.int64))
-        monkeypatch.setattr(encoder, "tokenize", lambda texts: unknown_ids)
+        unknown_ids = Tokens(np.full((1, 3), 10**6), np.ones((1, 3), np.int64), np.zeros(1, np.bool_))
+        monkeypatch.setattr(encoder.tokenize, "encode", lambda texts: unknown_ids)
         with pytest.raises(BundleError, match=r"text_backbone\.onnx: failed on input_ids \(1, 3\) int64") as raised:
             encoder.encode_texts(["a"])
         assert "\n" not in str(raised.value)
@@ -206,15 +210,50 @@ class TestImages:
             assert taken < 3 * batch_number + 6
         stream.close()  # type: ignore[attr-defined]
 
-    @pytest.mark.parametrize(
-        "one", ["a.jpg", Path("a.jpg"), b"GIF89a", Image.new("RGB", (2, 2)), np.zeros((2, 2, 3), np.uint8)]
-    )
-    @pytest.mark.parametrize("show", [True, False])
-    def test_a_single_image(self, one: Any, show: bool, encoder: LexLIPEncoder) -> None:
-        with pytest.raises(InputError, match=r"a single \w+ was given; expected a list"):
-            encoder.encode_images(one, show_progress_bar=show)
-        with pytest.raises(InputError, match=r"a single \w+ was given; expected a list"):
-            next(encoder.iter_encode_images(one))
+    @pytest.mark.parametrize("kind", ["path", "text", "url", "bytes", "BytesIO", "file", "Pillow", "array"])
+    def test_a_single_image(self, kind: str, encoder: LexLIPEncoder, paths: list[Path]) -> None:
+        path = paths[2]
+        with path.open("rb") as file, Image.open(path) as picture:
+            one = {
+                "path": path,
+                "text": str(path),
+                "url": path.resolve().as_uri(),
+                "bytes": path.read_bytes(),
+                "BytesIO": io.BytesIO(path.read_bytes()),
+                "file": file,
+                "Pillow": picture,
+                "array": np.asarray(load_image(path)),
+            }[kind]
+            found = encoder.encode_images(one, show_progress_bar=True)  # type: ignore[arg-type]
+        assert near(found, encoder.encode_images([path]))
+        assert near(next(encoder.iter_encode_images(path)), found)
+
+    def test_an_url_of_another_store(self, encoder: LexLIPEncoder, paths: list[Path]) -> None:
+        fsspec = pytest.importorskip("fsspec", reason="pip install 'lexlip-infer[io]'")
+        with fsspec.open("memory://photographs/a.jpg", "wb") as file:
+            file.write(paths[0].read_bytes())
+        assert near(encoder.encode_images("memory://photographs/a.jpg"), encoder.encode_images(paths[0]))
+        with pytest.raises(ImageError, match=r"images\[0\]: memory:.*b\.jpg: .*read"):
+            encoder.encode_images("memory://photographs/b.jpg")
+
+    def test_files_that_are_no_image_files(self, encoder: LexLIPEncoder, tmp_path: Path) -> None:
+        closed = io.BytesIO(b"GIF89a")
+        closed.close()
+        for file, said in (
+            (io.StringIO("GIF89a"), "the given StringIO gives str; open the image file in binary mode"),
+            (io.BytesIO(), r"the given BytesIO: the file is empty \(0 bytes\)"),
+            (io.BytesIO(b"text"), "the given BytesIO: not an image"),
+            (closed, "the given BytesIO: cannot be read"),
+        ):
+            with pytest.raises(ImageError, match=said):
+                encoder.encode_images(file)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("nothing", [None, 7])
+    def test_neither_an_image_nor_several(self, nothing: Any, encoder: LexLIPEncoder) -> None:
+        with pytest.raises(InputError, match=r"was given; expected a text or an image, or an iterable of them"):
+            encoder.encode_images(nothing)
+        with pytest.raises(InputError, match=r"was given; expected a text or an image, or an iterable of them"):
+            encoder.encode_texts(nothing)
 
     def test_one_array_of_several_images(self, encoder: LexLIPEncoder, paths: list[Path]) -> None:
         stack = np.stack([np.asarray(load_image(path).resize((9, 8))) for path in paths])
@@ -264,12 +303,20 @@ class TestTexts:
     def test_nothing(self, encoder: LexLIPEncoder) -> None:
         assert len(encoder.encode_texts([])) == 0
 
-    @pytest.mark.parametrize("show", [True, False])
-    def test_a_single_text(self, show: bool, encoder: LexLIPEncoder) -> None:
-        with pytest.raises(InputError, match="a single str was given; expected a list"):
-            encoder.encode_texts("a dog", show_progress_bar=show)
-        with pytest.raises(InputError, match="a single str was given; expected a list"):
-            next(encoder.iter_encode_texts("a dog"))
+    def test_a_single_text(self, encoder: LexLIPEncoder) -> None:
+        found = encoder.encode_query("a dog")
+        assert len(found) == 1
+        for same in (encoder.encode_texts(["a dog"]), encoder.encode_texts(np.array(["a dog"]))):
+            np.testing.assert_array_equal(found.to_dense(), same.to_dense())
+        assert near(next(encoder.iter_encode_texts("a dog")), found)
+
+    def test_cut_texts_are_counted_aloud(self, encoder: LexLIPEncoder, caplog: pytest.LogCaptureFixture) -> None:
+        longest = encoder.manifest.text.max_length  # type: ignore[union-attr]
+        encoder.encode_texts(["a dog " * 100, "a dog", "two cats " * 100], batch_size=2)
+        assert caplog.messages == [f"2 of 3 texts are longer than {longest} tokens and were cut to that"]
+        caplog.clear()
+        encoder.encode_texts(["a dog"])
+        assert caplog.messages == []
 
     @pytest.mark.parametrize(
         ("options", "said"), [({"batch_size": 0}, "batch_size is 0"), ({"top_k": 0}, "top_k is 0")]
@@ -281,6 +328,60 @@ class TestTexts:
     def test_not_a_text(self, encoder: LexLIPEncoder) -> None:
         with pytest.raises(InputError, match="a text must be a str, not int"):
             encoder.encode_texts(["a dog", 3])  # type: ignore[list-item]
+
+
+class TestOneTower:
+    """A text model such as SPLADE: its documents are texts."""
+
+    def test_documents_are_what_the_bundle_encodes(self, bundle_folder: Path) -> None:
+        bundle = Bundle.open(bundle_folder)
+        manifest = bundle.manifest.model_copy(update={"image": None})
+        encoder = LexLIPEncoder(Bundle(bundle.folder, manifest, bundle.fingerprint))
+        assert near(encoder.encode_document(["a dog", "a cat"]), encoder.encode_texts(["a dog", "a cat"]))
+        assert len(encoder.encode_document("a dog")) == 1
+        with pytest.raises(BundleError, match="has no image tower"):
+            encoder.encode_images("a.jpg")
+
+
+class TestModel:
+    """Vectors know which model made them."""
+
+    def test_vectors_carry_the_fingerprint(self, encoder: LexLIPEncoder, paths: list[Path]) -> None:
+        ids, mask = encoder.tokenize(["a dog"])
+        for batch in (
+            encoder.encode_images(paths[0]),
+            encoder.encode_texts(["a dog", "a cat"], batch_size=1),
+            encoder.encode_texts([]),
+            encoder.encode_token_ids(ids, mask),
+            next(encoder.iter_encode_texts("a dog")),
+        ):
+            assert batch.fingerprint == encoder.bundle.fingerprint
+
+    def test_models_are_not_mixed(self, encoder: LexLIPEncoder) -> None:
+        ours = encoder.encode_query("a dog")
+        other = dataclasses.replace(ours, fingerprint="f" * 64)
+        for a, b in ((ours, other), (other, ours), (other, other)):
+            with pytest.raises(InputError, match=r"vectors of two models .* encode both with one model"):
+                encoder.similarity(a, b)
+        unknown = dataclasses.replace(ours, fingerprint=None)
+        assert encoder.similarity(ours, unknown)[0, 0] == pytest.approx(1, abs=1e-6)
+
+    def test_pickling_opens_the_bundle_again(self, encoder: LexLIPEncoder) -> None:
+        data = pickle.dumps(encoder)
+        assert len(data) < 2000  # no weights
+        again = pickle.loads(data)
+        assert again.options == encoder.options
+        assert near(again.encode_query("a dog"), encoder.encode_query("a dog"))
+
+    def test_pickled_before_the_bundle_changed(self, bundle_folder: Path, tmp_path: Path) -> None:
+        folder = Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
+        data = pickle.dumps(LexLIPEncoder.from_pretrained(folder))
+        Bundle.open(folder).set_defaults(KeptTerms(image=3, text=3), Quantisation(scale=10, cap=255))
+        with pytest.raises(BundleError, match="holds another model than when the encoder was pickled"):
+            pickle.loads(data)
+
+    def test_short_representation(self, encoder: LexLIPEncoder) -> None:
+        assert repr(encoder) == "LexLIPEncoder(random: image and text, device='auto')"
 
 
 class TestProgress:

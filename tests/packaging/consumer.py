@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lexlip_infer import LexLIPEncoder, LexLIPError, SparseBatch
+from lexlip_infer import Bundle, LexLIPEncoder, LexLIPError, SparseBatch, Vocabulary, __version__, list_models
 
 
 def search(photographs: list[Path], query: str) -> list[tuple[Path, float]]:
@@ -24,6 +25,21 @@ def search(photographs: list[Path], query: str) -> list[tuple[Path, float]]:
 def words(picture: Image.Image | bytes | npt.NDArray[np.uint8]) -> list[tuple[str, float]]:
     encoder = LexLIPEncoder.from_pretrained()
     return encoder.decode(encoder.encode_document([picture]), top_k=5)[0]
+
+
+def one_of_each(picture: Path) -> dict[str, float]:
+    encoder = LexLIPEncoder.from_pretrained(list_models()[0], revision=None, token=None, cache_dir=None)
+    query, image = encoder.encode_query("a dog"), encoder.encode_images(io.BytesIO(picture.read_bytes()))
+    common: SparseBatch = query[0].intersection(image)
+    heaviest = [row.top_k(5) for row in SparseBatch.concatenate([query, image])]
+    print(encoder, encoder.bundle, encoder.manifest, encoder.vocabulary, common, heaviest, __version__)
+    return image.sparsity()
+
+
+def words_of_a_model(name: str) -> dict[str, int]:
+    bundle: Bundle = Bundle.open(name, revision="main")
+    vocabulary: Vocabulary = bundle.vocabulary()
+    return {vocabulary.terms[term]: term for term in range(len(vocabulary))}
 
 
 def stream(paths: list[str]) -> int:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lexlip_kernels.errors import InputError, OutputError
-from lexlip_training.average import average
 from lexlip_training.checkpoint import load_checkpoint, save_checkpoint
+from lexlip_training.checkpoint_tools import average
 from lexlip_training.record import mean_record
 
 if TYPE_CHECKING:

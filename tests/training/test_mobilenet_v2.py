@@ -15,8 +15,8 @@ from torch.nn.functional import conv2d, pad, relu6
 
 from lexlip_kernels.errors import BundleError
 from lexlip_training import preset
-from lexlip_training.image_tower import ImageTower
 from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
+from lexlip_training.towers import ImageTower
 
 Archive = Mapping[str, npt.NDArray[np.float32]]
 

@@ -10,8 +10,8 @@ import torch
 
 from lexlip_kernels.errors import InputError, OutputError
 from lexlip_training.checkpoint import load_checkpoint, save_checkpoint
+from lexlip_training.checkpoint_tools import resize
 from lexlip_training.model import LexLIP
-from lexlip_training.resize import resize
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

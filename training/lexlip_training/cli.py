@@ -9,9 +9,8 @@ import typer
 
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError, require
-from lexlip_training.average import average
-from lexlip_training.recipe_command import recipe
-from lexlip_training.resize import resize
+from lexlip_training.checkpoint_tools import average, resize
+from lexlip_training.recipe import recipe
 
 app = application("Train LexLIP and its dense baselines.")
 app.command("recipe")(recipe)
@@ -36,7 +35,7 @@ def run_config(
     """Train from a configuration file; under `accelerate launch` or `torchrun` in several processes."""
     for module in ("torch", "timm", "transformers", "accelerate"):
         require(module, extra="train")
-    from lexlip_training.engine.files import load_config, shipped_configs
+    from lexlip_training.engine.settings import load_config, shipped_configs
 
     if not config:
         raise InputError(f"--config is missing; a .toml file or one of {', '.join(shipped_configs())}")

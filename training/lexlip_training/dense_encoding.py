@@ -1,24 +1,88 @@
-"""Images and texts to the vectors of a dense model, a batch at a time; what cannot be read is listed, not skipped."""
+"""Images and texts to the vectors of a dense model, and the folder that holds them, in memory that does not grow.
+
+`vectors.npy` and `ids.txt` are as Faiss and numpy read them. The folder appears whole or not at all; what cannot be
+read is listed, not skipped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
 from lexlip_infer.collection.part_file import Failure
+from lexlip_infer.files import new_folder
 from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, TextItem
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor, decode_images
 from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_kernels.errors import ImageError
 from lexlip_training.dense_model import DenseModel
-from lexlip_training.vector_folder import VectorFolder
 
-__all__ = ["encode_image_vectors", "encode_text_vectors"]
+__all__ = ["VectorFolder", "encode_image_vectors", "encode_text_vectors", "new_vector_folder"]
+
+
+class VectorFolder:
+    """Takes vectors and their ids, row by row.
+
+    Args:
+        vectors: file for `vectors.npy`, empty.
+        ids: file for `ids.txt`, empty.
+        failures: file for `failures.jsonl`, empty.
+        dimensions: D.
+    """
+
+    def __init__(self, vectors: BinaryIO, ids: BinaryIO, failures: BinaryIO, dimensions: int) -> None:
+        self._vectors, self._ids, self._failures, self._dimensions = vectors, ids, failures, dimensions
+        self.rows = self.failed = 0
+        self._header()
+
+    def _header(self) -> int:
+        """Write the header for as many rows as there are; numpy leaves room in it for the number to grow."""
+        self._vectors.seek(0)
+        shape = (self.rows, self._dimensions)
+        np.lib.format.write_array_header_1_0(self._vectors, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        return self._vectors.tell()
+
+    def append(self, ids: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
+        """Add vectors (n, D) and their ids, which must hold no line break."""
+        assert vectors.shape == (len(ids), self._dimensions)
+        self._vectors.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+        self._ids.write("".join(f"{identifier}\n" for identifier in ids).encode())
+        self.rows += len(ids)
+
+    def fail(self, line: str) -> None:
+        """List an input that has no vector, as one line of JSON."""
+        self._failures.write(f"{line}\n".encode())
+        self.failed += 1
+
+    def finish(self) -> None:
+        """Write the number of rows."""
+        end = self._vectors.tell()
+        start = self._header()
+        assert end == start + 4 * self.rows * self._dimensions, "the header has not grown"
+
+
+@contextmanager
+def new_vector_folder(output: Path, dimensions: int) -> Iterator[VectorFolder]:
+    """A folder that is there, complete, when the block has ended without an exception.
+
+    Raises:
+        OutputError: it exists, or cannot be written.
+    """
+    with new_folder(output) as partial:
+        files = [partial / name for name in ("vectors.npy", "ids.txt", "failures.jsonl")]
+        with files[0].open("w+b") as vectors, files[1].open("wb") as ids, files[2].open("wb") as failures:
+            folder = VectorFolder(vectors, ids, failures, dimensions)
+            yield folder
+            folder.finish()
+
 
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 
@@ -49,7 +113,12 @@ def encode_image_vectors(
                 ids.append(item.id)
                 pixels.append(image)
         if ids:
-            output.append(ids, model.image_vectors(torch.from_numpy(np.stack(pixels)).to(_device(model))).cpu().numpy())
+            output.append(
+                ids,
+                model.image_vectors(torch.from_numpy(np.stack(pixels)).to(next(model.parameters()).device))
+                .cpu()
+                .numpy(),
+            )
 
 
 @torch.inference_mode()
@@ -69,7 +138,9 @@ def encode_text_vectors(
     assert config is not None, "a dense model has both towers"
     tokenize = TextTokenizer(tokenizer.to_str().encode(), config.max_length)
     for items in _batches(reader, output, batch_size):
-        input_ids, mask = (torch.from_numpy(array).to(_device(model)) for array in tokenize([i.text for i in items]))
+        input_ids, mask = (
+            torch.from_numpy(array).to(next(model.parameters()).device) for array in tokenize([i.text for i in items])
+        )
         output.append([item.id for item in items], model.text_vectors(input_ids, mask).cpu().numpy())
 
 
@@ -89,7 +160,3 @@ def _good(reader: Reader[Item], output: VectorFolder) -> Iterator[Item]:
             output.fail(Failure(item.id, item.origin, "read", error).line())
         else:
             yield item
-
-
-def _device(model: DenseModel) -> torch.device:
-    return next(model.parameters()).device

@@ -14,8 +14,7 @@ from torch.nn.functional import normalize
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.config import ModelConfig
-from lexlip_training.image_tower import ImageTower
-from lexlip_training.text_tower import TextTower
+from lexlip_training.towers import ImageTower, TextTower
 
 __all__ = ["DenseConfig", "DenseModel"]
 

@@ -38,8 +38,7 @@ def encode_dense(
 
     from lexlip_infer.inputs.readers import open_images, open_texts
     from lexlip_training.checkpoint import load_dense_checkpoint
-    from lexlip_training.dense_encoding import encode_image_vectors, encode_text_vectors
-    from lexlip_training.vector_folder import new_vector_folder
+    from lexlip_training.dense_encoding import encode_image_vectors, encode_text_vectors, new_vector_folder
 
     torch.set_num_threads(threads)
     where = _device(device)

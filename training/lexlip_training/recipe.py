@@ -1,25 +1,22 @@
-"""The recipe that trains `lexlip-tiny` from a few thousand captioned photographs on one CPU.
-
-    loss = InfoNCE(image, text)                      in-batch lexicon contrast, two captions an image
-         + bag_weight * InfoNCE(image, bag)          the same against inference-free queries (learned term weights)
-         + word_weight * KL(words || image terms)    terms of an image follow the idf-weighted words people used for it
-         + flops_weight * (FLOPS(image) + FLOPS(text))
-
-The learned temperature and the bag's term weights belong to the recipe, not to the model, and are not shipped.
-"""
+"""`lexlip-train recipe`: what made the shipped lexlip-tiny, on one CPU; a run with `objective.kind = "recipe"`."""
 
 from __future__ import annotations
 
-import torch
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pydantic
+import typer
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
 
-from lexlip_kernels.lexicon_pool import saturate
-from lexlip_training.captioned_images import Batch
-from lexlip_training.model import LexLIP
-from lexlip_training.objectives.recipe_losses import flops, info_nce, word_divergence
+from lexlip_infer.errors import BundleError, InputError, require
+from lexlip_training.config import ModelConfig, preset
 
-__all__ = ["Recipe", "RecipeSettings", "inverse_document_frequency", "word_targets"]
+if TYPE_CHECKING:
+    from lexlip_training.engine.settings import TrainingConfig
+
+__all__ = ["RecipeSettings", "recipe"]
 
 
 class RecipeSettings(BaseModel):
@@ -45,76 +42,96 @@ class RecipeSettings(BaseModel):
     word_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of a caption's tokens left out, at random")
     seed: int = 0
 
+    @classmethod
+    def read(cls, file: Path | None) -> RecipeSettings:
+        """From a JSON file of what to override.
 
-class Recipe(nn.Module):
-    """The objective, with the parameters that only training needs.
-
-    Args:
-        settings: weights of the objectives.
-        idf: (V,) inverse document frequencies of the training captions, 0 for suppressed terms.
-        targets: (N, V) word distribution of each training image.
-    """
-
-    idf: Tensor
-    targets: Tensor
-
-    def __init__(self, settings: RecipeSettings, idf: Tensor, targets: Tensor) -> None:
-        super().__init__()
-        self.settings = settings
-        self.log_scale = nn.Parameter(torch.tensor(20.0).log())
-        self.bag = nn.Parameter(idf.clamp_min(0.1).expm1().log())
-        self.register_buffer("idf", idf, persistent=False)
-        self.register_buffer("targets", targets, persistent=False)
-
-    def forward(self, model: LexLIP, backbone_tokens: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The loss and its parts, by name; `loss` is the weighted sum.
-
-        Args:
-            model: the model to train.
-            backbone_tokens: (B, L, C), of the batch's images.
-            batch: its texts and image ids; the pixels are not read.
+        Raises:
+            InputError: it cannot be read, or a key or value is wrong.
         """
-        logits = model.image_logits(backbone_tokens)
-        images = saturate(logits)
-        texts = model.text_weights(batch.input_ids, batch.attention_mask)
-        scale = self.log_scale.exp().clamp(max=100.0)
-        parts = {
-            "contrast": info_nce(images, texts, scale, batch.image_ids),
-            "bag": info_nce(images, self.bag_queries(batch.input_ids), scale, batch.image_ids),
-            "words": word_divergence(logits, self.targets[batch.image_ids]),
-            "flops": flops(images) + flops(texts),
+        if file is None:
+            return cls()
+        try:
+            return cls.model_validate(json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError, pydantic.ValidationError) as error:
+            raise InputError(f"{file}: not valid recipe settings ({error})") from None
+
+    def config(
+        self, captions: Path, backbone: Path | None, start: Path | None, max_length: int, notice: str, threads: int
+    ) -> TrainingConfig:
+        """The run that these settings describe; see the options of the command."""
+        from lexlip_training.engine.settings import TrainingConfig
+
+        values = {
+            "model": {
+                "preset": "lexlip-tiny",
+                "start": start,
+                "backbone": backbone,
+                "frozen_stages": self.stem_blocks,
+                "unfreeze_epoch": self.unfreeze_epoch,
+            },
+            "objective": {
+                "kind": "recipe",
+                "average_decay": self.ema_decay,
+                **self.model_dump(include={"bag_weight", "word_weight", "flops_weight"}),
+            },
+            "data": {
+                "train": [captions],
+                "dev": [captions],
+                "rows": "images",
+                "max_length": max_length,
+                **self.model_dump(include={"views", "word_dropout"}),
+            },
+            "optimiser": {
+                "decay": "matrices",
+                **self.model_dump(
+                    include={"batch_size", "learning_rate", "backbone_rate", "weight_decay", "gradient_norm"}
+                ),
+            },
+            "schedule": {"epochs": self.epochs, "warmup": self.warmup, "warmup_from_zero": False},
+            "evaluation": {"every_epochs": self.evaluate_every, "ranking": "vectors", "batch_size": 50},
+            "run": {
+                "seed": self.seed,
+                "precision": "bf16",
+                "device": "cpu",
+                "threads": threads,
+                "tensorboard": False,
+                "notice": notice,
+            },
         }
-        weights = {
-            "contrast": 1.0,
-            "bag": self.settings.bag_weight,
-            "words": self.settings.word_weight,
-            "flops": self.settings.flops_weight,
-        }
-        parts["loss"] = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return parts
-
-    def bag_queries(self, input_ids: Tensor) -> Tensor:
-        """Inference-free queries (B, V): the learned weight of each term that stands in the text."""
-        weights = nn.functional.softplus(self.bag) * (self.idf > 0)
-        present = torch.zeros(len(input_ids), len(weights), device=input_ids.device)
-        return present.scatter(1, input_ids, 1.0) * weights
+        return TrainingConfig.model_validate(values)
 
 
-def inverse_document_frequency(captions: list[list[int]], vocab_size: int, suppressed: tuple[int, ...]) -> Tensor:
-    """ln(number of captions / captions that hold the term), 0 for suppressed and unseen terms; (V,)."""
-    frequency = torch.zeros(vocab_size)
-    for ids in captions:
-        frequency[list(set(ids))] += 1
-    idf = torch.where(frequency > 0, (len(captions) / frequency.clamp_min(1)).log(), 0.0)
-    idf[list(suppressed)] = 0.0
-    return idf
+def recipe(
+    captions: Annotated[Path, typer.Argument(help="captions.jsonl with rows {image, captions, split}")],
+    output: Annotated[Path, typer.Argument(help="folder for checkpoints and log; resumed if it holds a run")],
+    backbone: Annotated[Path | None, typer.Option(help="folded MobileNetV2 weights (.npz) to start from")] = None,
+    start: Annotated[Path | None, typer.Option(help="checkpoint to go on from, instead; keeps its tokenizer")] = None,
+    notice: Annotated[str, typer.Option(help="terms of use of data and weights, for the model card")] = "",
+    settings: Annotated[Path | None, typer.Option(help="JSON file of recipe settings to override")] = None,
+    threads: Annotated[int, typer.Option(help="torch threads; one is fastest on a busy machine")] = 1,
+) -> None:
+    """Train lexlip-tiny by its own recipe, vocabulary included; select on split "dev"."""
+    for module in ("torch", "timm", "transformers", "accelerate"):
+        require(module, extra="train")
+    chosen = RecipeSettings.read(settings)
+    if (backbone is None) == (start is None):
+        raise InputError("give either --backbone WEIGHTS.npz or --start CHECKPOINT")
+    from lexlip_training.engine.run import train
+
+    train(chosen.config(captions, backbone, start, _max_length(start), notice, threads), output, resume=True)
 
 
-def word_targets(images: list[list[list[int]]], idf: Tensor) -> Tensor:
-    """Each image's words, counted over its captions, weighted by idf, summing to one; (N, V)."""
-    targets = torch.zeros(len(images), len(idf))
-    for row, captions in zip(targets, images, strict=True):
-        for ids in captions:
-            row[list(set(ids))] += 1
-    targets *= idf
-    return targets / targets.sum(dim=1, keepdim=True).clamp_min(1e-9)
+def _max_length(start: Path | None) -> int:
+    """Tokens of a caption, as the model has them."""
+    try:
+        shapes = (
+            preset("lexlip-tiny")
+            if start is None
+            else ModelConfig.model_validate_json((start / "config.json").read_text("utf-8"))
+        )
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{start}: not a checkpoint of LexLIP ({str(error).splitlines()[0]})") from None
+    if shapes.image is None or shapes.text is None:
+        raise InputError(f"{shapes.name} encodes {shapes.modalities[0]}s only; training needs both towers")
+    return shapes.text.max_length

@@ -1,13 +1,76 @@
-"""A WordPiece vocabulary of one's own, trained on captions, and the terms in it that must never get a weight."""
+"""Tokenizers of text towers, read from a local file or trained on captions, and the terms that never get a weight.
+
+Nothing is downloaded, and no tokenizer is guessed.
+"""
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-__all__ = ["SPECIAL_TOKENS", "suppressed_terms", "train_wordpiece"]
+from lexlip_kernels.errors import BundleError
+
+__all__ = ["SPECIAL_TOKENS", "bert_tokenizer", "read_tokenizer_file", "suppressed_terms", "train_wordpiece"]
+
+_EXPECTED = "expected a tokenizer.json, a vocab.txt, or a folder that holds one of them"
+
+
+def read_tokenizer_file(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json`, a BERT `vocab.txt`, or the folder of either.
+
+    A `vocab.txt` lower-cases, unless `do_lower_case` in a `tokenizer_config.json` beside it says otherwise.
+
+    Raises:
+        BundleError: there is no such file, or it is no tokenizer.
+    """
+    if path.is_dir():
+        found = [path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).exists()]
+        if not found:
+            raise BundleError(f"{path}: holds no tokenizer; {_EXPECTED}")
+        path = found[0]
+    try:
+        if path.suffix == ".json":
+            return Tokenizer.from_file(str(path))
+        settings = path.with_name("tokenizer_config.json")
+        lowercase = not settings.exists() or json.loads(settings.read_text("utf-8")).get("do_lower_case", True)
+        return bert_tokenizer(path.read_text("utf-8"), bool(lowercase))
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from None
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
+        raise BundleError(f"{path}: not a tokenizer ({str(error).splitlines()[0]}); {_EXPECTED}") from None
+
+
+def bert_tokenizer(vocabulary: str, lowercase: bool = True) -> Tokenizer:
+    """BERT's WordPiece tokenizer.
+
+    Special tokens written out in a text are ordinary text, as in LexLIP, which lower-cases before it tokenises.
+
+    Args:
+        vocabulary: the contents of a `vocab.txt`, one word piece a line, the line number from 0 its id.
+        lowercase: also strips accents, as BERT does.
+
+    Raises:
+        BundleError: a special token is missing, or a piece stands there twice.
+    """
+    pieces = [line.removesuffix("\r") for line in vocabulary.removesuffix("\n").split("\n")]
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in ids]
+    if missing or len(ids) != len(pieces):
+        reason = f"lacks {', '.join(missing)}" if missing else "holds a word piece twice"
+        raise BundleError(f"the vocabulary {reason}; expected BERT's vocab.txt")
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106  (a token of text)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
+    return tokenizer
+
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 

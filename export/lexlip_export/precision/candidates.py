@@ -18,7 +18,7 @@ from lexlip_export.precision.half import LARGEST_HALF, half_model
 from lexlip_export.precision.overflow import Peaks, check_finite, watched
 from lexlip_export.precision.report import Activation
 from lexlip_infer.bundle import Modality, Precision, backbone_file
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 from lexlip_training.model import LexLIP
 
 __all__ = ["Candidate", "Half", "Int8", "head_file"]

@@ -13,7 +13,7 @@ from lexlip_infer.bundle import Modality
 from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.evaluation.ranks import CUTOFFS, Labels, Recall, ranks_in_lists
 from lexlip_infer.impacts import QuantisationSettings, quantise
-from lexlip_infer.runtime.threads import thread_count
+from lexlip_infer.runtime.machine import thread_count
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels.impact_dot import ImpactIndex
 

@@ -3,8 +3,7 @@
 Nothing is repaired and nothing is refused: a file may be wrong in many places, and all of them are wanted at once.
 """
 
-from lexlip_infer.impacts.lint.collection import lint_collection
+from lexlip_infer.impacts.lint.checks import lint_collection, lint_topics
 from lexlip_infer.impacts.lint.findings import Finding, LintReport
-from lexlip_infer.impacts.lint.topics import lint_topics
 
 __all__ = ["Finding", "LintReport", "lint_collection", "lint_topics"]

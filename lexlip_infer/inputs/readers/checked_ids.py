@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.items import Reader
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["CheckedIds", "IdTable", "identifier_of", "is_unicode"]
 
@@ -26,35 +24,42 @@ Item = TypeVar("Item", bound=ImageItem | TextItem)
 
 
 class CheckedIds(Generic[Item]):
-    """A reader whose items' ids are unique and valid; the others become bad items in their place.
+    """A reader of one or several sources whose items' ids are unique and valid; the others become bad items.
 
     Args:
-        reader: what to check.
-        unique: whether the ids are known to be unique, such as paths of one folder: nothing is remembered then.
+        sources: read one after the other. Where it is one whose ids are unique by nature, none is remembered.
     """
 
-    def __init__(self, reader: Reader[Item], unique: bool) -> None:
-        self._reader, self._unique = reader, unique
+    def __init__(self, sources: Sequence[Source[Item]]) -> None:
+        self._sources = sources
 
     @property
     def count(self) -> int | None:
-        """As of the reader."""
-        return self._reader.count
+        """The sum, if all have a count."""
+        total = 0
+        for source in self._sources:
+            if (count := source.count) is None:
+                return None
+            total += count
+        return total
 
     @property
     def passed_over(self) -> str:
-        """As of the reader."""
-        return self._reader.passed_over
+        """Of all together."""
+        together = PassedOver()
+        for source in self._sources:
+            together.kinds.update(source.passed.kinds)
+        return str(together)
 
     def __iter__(self) -> Iterator[Item | BadItem]:
-        """In the reader's order."""
         table = IdTable()
-        for number, item in enumerate(self._reader, start=1):
+        unique = len(self._sources) == 1 and self._sources[0].ids_are_unique
+        for number, item in enumerate(chain.from_iterable(self._sources), start=1):
             if isinstance(item, BadItem):
                 yield item
             elif not is_unicode(item.id):
                 yield _bad(item, "the id is not valid Unicode and cannot be written as UTF-8")
-            elif self._unique or (first := table.first(item.id, number)) == number:
+            elif unique or (first := table.first(item.id, number)) == number:
                 yield item
             else:
                 yield _bad(

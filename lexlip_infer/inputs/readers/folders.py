@@ -41,13 +41,9 @@ class FolderReader(Source[ImageItem]):
         super().__init__()
         self.root, self._prefix, self._pattern = root, prefix, pattern
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of images: names are listed, no file is looked at."""
-        return self._count
-
-    @cached_property
-    def _count(self) -> int:
         return sum(found.kind == "file" and is_image_name(found.path) for found in walk(self.root, self._pattern))
 
     def check(self) -> None:
@@ -81,7 +77,7 @@ def image_item(identifier: str, place: Place) -> ImageItem | BadItem:
     try:
         data = place.read()
     except InputError as error:
-        return BadItem(identifier, str(place), str(error).removeprefix(f"{place}: "))
+        return BadItem.of(identifier, place, error)
     return ImageItem(identifier, str(place), data, len(data))
 
 
@@ -103,7 +99,6 @@ class OneImage(Source[ImageItem]):
         """Nothing: that it exists is known, and decoding tells the rest."""
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        """The image."""
         return (image_item(name, place) for name, place in self._files)
 
 
@@ -152,7 +147,7 @@ def _caption(image: tuple[str, Place]) -> TextItem | BadItem | None:
     except UnicodeDecodeError as error:
         return BadItem(identifier, str(caption), f"not UTF-8 ({error.reason} at byte {error.start}); convert it")
     except (OSError, InputError) as error:
-        return BadItem(identifier, str(caption), str(error).removeprefix(f"{caption}: "))
+        return BadItem.of(identifier, caption, error)
 
 
 def _beside(place: Place) -> Place:

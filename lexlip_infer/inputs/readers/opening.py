@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.frames import Frame, count_frames
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, IMAGE_SUFFIXES, ImageOptions, is_image_name
-from lexlip_infer.inputs.items import BadItem, Chain, ImageItem, Reader, Source, TextItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, Source, TextItem
 from lexlip_infer.inputs.readers.checked_ids import CheckedIds
 from lexlip_infer.inputs.readers.folders import CaptionFolder, FolderReader, OneImage
 from lexlip_infer.inputs.readers.parquet import PARQUET_SUFFIXES, ParquetImages, ParquetTexts
@@ -46,7 +46,7 @@ def open_images(
     if STDIN in specs:
         if len(specs) > 1:
             raise InputError("standard input (-) was given together with other inputs; list everything on it")
-        reader: Reader[ImageItem] = CheckedIds(StandardInput(), unique=False)
+        reader: Reader[ImageItem] = CheckedIds([StandardInput()])
     else:
         reader = _joined([(spec, _images(spec, id_column, image_column)) for spec in _read(specs)])
     return _AllFrames(reader) if options.frames == "all" else reader
@@ -85,9 +85,7 @@ def _joined(sources: Sequence[tuple[Spec, Source[Item]]]) -> Reader[Item]:
     for spec, source in sources:
         if spec.first:
             source.check()
-    if len(sources) == 1:
-        return CheckedIds(sources[0][1], sources[0][1].ids_are_unique)
-    return CheckedIds(Chain([source for _, source in sources]), unique=False)
+    return CheckedIds([source for _, source in sources])
 
 
 def _images(spec: Spec, id_column: str | None, image_column: str | None) -> Source[ImageItem]:
@@ -140,7 +138,6 @@ class _AllFrames:
         return self._reader.passed_over
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        """In the reader's order, frames in theirs."""
         for item in self._reader:
             if (
                 isinstance(item, BadItem)

@@ -5,6 +5,7 @@ A row's id is the column that was named, else the column "id", else file name an
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -45,13 +46,9 @@ class _Rows(Source[Item]):
         super().__init__()
         self._files, self._id_column, self._content_column = files, id_column, content_column
 
-    @property
+    @cached_property
     def count(self) -> int | None:
         """Number of rows, from the files' footers; None if one cannot be read."""
-        return self._count
-
-    @cached_property
-    def _count(self) -> int | None:
         total = 0
         try:
             for _, place in self._files:
@@ -70,15 +67,10 @@ class _Rows(Source[Item]):
                     return
         raise InputError(f"{self._files}: no {self._what}s")
 
-    def _rows(self) -> Iterator[tuple[str, str, Any] | BadItem]:
-        """Id, origin, and cell of the content column."""
-        for name, place in self._files:
-            try:
-                yield from self._rows_of(name, place)
-            except InputError as error:
-                yield BadItem(name, str(place), str(error).removeprefix(f"{place}: "))
+    def __iter__(self) -> Iterator[Item | BadItem]:
+        return self._files.read_each(self._rows_of)
 
-    def _rows_of(self, name: str, place: Place) -> Iterator[tuple[str, str, Any] | BadItem]:
+    def _rows_of(self, name: str, place: Place) -> Iterator[Item | BadItem]:
         number = 0
         with _opened(place) as file:
             identifier, content = self._columns(place, file.schema_arrow)
@@ -90,11 +82,10 @@ class _Rows(Source[Item]):
                     number += 1
                     try:
                         key = identifier_of(_cell(batch, identifier, row), identifier) if identifier else default
-                        found = key, origin, _cell(batch, content, row)
+                        item = self._item(key, origin, _cell(batch, content, row))
                     except InputError as error:
-                        yield BadItem(default, origin, str(error))
-                    else:
-                        yield found
+                        item = BadItem(default, origin, str(error))
+                    yield item
 
     def _columns(self, place: Place, schema: Any) -> tuple[str | None, str]:
         for name in (self._id_column, self._content_column):
@@ -116,8 +107,13 @@ class _Rows(Source[Item]):
             )
         raise InputError(f"{place}: no column holds {self._what}s; there are {', '.join(schema.names)}")
 
+    @abstractmethod
     def _fits(self, kind: Any) -> bool:
-        raise NotImplementedError
+        """Whether a column of this type can hold what is looked for."""
+
+    @abstractmethod
+    def _item(self, identifier: str, origin: str, cell: Any) -> Item | BadItem:
+        """What a row of that column holds."""
 
 
 class ParquetImages(_Rows[ImageItem]):
@@ -132,10 +128,11 @@ class ParquetImages(_Rows[ImageItem]):
             return any(field.name == "bytes" and self._fits(field.type) for field in kind)
         return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
-    def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        """In the order of the rows."""
-        for row in self._rows():
-            yield row if isinstance(row, BadItem) else _image(*row)
+    def _item(self, identifier: str, origin: str, cell: Any) -> ImageItem | BadItem:
+        data = cell.get("bytes") if isinstance(cell, dict) else cell
+        if data is None:
+            return BadItem(identifier, origin, "the row has no image bytes")
+        return ImageItem(identifier, origin, data, len(data))
 
 
 class ParquetTexts(_Rows[TextItem]):
@@ -150,21 +147,10 @@ class ParquetTexts(_Rows[TextItem]):
             return self._fits(kind.value_type)
         return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
-    def __iter__(self) -> Iterator[TextItem | BadItem]:
-        """In the order of the rows."""
-        for row in self._rows():
-            yield row if isinstance(row, BadItem) else _text(*row)
-
-
-def _image(identifier: str, origin: str, cell: Any) -> ImageItem | BadItem:
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
-    if data is None:
-        return BadItem(identifier, origin, "the row has no image bytes")
-    return ImageItem(identifier, origin, data, len(data))
-
-
-def _text(identifier: str, origin: str, cell: Any) -> TextItem | BadItem:
-    return BadItem(identifier, origin, "the row has no text") if cell is None else TextItem(identifier, origin, cell)
+    def _item(self, identifier: str, origin: str, cell: Any) -> TextItem | BadItem:
+        return (
+            BadItem(identifier, origin, "the row has no text") if cell is None else TextItem(identifier, origin, cell)
+        )
 
 
 @contextmanager

@@ -41,7 +41,6 @@ class PathList(Source[ImageItem]):
                 raise InputError(f"{self._place}: an empty list; expected a path a line")
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        """One item a line."""
         with self._place.open() as file:
             yield from _items(file)
 
@@ -57,7 +56,6 @@ class StandardInput(Source[ImageItem]):
         """Nothing can be known before it is read."""
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        """One item a line."""
         if self._read:
             raise InputError("standard input was read already and cannot be read again; give a list file instead")
         self._read = True
@@ -81,4 +79,4 @@ def _item(named: tuple[str, str]) -> ImageItem | BadItem:
     try:
         return image_item(identifier, place_of(path))
     except LexLIPError as error:
-        return BadItem(identifier, path, str(error).removeprefix(f"{path}: "))
+        return BadItem.of(identifier, path, error)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.inputs.items import BadItem
 from lexlip_infer.inputs.readers.patterns import expand_braces, has_wildcard, split_pattern, walk
 from lexlip_infer.inputs.readers.places import is_url, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lexlip_infer.inputs.readers.places import Place
 
 __all__ = ["STDIN", "Files", "Spec", "read_specs"]
+
+Result = TypeVar("Result")
 
 STDIN = "-"
 
@@ -43,6 +46,14 @@ class Files:
         for found in walk(self.place, self.pattern):
             if found.kind == "file":
                 yield self.prefix + found.path, found.place
+
+    def read_each(self, read: Callable[[str, Place], Iterator[Result]]) -> Iterator[Result | BadItem]:
+        """What is read of each file; one that cannot be read (further) is one bad item, and the next is read."""
+        for name, place in self:
+            try:
+                yield from read(name, place)
+            except InputError as error:
+                yield BadItem.of(name, place, error)
 
     def __str__(self) -> str:
         return "/".join([str(self.place).rstrip("/"), *(self.pattern or ())])

@@ -10,7 +10,7 @@ from lexlip_infer.inputs.image_options import is_image_name
 from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
 from lexlip_infer.inputs.readers.checked_ids import identifier_of
 from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES
-from lexlip_infer.inputs.readers.tar_samples import Sample, samples
+from lexlip_infer.inputs.readers.tar_archive import Member, Sample, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ class _Shards(Source[Item]):
     """
 
     _what = ""
+    _others = frozenset[str]()
 
     def __init__(self, files: Files, id_column: str | None) -> None:
         super().__init__()
@@ -49,18 +50,15 @@ class _Shards(Source[Item]):
 
     def _samples(self) -> Iterator[tuple[Place, Sample] | BadItem]:
         self.passed = PassedOver()
-        for name, place in self._files:
-            try:
-                for sample in samples(place, self._wanted, self._id_column is not None, self.passed):
-                    yield place, sample
-            except InputError as error:
-                yield BadItem(name, str(place), str(error).removeprefix(f"{place}: "))
+        return self._files.read_each(self._samples_of)
 
-    def _wanted(self, field: str) -> bool:
-        return self._is_content(field) or (field == "json" and self._id_column is not None)
+    def _samples_of(self, _: str, place: Place) -> Iterator[tuple[Place, Sample]]:
+        others = self._others if self._id_column is None else self._others | {"json"}
+        found = samples(place, self._is_image, others, MAX_FILE_BYTES, self.passed)
+        return ((place, sample) for sample in found)
 
-    def _is_content(self, field: str) -> bool:
-        raise NotImplementedError
+    def _is_image(self, field: str) -> bool:  # noqa: ARG002  (texts have none)
+        return False
 
     def _identifier(self, sample: Sample) -> str:
         if self._id_column is None:
@@ -83,28 +81,36 @@ class TarImages(_Shards[ImageItem]):
         super().__init__(files, id_column)
         self._column = image_column.lower() if image_column else None
 
-    def _is_content(self, field: str) -> bool:
+    def _is_image(self, field: str) -> bool:
         return field == self._column if self._column else is_image_name(f".{field}")
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        """In the order of the shards."""
         for found in self._samples():
             if isinstance(found, BadItem):
                 yield found
                 continue
             place, sample = found
-            for field, (name, data) in sample.fields.items():
-                if self._is_content(field):
-                    yield self._item(sample, f"{place}:{name}", data)
+            for field, member in sample.fields.items():
+                if self._is_image(field):
+                    yield from self._items(sample, field, member, f"{place}:{member.name}")
 
-    def _item(self, sample: Sample, origin: str, data: bytes | None) -> ImageItem | BadItem:
+    def _items(self, sample: Sample, field: str, member: Member, origin: str) -> Iterator[ImageItem | BadItem]:
+        assert sample.image is not None
+        if "." in field and "." not in sample.image:  # 017.seg.png beside 017.jpg
+            self.passed.add(member.name)
+            return
         try:
             identifier = self._identifier(sample)
         except InputError as error:
-            return BadItem(sample.key, origin, str(error))
-        if data is None:
-            return BadItem(identifier, origin, f"larger than {MAX_FILE_BYTES >> 20} MiB")
-        return ImageItem(identifier, origin, data, len(data))
+            yield BadItem(sample.key, origin, str(error))
+            return
+        if field != sample.image:
+            taken = sample.fields[sample.image].name
+            yield BadItem(identifier, origin, f"{taken} is the sample's image already; name one with --image-column")
+        elif member.data is None:
+            yield BadItem(identifier, origin, f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        else:
+            yield ImageItem(identifier, origin, member.data, member.size)
 
 
 class TarTexts(_Shards[TextItem]):
@@ -121,16 +127,14 @@ class TarTexts(_Shards[TextItem]):
     def __init__(self, files: Files, id_column: str | None, text_column: str | None) -> None:
         super().__init__(files, id_column)
         self._column = text_column
-
-    def _is_content(self, field: str) -> bool:
-        return field == ("json" if self._column else "txt")
+        self._content = "json" if text_column else "txt"
+        self._others = frozenset({self._content})
 
     def __iter__(self) -> Iterator[TextItem | BadItem]:
-        """In the order of the shards."""
         for found in self._samples():
             if isinstance(found, BadItem):
                 yield found
-            elif any(self._is_content(field) for field in found[1].fields):
+            elif self._content in found[1].fields:
                 yield self._item(*found)
 
     def _item(self, place: Place, sample: Sample) -> TextItem | BadItem:
@@ -141,7 +145,7 @@ class TarTexts(_Shards[TextItem]):
             return BadItem(sample.key, origin, str(error))
 
     def _text(self, sample: Sample) -> str:
-        text = _json(sample).get(self._column) if self._column else _utf_8(sample.fields["txt"][1]).strip()
+        text = _json(sample).get(self._column) if self._column else _utf_8(sample.fields["txt"]).strip()
         if not isinstance(text, str):
             raise InputError(f"the .json of the sample has no text under {self._column!r}")
         return text
@@ -151,7 +155,7 @@ def _json(sample: Sample) -> dict[str, Any]:
     if "json" not in sample.fields:
         raise InputError("the sample has no .json, which was to hold its id or text")
     try:
-        row = json.loads(_utf_8(sample.fields["json"][1]))
+        row = json.loads(_utf_8(sample.fields["json"]))
     except (ValueError, RecursionError) as error:
         raise InputError(f"the .json of the sample is malformed ({error})") from None
     if not isinstance(row, dict):
@@ -159,8 +163,10 @@ def _json(sample: Sample) -> dict[str, Any]:
     return row
 
 
-def _utf_8(data: bytes | None) -> str:
+def _utf_8(member: Member) -> str:
+    if member.data is None:
+        raise InputError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
-        return (data or b"").decode("utf-8-sig")
+        return member.data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 ({error.reason} at byte {error.start}); convert it") from None

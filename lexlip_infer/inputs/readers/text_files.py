@@ -59,13 +59,10 @@ class TextFiles(Source[TextItem]):
         raise InputError(f"{self._files}: no texts")
 
     def __iter__(self) -> Iterator[TextItem | BadItem]:
-        """In the order of the rows."""
-        for name, place in self._files:
-            try:
-                for row in _file_rows(place, self._columns):
-                    yield self._item(name, place, row)
-            except InputError as error:
-                yield BadItem(name, str(place), str(error).removeprefix(f"{place}: "))
+        return self._files.read_each(self._items)
+
+    def _items(self, name: str, place: Place) -> Iterator[TextItem | BadItem]:
+        return (self._item(name, place, row) for row in _file_rows(place, self._columns))
 
     def _item(self, name: str, place: Place, row: Row) -> TextItem | BadItem:
         number = row[0]

@@ -6,8 +6,10 @@ a segment is asked for more results than k, and asked again for twice as many wh
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +27,12 @@ from lexlip_infer.search.exact.manifest import (
 from lexlip_infer.search.exact.segment import Segment, open_segment
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
-from lexlip_kernels.impact_dot import CHUNK_DOCS
+from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
 
-__all__ = ["ExactEngine"]
+if TYPE_CHECKING:
+    from lexlip_infer.collection.collection import Collection
+
+__all__ = ["ExactEngine", "OutputEngine"]
 
 Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
@@ -121,6 +126,41 @@ class ExactEngine:
             if row is not None:
                 return np.array([_impact(segment, int(term), row) for term in terms], np.int32)
         return np.zeros(len(terms), np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEngine:
+    """What lexlip-encode wrote, read and indexed in memory. Build it with `open`."""
+
+    ids: list[str]
+    matrix: ImpactMatrix
+    index: ImpactIndex
+
+    @classmethod
+    def open(cls, documents: Collection) -> OutputEngine:
+        """Read all documents; see `Collection.in_id_order` for what is refused."""
+        ids, matrix = documents.in_id_order()
+        return cls(ids, matrix, ImpactIndex.build(matrix))
+
+    @property
+    def documents(self) -> int:
+        """N."""
+        return len(self.ids)
+
+    def search(self, queries: ImpactMatrix, k: int, threads: int = 1) -> Ranking:
+        """As `ExactEngine.search`."""
+        found = self.index.search(queries, min(k, len(self.ids)), threads)
+        kept = [rows >= 0 for rows in found.rows]
+        return Ranking(
+            [[self.ids[row] for row in rows[keep].tolist()] for rows, keep in zip(found.rows, kept, strict=True)],
+            [scores[keep].astype(np.float64) for scores, keep in zip(found.scores, kept, strict=True)],
+        )
+
+    def impacts_of(self, name: str, terms: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """As `ExactEngine.impacts_of`."""
+        indices, impacts = self.matrix.row(bisect_left(self.ids, name))
+        at = np.minimum(np.searchsorted(indices, terms), len(indices) - 1)
+        return np.where(indices[at] == terms, impacts[at], 0).astype(np.int32)
 
 
 def _impact(segment: Segment, term: int, row: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lexlip_kernels.errors import BundleError
-from lexlip_training.tokenizer_files import bert_tokenizer, read_tokenizer_file
+from lexlip_training.wordpiece import bert_tokenizer, read_tokenizer_file
 
 AWKWARD = ["", "Ünïcödé  naïve\tcafé", "犬 runs", "don't!! 3.5%", "a" * 300, "\u200bzero\x00width", "e\u0301 İstanbul"]
 

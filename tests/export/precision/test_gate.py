@@ -25,7 +25,7 @@ from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BundleError, ImageError, InputError
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import RuntimeOptions
 from lexlip_training import LexLIP
 
 Gate = dict[str, Any]

@@ -25,7 +25,8 @@ from lexlip_infer.cli.bench import app
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.inputs.texts import TextTokenizer
-from lexlip_infer.runtime.tower import Tower, open_tower
+from lexlip_infer.runtime.opening import open_tower
+from lexlip_infer.runtime.tower import Tower
 
 runner = CliRunner()
 

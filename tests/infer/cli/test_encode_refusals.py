@@ -218,7 +218,7 @@ def test_output_of_another_path(
         "precision": "f32",
         "head": "onnx",
     }
-    monkeypatch.setattr(encoder, "look_around", Machine)  # where the native head is the default
+    monkeypatch.setattr(encoder, "look_around", lambda gpu=True: Machine())  # where the native head is the default
     outcome = lexlip(*command)
     assert outcome.status == 2
     assert "(head was onnx, now native); name a new folder" in outcome.stderr
@@ -244,7 +244,7 @@ def test_paths_that_are_not_to_be_had(
     bundle_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(encoder, "look_around", Machine)
+    monkeypatch.setattr(encoder, "look_around", lambda gpu=True: Machine())
     assert said in refused("--images", photographs, "--model", bundle_folder, *options)
 
 

@@ -136,7 +136,7 @@ def test_a_model_of_another_make(
     [
         (["--append", "--compact"], "give one of --append"),
         (["--replace"], "--replace goes with --append"),
-        (["--engine", "lucene"], "no such engine; expected exact or anserini"),
+        (["--engine", "lucene"], "no such engine; expected one of exact, anserini, bm25, faiss"),
         (["--engine", "anserini", "--verify"], "an Anserini index cannot be changed"),
         (["--verify"], "2 paths given; expected the index alone"),
     ],

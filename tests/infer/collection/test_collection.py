@@ -14,7 +14,8 @@ from lexlip_infer.collection.collection import Collection
 from lexlip_infer.collection.statistics import collection_statistics
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.search.engine import Hit
-from lexlip_infer.search.searchable import hits_of, open_searchable
+from lexlip_infer.search.exact.engine import OutputEngine
+from lexlip_infer.search.registry import OpenedIndex
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex, SearchResult
 
@@ -79,9 +80,16 @@ def queries(*rows: dict[str, int]) -> ImpactMatrix:
 
 
 def search(folder: Path, queries: ImpactMatrix, k: int) -> list[list[Hit]]:
-    engine = open_searchable(folder).open(VOCABULARY)
+    engine = OutputEngine.open(opened(folder))
+    index = OpenedIndex(engine, engine.documents, vocabulary=VOCABULARY, impacts_of=engine.impacts_of)
     ranking = engine.search(queries, k)
-    return [hits_of(engine, queries, query, ranking, VOCABULARY) for query in range(len(queries))]
+    return [
+        [
+            Hit(rank, round(score), name, index.shares(queries, query, name))
+            for rank, (name, score) in enumerate(zip(ids, scores, strict=True), start=1)
+        ]
+        for query, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True))
+    ]
 
 
 @pytest.mark.parametrize("shards", [[["z", "é", "B"], ["a10", "a9"]], [["a9", "a10", "B", "z", "é"]]])

@@ -89,17 +89,55 @@ def test_images_may_lie_elsewhere(name: str, tmp_path: Path) -> None:
         ("a.json", '{"images": [{"filename": "a", "split": "test", "sentences": []}]}', r"images\[0\]: file name"),
         ("a.json", '{"images": [{"filename": 1, "split": "test", "sentences": [{"raw": ""}]}]}', r"images\[0\]: file"),
         ("a.json", '{"images": [{"filename": "a", "split": [], "sentences": [{"raw": ""}]}]}', r"images\[0\]: file"),
-        ("a.tsv", "", "no captions; expected a header"),
+        ("a.tsv", "", "the first line names nothing; expected tab-separated columns title, filepath"),
         ("a.tsv", "title\tfilepath\timage_id\n", "no captions; expected a header"),
-        ("a.tsv", "title\tpath\na\tb\n", ":2: expected the columns title, filepath and image_id"),
-        ("a.tsv", "title\tfilepath\nonly a title\n", ":2: expected the columns"),
-        ("a.tsv", 'title\tfilepath\n"a"b\tc\n', "not a tab-separated file"),
+        ("a.tsv", "title\tpath\na\tb\n", "the first line names title, path; expected tab-separated columns"),
+        ("a.tsv", "title\tfilepath\nonly a title\n", ":2: 1 instead of 2 columns"),
+        ("a.tsv", 'title\tfilepath\n"a"b\tc\n', r":2: '\\t' expected after '\"'; expected tab-separated columns"),
+        ("a.tsv", "title\tfilepath\timage_id\nx\ta.jpg\t1\ny\tb.jpg\t1\n", ":3: image_id 1 stands for 'b.jpg' here"),
+        ("a.tsv", "title\tfilepath\timage_id\nx\ta.jpg\tone\n", ":2: image_id 'one'; expected a whole number"),
+        ("a.tsv", "title\tfilepath\n \ta.jpg\n", ":2: an empty title"),
+        ("a.tsv", "title\tfilepath\nx\t\n", ":2: an empty filepath"),
     ],
 )
 def test_refused(name: str, text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=said):
         read_captions_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "tsv"])
+def test_rows_of_one_file_are_of_one_photograph(kind: str, tmp_path: Path) -> None:
+    rows = [("a.jpg", "one"), ("b.jpg", "two"), ("./a.jpg", "three")]
+    lines = [{"image": path, "captions": [caption], "split": "dev"} for path, caption in rows]
+    entries = [{"filename": path, "split": "test", "sentences": [{"raw": caption}]} for path, caption in rows]
+    cells = [f"{caption}\t{path}\t{number}" for number, (path, caption) in enumerate(rows)]
+    text = {
+        "jsonl": "\n".join(map(json.dumps, lines)),
+        "json": json.dumps({"images": entries}),
+        "tsv": "\n".join(["title\tfilepath\timage_id", *cells]),
+    }[kind]
+    (tmp_path / f"a.{kind}").write_text(text)
+    data = read_captions_file(tmp_path / f"a.{kind}")
+    assert data == CaptionedImages.from_rows([(tmp_path / "a.jpg", ["one", "three"]), (tmp_path / "b.jpg", ["two"])])
+
+
+def test_one_image_in_two_splits_is_of_both(tmp_path: Path) -> None:
+    lines = [{"image": "a.jpg", "captions": [split], "split": split} for split in ("dev", "train", "dev")]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert read_captions_file(tmp_path / "a.jsonl", "dev").captions == ("dev", "dev")
+    assert read_captions_file(tmp_path / "a.jsonl", "train").captions == ("train",)
+
+
+def test_ids_of_a_table_may_be_missing(tmp_path: Path) -> None:
+    table = "title\tfilepath\timage_id\nx\ta.jpg\t\ny\tb.jpg\t-100\nz\ta.jpg\t\n"
+    (tmp_path / "a.tsv").write_text(table)
+    assert read_captions_file(tmp_path / "a.tsv").captions == ("x", "z", "y")
+
+
+def test_a_long_title_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('title\tfilepath\n"' + "dog\n" * 50_000 + '"\ta.jpg\n')
+    assert read_captions_file(tmp_path / "a.tsv").captions == ("dog\n" * 50_000,)
 
 
 def test_more_refusals(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CIFF by the protobuf runtime from the public schema, and from several runs."""
+"""CIFF by the protobuf runtime from the published schema, and from several runs."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import numpy as np
 import pytest
 
 from lexlip_infer.formats import ciff
-from lexlip_infer.formats.protobuf import pairs_field
+from lexlip_infer.formats.ciff import pairs_field
 
 Documents = dict[str, dict[int, int]]
 
-#: CommonIndexFileFormat.proto, by message: (name, number, type) with int32 = 5, int64 = 3, double = 1, string = 9.
-SCHEMA = {
-    "Header": [
-        ("version", 1, 5), ("num_postings_lists", 2, 5), ("num_docs", 3, 5), ("total_postings_lists", 4, 5),
-        ("total_docs", 5, 5), ("total_terms_in_collection", 6, 3), ("average_doclength", 7, 1), ("description", 8, 9),
-    ],
-    "Posting": [("docid", 1, 5), ("tf", 2, 5)],
-    "PostingsList": [("term", 1, 9), ("df", 2, 3), ("cf", 3, 3), ("postings", 4, 11)],
-    "DocRecord": [("docid", 1, 5), ("collection_docid", 2, 9), ("doclength", 3, 5)],
-}  # fmt: skip
+#: The published schema, CommonIndexFileFormat.proto of https://github.com/osirrc/ciff, as protoc compiles it: the bytes
+#: that ciff-toolkit 0.2.2 (Apache-2.0) carries, which itself can only be installed with a protobuf too old for others.
+PUBLISHED = (
+    b"\n\nciff.proto\x12\x0eio.osirrc.ciff"
+    b'"\xcc\x01\n\x06Header\x12\x0f\n\x07version\x18\x01 \x01(\x05'
+    b"\x12\x1a\n\x12num_postings_lists\x18\x02 \x01(\x05\x12\x10\n\x08num_docs\x18\x03 \x01(\x05"
+    b"\x12\x1c\n\x14total_postings_lists\x18\x04 \x01(\x05\x12\x12\n\ntotal_docs\x18\x05 \x01(\x05"
+    b"\x12!\n\x19total_terms_in_collection\x18\x06 \x01(\x03"
+    b"\x12\x19\n\x11average_doclength\x18\x07 \x01(\x01\x12\x13\n\x0bdescription\x18\x08 \x01(\t"
+    b'"$\n\x07Posting\x12\r\n\x05docid\x18\x01 \x01(\x05\x12\n\n\x02tf\x18\x02 \x01(\x05'
+    b'"_\n\x0cPostingsList'
+    b"\x12\x0c\n\x04term\x18\x01 \x01(\t\x12\n\n\x02df\x18\x02 \x01(\x03\x12\n\n\x02cf\x18\x03 \x01(\x03"
+    b"\x12)\n\x08postings\x18\x04 \x03(\x0b2\x17.io.osirrc.ciff.Posting"
+    b'"G\n\tDocRecord\x12\r\n\x05docid\x18\x01 \x01(\x05\x12\x18\n\x10collection_docid\x18\x02 \x01(\t'
+    b"\x12\x11\n\tdoclength\x18\x03 \x01(\x05b\x06proto3"
+)
+MESSAGES = ("Header", "Posting", "PostingsList", "DocRecord")
 
 
 @pytest.fixture(scope="module")
 def messages() -> dict[str, Any]:
-    """Message classes of the schema."""
+    """Message classes of the published schema."""
     reason = "protobuf is not installed: pip install 'lexlip-infer[formats]'"
-    descriptors = pytest.importorskip("google.protobuf.descriptor_pb2", reason=reason)
     pools = pytest.importorskip("google.protobuf.descriptor_pool", reason=reason)
     factory = pytest.importorskip("google.protobuf.message_factory", reason=reason)
-    file = descriptors.FileDescriptorProto(name="ciff_under_test.proto", package="ciff", syntax="proto3")
-    for message, fields in SCHEMA.items():
-        descriptor = file.message_type.add(name=message)
-        for name, number, kind in fields:
-            repeated = {"label": 3, "type_name": ".ciff.Posting"} if kind == 11 else {"label": 1}
-            descriptor.field.add(name=name, number=number, type=kind, **repeated)
     pool = pools.DescriptorPool()
-    pool.Add(file)
-    return {name: factory.GetMessageClass(pool.FindMessageTypeByName(f"ciff.{name}")) for name in SCHEMA}
+    pool.AddSerializedFile(PUBLISHED)
+    return {name: factory.GetMessageClass(pool.FindMessageTypeByName(f"io.osirrc.ciff.{name}")) for name in MESSAGES}
 
 
 def parse(data: bytes, messages: dict[str, Any]) -> tuple[Any, list[Any], list[Any]]:
@@ -98,7 +98,7 @@ def test_several_runs(write: Callable[..., bytes], documents: Documents, monkeyp
     whole = write("ciff", many)
     monkeypatch.setattr(ciff, "RUN", 20)
     monkeypatch.setattr(ciff, "_BLOCK", 7)
-    monkeypatch.setattr("lexlip_infer.formats.spool._IN_MEMORY", 100)
+    monkeypatch.setattr("lexlip_infer.formats.contract._IN_MEMORY", 100)
     assert write("ciff", many, 7) == whole
 
 

@@ -1,6 +1,7 @@
 """Files read back with the engines' own clients, some of which hold a small engine: results equal integer dot products.
 
-Each test skips where its client is missing: `pip install 'lexlip-infer[formats]'`.
+Each test skips where its client is missing: `pip install 'lexlip-infer[formats]'`. CIFF, whose readers are programs of
+their own, is read by the published schema in `test_ciff.py`.
 """
 
 from __future__ import annotations
@@ -133,15 +134,3 @@ def test_seismic(
         heap_factor=0.0,
     )
     assert {name: score for _, score, name in hits} == scores
-
-
-def test_ciff_toolkit(write: Write, documents: Documents, vocabulary: Vocabulary, tmp_path: Path) -> None:
-    ciff = client("ciff_toolkit.read")
-    path = tmp_path / "index.ciff"
-    path.write_bytes(write("ciff", documents))
-    with ciff.CiffReader(path) as reader:
-        assert reader.header.num_docs == len(documents)
-        lists = {entry.term: entry.df for entry in reader.read_postings_lists()}
-        assert [record.collection_docid for record in reader.read_documents()] == list(documents)
-    frequency = {term: sum(term in vector for vector in documents.values()) for term in range(len(vocabulary))}
-    assert lists == {vocabulary.terms[term]: count for term, count in frequency.items() if count}

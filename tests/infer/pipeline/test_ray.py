@@ -16,11 +16,11 @@ from lexlip_infer.collection.manifest import RunManifest, read_manifest
 from lexlip_infer.errors import BackendUnavailable, BundleError, OutputError
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.pipeline.observer import Silent
+from lexlip_infer.pipeline.progress import Silent
 from lexlip_infer.pipeline.ray_engine import RayOptions, encode_on_ray
 from lexlip_infer.pipeline.ray_workers import WorkerPlan
 from lexlip_infer.pipeline.stages import PipelineOptions
-from lexlip_infer.runtime.options import RuntimeOptions
+from lexlip_infer.runtime.choice import RuntimeOptions
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lexlip-infer[ray]'")
 # Ray's own modules warn as they are imported and run; what is tested here is ours.

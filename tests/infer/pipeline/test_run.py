@@ -17,7 +17,7 @@ from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings, reference
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_texts
-from lexlip_infer.pipeline.observer import Silent
+from lexlip_infer.pipeline.progress import Silent
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions
 

@@ -7,9 +7,8 @@ import itertools
 import pytest
 
 from lexlip_infer.errors import BackendUnavailable, BundleError, InputError, MissingExtra
-from lexlip_infer.runtime.choice import PathChoice, choose_path
+from lexlip_infer.runtime.choice import BACKENDS, HEADS, PRECISIONS, PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.machine import Machine
-from lexlip_infer.runtime.options import BACKENDS, HEADS, PRECISIONS, RuntimeOptions
 
 F32 = "onnx/image_backbone.onnx"
 FP16 = "onnx/image_backbone_fp16.onnx"

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from lexlip_infer.bundle import Bundle, Modality
-from lexlip_infer.runtime import cuda_tower
-from lexlip_infer.runtime.choice import PathChoice, choose_path
-from lexlip_infer.runtime.cuda_tower import Placement, open_cuda_tower
-from lexlip_infer.runtime.decoder import read_decoder
+from lexlip_infer.runtime import opening
+from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
+from lexlip_infer.runtime.heads import read_decoder
 from lexlip_infer.runtime.machine import Machine
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import Tower, open_tower
+from lexlip_infer.runtime.opening import Placement, open_cuda_tower, open_tower
+from lexlip_infer.runtime.tower import Tower
 
 AMPERE = Machine(cuda_provider=True, gpus=((8, 0),), triton=True, torch_cuda=True)
 VOLTA = Machine(cuda_provider=True, gpus=((7, 0),), triton=True, torch_cuda=True)
@@ -24,7 +23,7 @@ VOLTA = Machine(cuda_provider=True, gpus=((7, 0),), triton=True, torch_cuda=True
 @pytest.fixture(autouse=True)
 def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Placement(("CPUExecutionProvider", {}), ("cpu", 0), "cpu")
-    monkeypatch.setattr(cuda_tower, "placement", lambda path, cuda_graph: host)
+    monkeypatch.setattr(opening, "placement", lambda path, cuda_graph: host)
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_logits_of_older_gpus(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the logits of a single row are all that is allowed at once."""
-    monkeypatch.setattr(cuda_tower, "_LOGITS_BYTES", room)
+    monkeypatch.setattr(opening, "_LOGITS_BYTES", room)
     whole = with_files({f"onnx/{modality}_logits_fp16.onnx": logits_graph(bundle, modality)})
     path, tower = opened(whole, modality, VOLTA)
     assert (path.precision, path.head, path.gives_logits) == ("fp16", "triton", True)

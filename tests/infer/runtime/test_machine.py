@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lexlip_infer.runtime import machine, nvidia
+from lexlip_infer import BackendUnavailable, Bundle, LexLIPEncoder
+from lexlip_infer.runtime import machine
+from lexlip_infer.runtime.choice import RuntimeOptions
 from lexlip_infer.runtime.machine import Machine
 
 
@@ -37,19 +43,19 @@ class Driver:
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    nvidia.compute_capabilities.cache_clear()
+    machine.compute_capabilities.cache_clear()
     yield
-    nvidia.compute_capabilities.cache_clear()
+    machine.compute_capabilities.cache_clear()
 
 
 def test_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
-    assert nvidia.compute_capabilities() == ((8, 0), (7, 0))
+    assert machine.compute_capabilities() == ((8, 0), (7, 0))
 
 
 def test_a_driver_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(status=100))  # CUDA_ERROR_NO_DEVICE
-    assert nvidia.compute_capabilities() == ()
+    assert machine.compute_capabilities() == ()
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +63,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(f"{name}: cannot open shared object file: No such file or directory")
 
     monkeypatch.setattr(ctypes, "CDLL", absent)
-    assert nvidia.compute_capabilities() == ()
+    assert machine.compute_capabilities() == ()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,33 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_volta_was_dropped(version: str, oldest: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.__version__", version)
+    monkeypatch.setattr(machine, "compute_capabilities", lambda: ((7, 0),))
     assert machine.look_around().oldest_gpu == oldest
+
+
+@pytest.mark.parametrize("options", [{"device": "cpu"}, {"precision": "int8"}, {"head": "native"}])
+def test_gpus_are_not_looked_for_where_the_cpu_is_asked_for(
+    options: dict[str, str], bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_for() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(machine, "compute_capabilities", looked_for)
+    bundle = Bundle.open(bundle_folder)
+    with contextlib.suppress(BackendUnavailable):  # the bundle has no int8
+        assert LexLIPEncoder(bundle, RuntimeOptions(**options)).path("text").device == "cpu"  # type: ignore[arg-type]
+
+
+def test_onnxruntime_waits_for_a_tower(bundle_folder: Path) -> None:
+    code = """
+import sys
+from lexlip_infer.encoder import LexLIPEncoder
+encoder = LexLIPEncoder.from_pretrained(sys.argv[1], device="cpu")
+encoder.tokenize(["a dog"]), encoder.path("text")
+print(*(module for module in ("onnxruntime", "openvino", "scipy", "numba", "torch") if module in sys.modules))
+"""
+    run = subprocess.run([sys.executable, "-c", code, bundle_folder], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
 def test_a_gpu_that_is_too_old() -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError
+from lexlip_infer.runtime.choice import RuntimeOptions
 from lexlip_infer.runtime.machine import look_around
-from lexlip_infer.runtime.openvino_streams import MOST_STREAMS, Streams
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import INPUTS, open_tower
+from lexlip_infer.runtime.opening import open_tower
+from lexlip_infer.runtime.openvino_session import MOST_STREAMS, Streams
+from lexlip_infer.runtime.tower import INPUTS
 
 pytestmark = pytest.mark.skipif(not look_around().openvino, reason="openvino is not installed (extra 'openvino')")
 
@@ -28,7 +29,7 @@ def open_session(bundle: Bundle, threads: int, modality: str = "image") -> Any:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The settings that models are compiled with."""
     from lexlip_infer.runtime import openvino_session
-    from lexlip_infer.runtime.openvino_package import openvino_core
+    from lexlip_infer.runtime.openvino_session import openvino_core
 
     compiled_with: list[dict[str, Any]] = []
 
@@ -101,10 +102,10 @@ def test_whose_rows_are_shared_out(
     with_files: Callable[[dict[str, bytes]], Bundle],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from lexlip_infer.runtime import openvino_session
+    from lexlip_infer.runtime import opening
 
     opened: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(openvino_session, "OpenVINOSession", lambda *given: opened.append(given))
+    monkeypatch.setattr(opening, "OpenVINOSession", lambda *given: opened.append(given))
     quantised = with_files({f"openvino/{modality}_backbone_int8.xml": b""})
     open_tower(quantised, modality, RuntimeOptions("cpu", precision, "openvino", threads=2))
     assert [given[-1] for given in opened] == [expected]

@@ -10,9 +10,9 @@ import pytest
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BundleError
+from lexlip_infer.runtime.choice import RuntimeOptions
 from lexlip_infer.runtime.machine import look_around
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import open_tower
+from lexlip_infer.runtime.opening import open_tower
 
 pytestmark = pytest.mark.skipif(not look_around().openvino, reason="openvino is not installed (extra 'openvino')")
 
@@ -22,8 +22,7 @@ Open = Callable[[str | None], Any]
 @pytest.fixture
 def open_image_tower(bundle: Bundle, with_files: Callable[[dict[str, bytes]], Bundle], tmp_path: Path) -> Open:
     """The int8 path, on a graph that says this of itself; that it is not quantised does not matter here."""
-    from lexlip_infer.runtime.openvino_package import import_openvino, openvino_core
-    from lexlip_infer.runtime.openvino_session import UNQUANTISED
+    from lexlip_infer.runtime.openvino_session import UNQUANTISED, import_openvino, openvino_core
 
     def tower(unquantised: str | None) -> Any:
         model = openvino_core().read_model(bundle.folder / "onnx/image_backbone.onnx")

@@ -12,10 +12,9 @@ import pytest
 
 from lexlip_infer.errors import BundleError
 from lexlip_infer.runtime.choice import PathChoice
-from lexlip_infer.runtime.cuda_tower import rows_within
 from lexlip_infer.runtime.onnxruntime_session import translate
-from lexlip_infer.runtime.out_of_memory import DeviceOutOfMemory, RowsAtOnce, is_out_of_memory
-from lexlip_infer.runtime.tower import Tower
+from lexlip_infer.runtime.opening import rows_within
+from lexlip_infer.runtime.tower import DeviceOutOfMemory, RowsAtOnce, Tower, is_out_of_memory
 
 #: What ONNX Runtime, CUDA, cuBLAS and torch say.
 MESSAGES = [

@@ -18,17 +18,14 @@ import pytest
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
-from lexlip_infer.runtime import cuda_graphs
-from lexlip_infer.runtime.choice import choose_path
-from lexlip_infer.runtime.cuda_graphs import CudaGraphs
-from lexlip_infer.runtime.cuda_heads import CudaOnnxHead, TritonHead, TritonTopK
-from lexlip_infer.runtime.cuda_session import CudaSession, cuda_provider
-from lexlip_infer.runtime.decoder import read_decoder
+from lexlip_infer.runtime import cuda_session
+from lexlip_infer.runtime.choice import RuntimeOptions, choose_path
+from lexlip_infer.runtime.cuda_session import CudaGraphs, CudaSession, cuda_provider
+from lexlip_infer.runtime.heads import CudaOnnxHead, TritonHead, TritonTopK, read_decoder
 from lexlip_infer.runtime.machine import Machine, look_around
 from lexlip_infer.runtime.onnxruntime_session import CpuSession, open_session
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.out_of_memory import DeviceOutOfMemory
-from lexlip_infer.runtime.tower import INPUTS, Tower, open_tower
+from lexlip_infer.runtime.opening import open_tower
+from lexlip_infer.runtime.tower import INPUTS, DeviceOutOfMemory, Tower
 
 CPU = ("CPUExecutionProvider", {})
 HOST = ("cpu", 0)
@@ -131,8 +128,8 @@ class TestOpenVINO:
         code = """
 import gc, os, signal, sys
 from lexlip_infer.bundle import Bundle
-from lexlip_infer.runtime.options import RuntimeOptions
-from lexlip_infer.runtime.tower import open_tower
+from lexlip_infer.runtime.choice import RuntimeOptions
+from lexlip_infer.runtime.opening import open_tower
 
 options = RuntimeOptions("cpu", "f32", "openvino", threads=1)
 first, second = (open_tower(Bundle.open(sys.argv[1]), modality, options) for modality in ("image", "text"))
@@ -149,7 +146,7 @@ os.kill(os.getpid(), signal.SIGUSR1)
 
 def test_openvino_missing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    from lexlip_infer.runtime.openvino_package import import_openvino
+    from lexlip_infer.runtime.openvino_session import import_openvino
 
     with pytest.raises(MissingExtra, match=r"pip install 'lexlip-infer\[openvino\]'"):
         import_openvino()
@@ -220,7 +217,7 @@ class TestGpuSession:
         assert len(addresses) == 2
 
     def test_not_every_shape_is_recorded(self, bundle: Bundle, inputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cuda_graphs, "MAX_SHAPES", 2)
+        monkeypatch.setattr(cuda_session, "MAX_SHAPES", 2)
         session = on_the_host(bundle, "image", "backbone")
         replay, pixels = CudaGraphs(session), inputs["image"]["pixel_values"]
         first = replay({"pixel_values": pixels[:1]})[0].data_ptr()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -211,6 +215,88 @@ class TestSelection:
         assert np.shares_memory(batch[2:5].values, batch.values)
 
 
+class TestModel:
+    """The fingerprint of the model goes along, and two of them do not mix."""
+
+    def test_goes_along(self, batch: SparseBatch, tmp_path: Path) -> None:
+        ours = batch.with_model("a" * 64)
+        ours.save(tmp_path / "ours.npz")
+        for same in (
+            ours[2:4],
+            ours[0],
+            ours[[3, 1]],
+            ours.top_k(2),
+            ours.where(ours.values > 0.5),
+            SparseBatch.concatenate([batch, ours, batch]),
+            ours.intersection(batch),
+            batch[0].intersection(ours),
+            pickle.loads(pickle.dumps(ours)),
+            copy.deepcopy(ours),
+            SparseBatch.load(tmp_path / "ours.npz"),
+            ours.with_model("b" * 64),
+        ):
+            assert same.fingerprint == "a" * 64
+        assert scipy.sparse.load_npz(tmp_path / "ours.npz").shape == ours.shape
+
+    def test_unknown_stays_unknown(self, batch: SparseBatch, tmp_path: Path) -> None:
+        batch.save(tmp_path / "batch.npz")
+        for same in (batch, batch[:2], SparseBatch.load(tmp_path / "batch.npz"), batch.with_model(None)):
+            assert same.fingerprint is None
+
+    def test_two_do_not_mix(self, batch: SparseBatch) -> None:
+        a, b = batch.with_model("a" * 64), batch.with_model("b" * 64)
+        for parts in ([a, b], [batch, a, batch, b]):
+            with pytest.raises(InputError, match=r"two models \(fingerprints aaaaaaaaaaaa and bbbbbbbbbbbb\)"):
+                SparseBatch.concatenate(parts)
+        with pytest.raises(InputError, match="two models"):
+            a.intersection(b)
+
+
+def test_costs_no_scipy() -> None:
+    code = """
+import sys, numpy, lexlip_infer
+batch = lexlip_infer.SparseBatch.from_ranked(numpy.array([[3, 1]]), numpy.array([[2.0, 1.0]]), 9)
+batch = lexlip_infer.SparseBatch.concatenate([batch[0], batch[:0]]).top_k(1).intersection(batch)
+print(batch, batch.to_dicts("abcdefghi"), batch.norms(), *(m for m in ("scipy", "numba") if m in sys.modules))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "SparseBatch(1 rows, 9 terms, 1 weights) [{'d': 4.0}] [4.]"
+
+
+class TestMeasures:
+    def test_sparsity(self, batch: SparseBatch, dense: Dense) -> None:
+        found = batch.sparsity()
+        assert found["active_dims"] == pytest.approx((dense > 0).sum(axis=1).mean())
+        assert found["sparsity_ratio"] == pytest.approx((dense == 0).mean())
+        assert batch[:0].sparsity() == {"active_dims": 0.0, "sparsity_ratio": 1.0}
+
+    def test_intersection_pairwise(self, batch: SparseBatch, dense: Dense) -> None:
+        common = batch.intersection(batch[::-1])
+        common.validate()
+        np.testing.assert_array_equal(common.to_dense(), dense * dense[::-1])
+
+    @pytest.mark.parametrize("row", range(7))
+    def test_intersection_of_one_with_all(self, batch: SparseBatch, dense: Dense, row: int) -> None:
+        for common in (batch[row].intersection(batch), batch.intersection(batch[row])):
+            common.validate()
+            np.testing.assert_array_equal(common.to_dense(), dense * dense[row])
+
+    def test_intersection_with_nothing(self, batch: SparseBatch) -> None:
+        assert len(batch[:0].intersection(batch[0])) == 0
+        assert batch[3].intersection(batch).nnz == 0
+        with pytest.raises(InputError, match="7 and 2 rows; expected as many, or a single one"):
+            batch.intersection(batch[:2])
+        with pytest.raises(InputError, match="over 13 and over 4 terms"):
+            batch.intersection(batch_of(random_dense(2, 4)))
+
+    def test_top_k(self, batch: SparseBatch, dense: Dense) -> None:
+        """Ties are tested with the recall that is measured on it."""
+        kept = batch.top_k(2)
+        kept.validate()
+        assert kept.lengths.tolist() == np.minimum((dense > 0).sum(axis=1), 2).tolist()
+        np.testing.assert_array_equal(kept.to_dense().max(axis=1), dense.max(axis=1))
+
+
 class TestConcatenation:
     def test_undoes_slicing(self, batch: SparseBatch, dense: Dense) -> None:
         whole = SparseBatch.concatenate([batch[:0], batch[:3], batch[3:3], batch[3:]])
@@ -290,6 +376,8 @@ class TestFiles:
 
     def test_scipy_reads_and_writes_the_same_files(self, batch: SparseBatch, dense: Dense, tmp_path: Path) -> None:
         batch.save(tmp_path / "ours.npz")
+        scipy.sparse.save_npz(tmp_path / "same.npz", batch.to_scipy())
+        assert (tmp_path / "ours.npz").read_bytes() == (tmp_path / "same.npz").read_bytes()
         np.testing.assert_array_equal(scipy.sparse.load_npz(tmp_path / "ours.npz").toarray(), dense)
         scipy.sparse.save_npz(tmp_path / "theirs.npz", scipy.sparse.coo_array(dense.astype(np.float64)))
         np.testing.assert_array_equal(SparseBatch.load(str(tmp_path / "theirs.npz")).to_dense(), dense)

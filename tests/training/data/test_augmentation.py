@@ -11,9 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
-from lexlip_training.data.augmentation import Augment
+from lexlip_training.data.augmentation import OPERATIONS, Augment, official_randaugment
 from lexlip_training.data.config import Augmentation
-from lexlip_training.data.official_randaugment import OPERATIONS, official_randaugment
 
 PREPROCESS = ImagePreprocessor(32, "center_crop", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 NAMES: list[Augmentation] = ["timm_randaugment", "official_randaugment", "crop_flip", "none"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lexlip_training import preset
 from lexlip_training.data import DataConfig, open_pairs
-from lexlip_training.pair_batch import IGNORED
-from lexlip_training.tokenizer_files import read_tokenizer_file
+from lexlip_training.data.batch import IGNORED
+from lexlip_training.wordpiece import read_tokenizer_file
 
 
 def test_flickr8k(data: Path) -> None:

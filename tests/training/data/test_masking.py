@@ -9,9 +9,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import InputError
+from lexlip_training.data.batch import IGNORED
 from lexlip_training.data.masking import Masked, WholeWordMasker
-from lexlip_training.pair_batch import IGNORED
-from lexlip_training.tokenizer_files import bert_tokenizer
+from lexlip_training.wordpiece import bert_tokenizer
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(ord("a") + i) for i in range(20)), "##x", "##y"]
 CLS, SEP, MASK, UNK, FIRST, X, Y = 2, 3, 4, 1, 5, 25, 26

@@ -20,7 +20,7 @@ from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_kernels.errors import ImageError, InputError
 from lexlip_training import ModelConfig
 from lexlip_training.data import DataConfig, GlobalBatchSampler, PairDataset, open_pairs
-from lexlip_training.pair_batch import IGNORED, PairBatch
+from lexlip_training.data.batch import IGNORED, PairBatch
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lexlip_infer.datasets import read_captions_file, webdataset
 from lexlip_kernels.errors import ImageError, InputError, LexLIPError
 from lexlip_training.data import PairTable, SourceConfig, read_pairs
-from lexlip_training.data.packed_strings import PackedStrings
+from lexlip_training.data.pair_table import PackedStrings
 
 HEADER = "title\tfilepath\timage_id\n"
 
@@ -76,7 +77,7 @@ def test_official_table_without_ids_goes_by_path(tmp_path: Path, header: str) ->
         (HEADER + "x\t\t1\n", r":2: an empty filepath"),
         (HEADER + "x\ta.jpg\t1\ny\tb.jpg\t1\n", r":3: image_id 1 stands for 'b.jpg' here and for 'a.jpg' before"),
         (HEADER + '"x\ta.jpg\t1\n', "unexpected end of data"),
-        (HEADER, "no train pairs"),
+        (HEADER, "no captions; expected a header"),
     ],
 )
 def test_malformed_official_tables(tmp_path: Path, text: str, message: str) -> None:
@@ -99,7 +100,7 @@ def test_karpathy_splits(tmp_path: Path) -> None:
     assert [captions for _, captions in pairs(read(file))] == [["restval"], ["train"]]
     assert pairs(read(file, "dev")) == [(str(tmp_path / "val2014/val.jpg"), ["val"])]
     assert pairs(read(file, "dev", splits=["test"])) == [(str(tmp_path / "val2014/test.jpg"), ["test"])]
-    with pytest.raises(InputError, match="no image of nothing; there are restval, test, train, val"):
+    with pytest.raises(InputError, match="no image of split 'nothing'; there are 'restval', 'test', 'train', 'val'"):
         read(file, splits=["nothing"])
 
 
@@ -176,6 +177,80 @@ def test_malformed_shards(tmp_path: Path) -> None:
     for shard in (compressed, text, empty, broken):
         with pytest.raises(InputError, match=r"expected an uncompressed tar of samples"):
             read(shard)
+
+
+def samples(count: int) -> dict[str, bytes]:
+    pairs = [
+        (f"{i:03}.jpg", jpeg("red")) if n == 0 else (f"{i:03}.txt", b"%d" % i) for i in range(count) for n in (0, 1)
+    ]
+    return dict(pairs)
+
+
+def test_a_damaged_or_cut_shard_is_an_error_and_leaves_no_index(tmp_path: Path) -> None:
+    whole = write_tar(tmp_path / "whole.tar", samples(6)).read_bytes()
+    with tarfile.open(tmp_path / "whole.tar") as archive:
+        third = archive.getmembers()[6].offset
+    damaged = bytearray(whole)
+    damaged[third + 150] ^= 0xFF
+    for data in (bytes(damaged), whole[:third], whole[: third + 700], whole[: third + 100]):
+        (tmp_path / "a.tar").write_bytes(data)
+        with pytest.raises(
+            InputError, match=r"a\.tar: the archive cannot be read further .*; expected an uncompressed tar"
+        ):
+            read(tmp_path / "a.tar")
+        assert not (tmp_path / "a.tar.index.jsonl").exists()
+
+
+def test_joined_shards_are_read_to_the_end(tmp_path: Path) -> None:
+    parts = [{f"{part}{name}": data for name, data in samples(2).items()} for part in "ab"]
+    data = [write_tar(tmp_path / f"{number}.tar", members).read_bytes() for number, members in enumerate(parts)]
+    (tmp_path / "both.tar").write_bytes(b"".join(data))
+    table = read(tmp_path / "both.tar")
+    assert [captions for _, captions in pairs(table)] == [["0"], ["1"]] * 2
+    assert [table.image_source(image) for image in range(4)] == [jpeg("red")] * 4
+
+
+def test_an_index_of_a_reader_that_took_damage_for_an_end_is_made_again(tmp_path: Path) -> None:
+    shard = write_tar(tmp_path / "a.tar", samples(3))
+    read(shard)
+    index = tmp_path / "a.tar.index.jsonl"
+    head, first, *_ = index.read_text().splitlines()
+    old = {**json.loads(head), "version": 1, "samples": 1}
+    index.write_text(f"{json.dumps(old)}\n{first}\n")
+    assert read(shard).images == 3
+
+
+@pytest.mark.parametrize("names", [["017.jpg", "017.seg.png"], ["017.seg.png", "017.jpg"], ["017.seg.png"]])
+def test_the_photograph_of_a_sample_with_masks(tmp_path: Path, names: list[str]) -> None:
+    shard = write_tar(tmp_path / "s.tar", {**{name: name.encode() for name in names}, "017.txt": b"a red square"})
+    assert read(shard).image_source(0) == (b"017.jpg" if "017.jpg" in names else b"017.seg.png")
+
+
+@pytest.mark.parametrize("names", [["017.jpg", "017.png", "017.seg.png"], ["017.depth.png", "017.seg.png"]])
+def test_two_images_that_could_be_the_photograph(tmp_path: Path, names: list[str]) -> None:
+    shard = write_tar(tmp_path / "s.tar", {**{name: name.encode() for name in names}, "017.txt": b"a red square"})
+    with pytest.raises(InputError, match=f"{names[0]} and {names[1]} could both be the image of one sample"):
+        read(shard)
+
+
+def test_malformed_captions_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in (b"\xff", b"{", b"[" * 100_000):
+        shard = write_tar(tmp_path / "a.tar", {"1.jpg": jpeg("red"), "1.json": data})
+        with pytest.raises(InputError, match=r"a\.tar: the caption 1\.json is malformed"):
+            read(shard)
+    monkeypatch.setattr(webdataset, "_LONGEST", 10)
+    shard = write_tar(tmp_path / "b.tar", {"1.jpg": jpeg("red"), "1.txt": b"eleven char"})
+    with pytest.raises(InputError, match=r"the caption 1\.txt has more than"):
+        read(shard)
+
+
+def test_evaluation_and_training_read_a_table_alike(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text(HEADER + "x\ta.jpg\t1\ny\tb.jpg\t2\nz\ta.jpg\t1\n")
+    data = read_captions_file(tmp_path / "t.tsv")
+    assert [
+        (str(image), [data.captions[row] for row in rows])
+        for image, rows in zip(data.images, data.captions_of(), strict=True)
+    ] == pairs(read(tmp_path / "t.tsv"))
 
 
 def test_what_is_no_source(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from lexlip_kernels.errors import BackendUnavailable, InputError
 from lexlip_training import load_checkpoint
-from lexlip_training.engine.log import read_log
+from lexlip_training.engine.monitoring import read_log
 from lexlip_training.engine.run import micro_batch_size, train
 from lexlip_training.engine.settings import TrainingConfig
 

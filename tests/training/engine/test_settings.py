@@ -11,10 +11,9 @@ import torch
 from lexlip_kernels.errors import InputError
 from lexlip_training import LexLIP
 from lexlip_training.engine.dry_run import plan
-from lexlip_training.engine.files import load_config, shipped_configs
-from lexlip_training.engine.monitor import SparsityMonitor
-from lexlip_training.engine.parameter_groups import decays, parameter_groups
-from lexlip_training.engine.schedule import rate_factor
+from lexlip_training.engine.monitoring import SparsityMonitor
+from lexlip_training.engine.optimisation import decays, parameter_groups, rate_factor
+from lexlip_training.engine.settings import load_config, shipped_configs
 
 
 def test_shipped_configurations_hold_the_published_tables() -> None:

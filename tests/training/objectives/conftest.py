@@ -7,8 +7,8 @@ import torch
 from tiny_pairs import pair_batch, tiny_config
 
 from lexlip_training import LexLIP
+from lexlip_training.data.batch import PairBatch
 from lexlip_training.dense_model import DenseConfig, DenseModel
-from lexlip_training.pair_batch import PairBatch
 
 
 @pytest.fixture

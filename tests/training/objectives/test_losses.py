@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from lexlip_training.objectives.bottleneck import lexicon_bottleneck
-from lexlip_training.objectives.key_rows import DenseRows, KeyRows, SparseRows
+from lexlip_training.data.batch import IGNORED
 from lexlip_training.objectives.losses import alikeness, flops, masked_tokens, pair_contrast, queue_contrast
-from lexlip_training.objectives.vectors import keep_strongest, unit_vectors
-from lexlip_training.pair_batch import IGNORED
+from lexlip_training.objectives.objective import keep_strongest, unit_vectors
+from lexlip_training.objectives.pair_queue import DenseRows, KeyRows, SparseRows
+from lexlip_training.objectives.pretrain import lexicon_bottleneck
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_gradients_equal_finite_differences(generator: torch.Generator) -> None:
 def test_queue_gradients_equal_finite_differences(
     rows: KeyRows, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lexlip_training.objectives.key_rows.CHUNK", 2)
+    monkeypatch.setattr("lexlip_training.objectives.pair_queue.CHUNK", 2)
     rows.write(torch.arange(5), rows.pack(unit_vectors(random(generator, 5, 6)).detach()))
     keys = unit_vectors(random(generator, 4, 6)).detach()
     allowed = torch.rand(4, 5, generator=generator) > 0.3

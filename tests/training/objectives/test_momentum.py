@@ -8,10 +8,10 @@ from tiny_pairs import VOCAB, pair_batch, part_of
 from torch import Tensor
 
 from lexlip_training import LexLIP
+from lexlip_training.data.batch import PairBatch
 from lexlip_training.objectives import ObjectiveConfig, build_objective
 from lexlip_training.objectives.momentum import MomentumContrast
 from lexlip_training.objectives.pair_queue import PairQueue, queue_bytes
-from lexlip_training.pair_batch import PairBatch
 
 
 def settings(**changes: object) -> ObjectiveConfig:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from lexlip_kernels.errors import InputError
 from lexlip_training import LexLIP
+from lexlip_training.data.batch import IGNORED, MaskedText, PairBatch
 from lexlip_training.dense_model import DenseConfig, DenseModel
 from lexlip_training.objectives import ObjectiveConfig, build_objective
 from lexlip_training.objectives.objective import Objective
 from lexlip_training.objectives.pretrain import Pretrain
-from lexlip_training.pair_batch import IGNORED, MaskedText, PairBatch
 
 CASES = [
     ("pretrain_lexicon", "lexicon_model", {}),

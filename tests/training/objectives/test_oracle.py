@@ -13,11 +13,10 @@ from torch import Tensor
 from lexlip_export.official.checkpoint import load_official
 from lexlip_export.official.names import beit_names, bert_names, head_names
 from lexlip_training import LexLIP
+from lexlip_training.data.batch import MaskedText, PairBatch
 from lexlip_training.objectives import ObjectiveConfig, build_objective
-from lexlip_training.objectives.bottleneck import lexicon_bottleneck
 from lexlip_training.objectives.momentum import MomentumContrast
-from lexlip_training.objectives.pretrain_lexicon import PretrainLexicon
-from lexlip_training.pair_batch import MaskedText, PairBatch
+from lexlip_training.objectives.pretrain import PretrainLexicon, lexicon_bottleneck
 
 Arrays = dict[str, Any]
 

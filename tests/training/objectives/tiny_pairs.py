@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lexlip_training import ImageTowerConfig, ModelConfig, TextTowerConfig
-from lexlip_training.pair_batch import IGNORED, MaskedText, PairBatch
+from lexlip_training.data.batch import IGNORED, MaskedText, PairBatch
 
 VOCAB, LENGTH, SIZE = 37, 7, 32
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lexlip_training import LexLIP
+from lexlip_training.data.batch import PairBatch
 from lexlip_training.objectives import ObjectiveConfig, build_objective
-from lexlip_training.pair_batch import PairBatch
 
 STEPS, ROWS = 50, 4
 

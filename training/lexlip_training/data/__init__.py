@@ -9,17 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lexlip_training.data.batch import GlobalBatchSampler
     from lexlip_training.data.config import DataConfig, SourceConfig
     from lexlip_training.data.pair_dataset import PairDataset, open_pairs
     from lexlip_training.data.pair_table import PairTable
     from lexlip_training.data.reading import read_pairs
-    from lexlip_training.data.sampler import GlobalBatchSampler
 
 __all__ = ["DataConfig", "GlobalBatchSampler", "PairDataset", "PairTable", "SourceConfig", "open_pairs", "read_pairs"]
 
 _HOMES = {
     "DataConfig": "config",
-    "GlobalBatchSampler": "sampler",
+    "GlobalBatchSampler": "batch",
     "PairDataset": "pair_dataset",
     "PairTable": "pair_table",
     "SourceConfig": "config",

@@ -54,6 +54,7 @@ class DataConfig(_Settings):
         at_least_one_mask: mask a word of every text, also where the draw hit none (the official code leaves it).
         inclusive_decoder_mask: hide from the decoder what is hidden from the encoder, and more; officially independent.
         views: crops of each sample, walked through again after so many passes; None draws a new one every time.
+        word_dropout: share of a caption's tokens left out at random; of objective "recipe" alone.
         workers: processes that decode and augment; 0 does it in the training process.
         keep_decoded: keep decoded training images in memory, 3 bytes a pixel, once in every worker.
     """
@@ -68,6 +69,7 @@ class DataConfig(_Settings):
     at_least_one_mask: bool = False
     inclusive_decoder_mask: bool = False
     views: int | None = Field(default=None, gt=0)
+    word_dropout: float = Field(default=0.0, ge=0, lt=1)
     workers: int = Field(default=0, ge=0)
     keep_decoded: bool = False
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import InputError
-from lexlip_training.pair_batch import IGNORED
+from lexlip_training.data.batch import IGNORED
 
 __all__ = ["Masked", "WholeWordMasker"]
 

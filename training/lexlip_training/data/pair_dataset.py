@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +18,16 @@ from torch.utils.data import Dataset
 
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
-from lexlip_kernels.errors import ImageError, InputError
+from lexlip_kernels.errors import ImageError, InputError, OutputError
 from lexlip_training.config import ImageTowerConfig
-from lexlip_training.data.augmentation import Augment
+from lexlip_training.data.augmentation import Augment, Purpose, draws
+from lexlip_training.data.batch import IGNORED, MaskedText, PairBatch
 from lexlip_training.data.config import DataConfig, Split
-from lexlip_training.data.failures import log_substitution
 from lexlip_training.data.masking import Masked, WholeWordMasker
 from lexlip_training.data.pair_table import PairTable
-from lexlip_training.data.randomness import Purpose, draws
 from lexlip_training.data.reading import read_pairs
-from lexlip_training.pair_batch import IGNORED, MaskedText, PairBatch
 
-__all__ = ["Pair", "PairDataset", "open_pairs"]
+__all__ = ["Pair", "PairDataset", "log_substitution", "open_pairs"]
 
 #: Substitutes that may be unreadable too before training gives up.
 _ATTEMPTS = 20
@@ -229,3 +229,20 @@ def _masked_text(texts: list[Masked]) -> MaskedText:
         pad_sequence([torch.from_numpy(text.input_ids) for text in texts], batch_first=True),
         pad_sequence([torch.from_numpy(text.labels) for text in texts], batch_first=True, padding_value=IGNORED),
     )
+
+
+def log_substitution(file: Path, epoch: int, sample: int, substitute: int, path: str, error: str) -> None:
+    """Append one line, in one write: workers of all ranks share the file.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    row = {"epoch": epoch, "sample": sample, "substitute": substitute, "path": path, "error": error}
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(descriptor, f"{json.dumps(row)}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error_:
+        raise OutputError(f"{file}: cannot be written ({error_.strerror})") from None

@@ -1,38 +1,42 @@
-"""All pairs of a split: images, their captions, and which belongs to which."""
+"""All pairs of a split: images, their captions, and which belongs to which, in memory that workers share."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_infer.datasets.captioned_images import WHOLE_FILE, CaptionedImage
 from lexlip_kernels.errors import ImageError
-from lexlip_training.data.packed_strings import PackedStrings
 
-__all__ = ["CaptionedSource", "PairTable"]
-
-#: Of an image that is a file of its own.
-WHOLE_FILE = -1
+__all__ = ["PackedStrings", "PairTable"]
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionedSource:
-    """One image as a reader found it, not opened yet.
+class PackedStrings:
+    """An immutable sequence of strings; half surrogate pairs, as in odd file names, survive.
 
-    Attributes:
-        file: the image, or the archive that holds it.
-        captions: what people wrote about it, at least one.
-        offset: where its bytes begin in the archive; `WHOLE_FILE` without one.
-        size: how many there are.
+    Args:
+        strings: consumed once.
     """
 
-    file: str
-    captions: tuple[str, ...]
-    offset: int = WHOLE_FILE
-    size: int = WHOLE_FILE
+    def __init__(self, strings: Iterable[str]) -> None:
+        data, ends = bytearray(), array("q", [0])
+        for string in strings:
+            data += string.encode("utf-8", "surrogatepass")
+            ends.append(len(data))
+        self._data = np.frombuffer(bytes(data), np.uint8)
+        self._ends = np.frombuffer(ends, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: int) -> str:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self._data[self._ends[row] : self._ends[row + 1]].tobytes().decode("utf-8", "surrogatepass")
 
 
 class PairTable:
@@ -47,7 +51,7 @@ class PairTable:
         first_caption: (N + 1,) int64; captions of image i are rows first_caption[i] to first_caption[i + 1].
     """
 
-    def __init__(self, sources: Iterable[CaptionedSource]) -> None:
+    def __init__(self, sources: Iterable[CaptionedImage]) -> None:
         spans: list[tuple[int, int, int]] = []
         files: list[str] = []
         captions: list[str] = []

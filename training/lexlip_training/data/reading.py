@@ -6,13 +6,12 @@ import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lexlip_infer.datasets.caption_files import read_captions_jsonl, read_karpathy, read_official_tsv
+from lexlip_infer.datasets.captioned_images import CaptionedImage
 from lexlip_infer.inputs.readers.patterns import expand_braces, has_wildcard
 from lexlip_kernels.errors import InputError
 from lexlip_training.data.config import SourceConfig, Split
-from lexlip_training.data.pair_table import CaptionedSource, PairTable
-from lexlip_training.data.readers.captions_jsonl import read_captions_jsonl
-from lexlip_training.data.readers.karpathy_json import read_karpathy_json
-from lexlip_training.data.readers.official_tsv import read_official_tsv
+from lexlip_training.data.pair_table import PairTable
 from lexlip_training.data.readers.webdataset import read_webdataset
 
 __all__ = ["read_pairs"]
@@ -50,7 +49,7 @@ def read_pairs(sources: Iterable[SourceConfig], split: Split) -> PairTable:
     return table
 
 
-def _read(source: SourceConfig, split: Split) -> Iterator[CaptionedSource]:
+def _read(source: SourceConfig, split: Split) -> Iterator[CaptionedImage]:
     for path in _files(source.path):
         layout = _layout(path) if source.format == "auto" else source.format
         file = path / "captions.jsonl" if layout == "captions_jsonl" and path.is_dir() else path
@@ -61,9 +60,10 @@ def _read(source: SourceConfig, split: Split) -> Iterator[CaptionedSource]:
                 f"{path}: splits {', '.join(source.splits)} were given; {layout} files hold one split each"
             )
         if layout == "captions_jsonl":
-            yield from read_captions_jsonl(file, root, splits)
+            for each in splits:  # one after the other, each of which has to be there
+                yield from read_captions_jsonl(file, root, (each,))
         elif layout == "karpathy_json":
-            yield from read_karpathy_json(file, root, splits)
+            yield from read_karpathy(file, root, splits)
         elif layout == "official_tsv":
             yield from read_official_tsv(file, root)
         else:

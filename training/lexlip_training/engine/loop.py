@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.engine.batches import Batches
-from lexlip_training.engine.log import RunLog
-from lexlip_training.engine.monitor import SparsityMonitor
-from lexlip_training.engine.progress import Progress
+from lexlip_training.engine.monitoring import Progress, RunLog, SparsityMonitor
+from lexlip_training.engine.optimisation import OptimiserStep
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
-from lexlip_training.engine.step import OptimiserStep
 from lexlip_training.model import LexLIP
 
 if TYPE_CHECKING:
@@ -30,7 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["TrainingLoop"]
 
 #: Sections whose change does not make another run of it.
-_FREE = {"evaluation": {"batch_size"}, "run": {"threads", "keep", "log_steps", "tensorboard", "checkpoint_steps"}}
+_FREE = {
+    "evaluation": {"batch_size"},
+    "run": {"threads", "keep", "log_steps", "tensorboard", "checkpoint_steps", "notice"},
+}
 
 
 @dataclass(slots=True)
@@ -68,21 +69,13 @@ class TrainingLoop:
 
         self.config, self.accelerator, self.objective, self.batches = config, accelerator, objective, batches
         self.evaluate, self.save_model, self.folder = evaluate, save_model, folder
-        self.steps_per_epoch = batches.steps_per_epoch()
-        self.total = config.schedule.max_steps or config.schedule.epochs * self.steps_per_epoch
+        schedule = config.schedule
+        self.total = schedule.max_steps or batches.first_step(schedule.epochs)
         settings = config.optimiser
         optimizer = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon)
         self.prepared, self.optimizer = accelerator.prepare(objective, optimizer)
-        self.stepper = OptimiserStep(
-            accelerator,
-            objective,
-            self.prepared,
-            self.optimizer,
-            settings,
-            config.schedule,
-            self.total,
-            config.run.seed,
-        )
+        planned = schedule.max_steps or batches.planned_steps(schedule.epochs)
+        self.stepper = OptimiserStep(accelerator, objective, self.prepared, self.optimizer, settings, schedule, planned)
         self.best = _Best()
         vocabulary = objective.model.config.vocab_size if isinstance(objective.model, LexLIP) else None
         self.monitor = SparsityMonitor(vocabulary, max(50, int(config.schedule.warmup * self.total)))
@@ -105,10 +98,11 @@ class TrainingLoop:
                     log.close()
 
     def _train_epoch(self, step: int, log: RunLog | None, progress: Progress) -> int:
-        epoch, first = divmod(step, self.steps_per_epoch)
-        self._training_mode()
+        epoch = self.batches.epoch_of(step)
+        self._training_mode(epoch)
         started = time.perf_counter()
-        for micro_batches in self.batches.epoch(epoch, first):
+        for micro_batches in self.batches.epoch(epoch, step - self.batches.first_step(epoch)):
+            self.batches.seed_step(step)
             figures = self.stepper.take(step, micro_batches)
             step += 1
             figures["seconds"] = time.perf_counter() - started
@@ -123,7 +117,7 @@ class TrainingLoop:
     ) -> None:
         record: dict[str, Any] = {"step": step, "epoch": epoch}
         warnings = self.monitor.check(step, figures)
-        due = self._is_due(step, self.config.evaluation.every_steps or self.steps_per_epoch)
+        due = self._evaluation_due(step, epoch)
         if step % self.config.run.log_steps == 0 or due or warnings:
             record |= figures
         if log is not None:
@@ -139,19 +133,37 @@ class TrainingLoop:
             progress.update(step, figures["loss"])
         if due:
             self.accelerator.wait_for_everyone()
-            self._training_mode()
-        if due or self._is_due(step, self.config.run.checkpoint_steps or self.total):
+            self._training_mode(epoch)
+        if self._checkpoint_due(step, epoch, due):
             self._save(step, record)
 
-    def _training_mode(self) -> None:
-        """Of the objective, which fills its queue in no other; its models may be held still."""
+    def _training_mode(self, epoch: int) -> None:
+        """Of the objective, which fills its queue in no other; its models, or their stem, may be held still."""
         self.objective.train()
+        if self.config.model.frozen_stages:
+            self.objective.model.image_tower.freeze_stem(self._frozen(epoch))
         if self.config.run.norms_in_evaluation:
             for module in self.objective.children():
                 module.eval()
 
-    def _is_due(self, step: int, every: int) -> bool:
-        return step % every == 0 or step == self.total
+    def _frozen(self, epoch: int) -> bool:
+        unfreeze = self.config.model.unfreeze_epoch
+        return self.config.model.frozen_stages > 0 and (unfreeze is None or epoch < unfreeze)
+
+    def _evaluation_due(self, step: int, epoch: int) -> bool:
+        settings = self.config.evaluation
+        if settings.every_steps is not None:
+            return step % settings.every_steps == 0 or step == self.total
+        every = settings.every_epochs if self._frozen(epoch) else 1
+        return step == self.total or (self._ends(step, epoch) and (epoch + 1) % every == 0)
+
+    def _checkpoint_due(self, step: int, epoch: int, evaluated: bool) -> bool:
+        if self.batches.generators() is not None:  # a run that could not go on from within an epoch
+            return self._ends(step, epoch) or step == self.total
+        return evaluated or step % (self.config.run.checkpoint_steps or self.total) == 0
+
+    def _ends(self, step: int, epoch: int) -> bool:
+        return step == self.batches.first_step(epoch + 1)
 
     def _save(self, step: int, record: dict[str, Any]) -> None:
         """A checkpoint from the main process; the others wait, so that none runs ahead of what is on disk."""
@@ -175,6 +187,7 @@ class TrainingLoop:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
+            "generators": self.batches.generators(),
         }
 
     def _resume(self, resume: bool) -> int:
@@ -188,6 +201,8 @@ class TrainingLoop:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        if state.get("generators"):
+            self.batches.restore(state["generators"])
         self.best = _Best(*state["best"])
         self.monitor.given = set(state["warned"])
         return int(state["step"])

@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from accelerate.utils import set_seed
 from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import save_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig
-from lexlip_training.data import GlobalBatchSampler, PairDataset, open_pairs, read_pairs
+from lexlip_training.data import GlobalBatchSampler, PairTable, open_pairs, read_pairs
+from lexlip_training.data.caption_groups import CaptionGroups
 from lexlip_training.dense_model import DenseModel
-from lexlip_training.engine.batches import Batches
-from lexlip_training.engine.gradient_checkpointing import enable_gradient_checkpointing
-from lexlip_training.engine.log import read_log
+from lexlip_training.engine.batches import GroupBatches, SampledBatches
+from lexlip_training.engine.evaluation import Evaluator
 from lexlip_training.engine.loop import TrainingLoop
-from lexlip_training.engine.parameter_groups import describe_groups, parameter_groups
-from lexlip_training.engine.plots import plot_run
-from lexlip_training.engine.precision import make_accelerator, weights_dtype
-from lexlip_training.engine.recall_on_development import RecallOnDevelopment
+from lexlip_training.engine.monitoring import plot_run, read_log
+from lexlip_training.engine.optimisation import describe_groups, make_accelerator, parameter_groups, weights_dtype
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
-from lexlip_training.engine.starting_model import starting_model
+from lexlip_training.engine.starting_model import enable_gradient_checkpointing, starting_model
 from lexlip_training.engine.stem_memory import StemMemory
 from lexlip_training.model import LexLIP
 from lexlip_training.objectives import build_objective
@@ -91,16 +90,20 @@ class _Run:
 
 
 def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> _Run:
-    torch.manual_seed(config.run.seed)
-    model, tokenizer, earlier = starting_model(config.model, lambda: training_captions(config))
+    set_seed(config.run.seed)
+    follows = config.objective.kind == "recipe"  # its draws go on from those that made the model
+    if follows and accelerator.num_processes > 1:
+        raise InputError("objective.kind 'recipe' trains in one process; start it without a launcher")
+    model, tokenizer, earlier = starting_model(config.model, lambda: training_captions(config), rebuild=not follows)
     model.to(weights_dtype(config.run))
+    if follows or config.model.frozen_stages:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.model.frozen_stages:
         model.image_tower.split(config.model.frozen_stages)
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        model.image_tower.stem().requires_grad_(False)
+        model.image_tower.freeze_stem(config.model.unfreeze_epoch is None)
     if config.model.gradient_checkpointing:
         enable_gradient_checkpointing(model)
-    objective = build_objective(config.objective, model)
+    objective, batches = (_recipe if follows else _sampled)(config, accelerator, model, tokenizer, output)
     objective.to(weights_dtype(config.run))
     settings = config.optimiser
     groups = parameter_groups(
@@ -119,9 +122,9 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
         accelerator,
         objective,
         groups,
-        _batches(config, accelerator, objective, tokenizer, output / "data_failures.jsonl"),
-        _evaluation(config, accelerator, model, tokenizer),
-        lambda path, line: _save_model(path, model, tokenizer, config, record | {"selected": line}, output),
+        batches,
+        _evaluation(config, accelerator, objective.result, tokenizer),
+        lambda path, line: _save_model(path, objective.result, tokenizer, config, record | {"selected": line}, output),
         folder,
     )
     return _Run(loop, groups, folder, record)
@@ -133,37 +136,54 @@ def training_captions(config: TrainingConfig) -> list[str]:
     return [captions[row] for row in range(len(captions))]
 
 
-def _batches(
-    config: TrainingConfig, accelerator: Accelerator, objective: Objective, tokenizer: Tokenizer, failures: Path
-) -> Batches:
-    image, seed = _image(objective.model), config.run.seed
-    pairs = open_pairs(config.data, "train", tokenizer, image, seed, objective.uses_masks, failures)
+def _sampled(
+    config: TrainingConfig, accelerator: Accelerator, model: LexLIP | DenseModel, tokenizer: Tokenizer, output: Path
+) -> tuple[Objective, SampledBatches]:
+    """One of the paper's objectives, and its pairs."""
+    objective, seed = build_objective(config.objective, model), config.run.seed
+    failures = output / "data_failures.jsonl"
+    pairs = open_pairs(config.data, "train", tokenizer, _image(model), seed, objective.uses_masks, failures)
     if config.model.frozen_stages:
-        _remember_stem(config, objective.model, pairs)
-    size = micro_batch_size(config, accelerator.num_processes)
-    sampler = GlobalBatchSampler(len(pairs), size, accelerator.process_index, accelerator.num_processes, seed)
-    return Batches(pairs, sampler, config.optimiser.accumulation, config.data.workers)
+        pairs.remember(_stem_memory(config, model, pairs.table, len(pairs), torch.float16))
+    size, rank = micro_batch_size(config, accelerator.num_processes), accelerator.process_index
+    sampler = GlobalBatchSampler(len(pairs), size, rank, accelerator.num_processes, seed)
+    return objective, SampledBatches(pairs, sampler, config.optimiser.accumulation, config.data.workers, seed, rank)
 
 
-def _remember_stem(config: TrainingConfig, model: LexLIP | DenseModel, pairs: PairDataset) -> None:
+def _recipe(
+    config: TrainingConfig, _accelerator: Accelerator, model: LexLIP | DenseModel, tokenizer: Tokenizer, output: Path
+) -> tuple[Objective, GroupBatches]:
+    """The recipe of lexlip-tiny, and its images with several captions each."""
+    groups = CaptionGroups(config.data, read_pairs(config.data.train, "train"), tokenizer, _image(model))
+    stem, unfreeze = None, config.model.unfreeze_epoch
+    if config.model.frozen_stages and unfreeze != 0:
+        # In the run's folder, so that a resumed run finds the crops of its first epochs.
+        where = config.model.model_copy(update={"stem_memory": config.model.stem_memory or output / "stem"})
+        remembered = config.model_copy(update={"model": where})
+        stem = _stem_memory(remembered, model, groups.table, len(groups), torch.bfloat16)
+    objective = build_objective(config.objective, model, groups.input_ids)
+    return objective, GroupBatches(groups, config.optimiser.batch_size, stem, config.data.views or 1, unfreeze)
+
+
+def _stem_memory(
+    config: TrainingConfig, model: LexLIP | DenseModel, table: PairTable, samples: int, dtype: torch.dtype
+) -> StemMemory:
     assert config.data.views is not None  # settings are checked
     data = config.data.model_dump_json(include={"augmentation", "crop_scale", "rows", "views"})
-    files = "\n".join(pairs.table.origin(image) for image in range(pairs.table.images))
-    crops = f"{data}\n{_image(model).model_dump_json()}\n{config.run.seed}\n{len(pairs)}\n{files}"
-    pairs.remember(
-        StemMemory(model.image_tower, config.data.views, len(pairs), config.model.stem_memory, crops),
-    )
+    files = "\n".join(table.origin(image) for image in range(table.images))
+    crops = f"{data}\n{_image(model).model_dump_json()}\n{config.run.seed}\n{samples}\n{files}"
+    return StemMemory(model.image_tower, config.data.views, samples, config.model.stem_memory, crops, dtype)
 
 
 def _evaluation(
     config: TrainingConfig, accelerator: Accelerator, model: LexLIP | DenseModel, tokenizer: Tokenizer
-) -> RecallOnDevelopment:
+) -> Evaluator:
     pairs = open_pairs(config.data, "dev", tokenizer, _image(model), config.run.seed, None)
 
     def autocast() -> AbstractContextManager[Any]:
         return cast("AbstractContextManager[Any]", accelerator.autocast())
 
-    return RecallOnDevelopment(model, pairs, config.evaluation, accelerator.device, autocast)
+    return Evaluator(model, pairs, config.evaluation, accelerator.device, autocast)
 
 
 def _image(model: LexLIP | DenseModel) -> ImageTowerConfig:
@@ -187,5 +207,5 @@ def _save_model(
 
 def _describe(run: _Run, config: TrainingConfig) -> None:
     run.folder.write_json("config.json", config.model_dump(mode="json"))
-    figures = {"steps_per_epoch": run.loop.steps_per_epoch, "steps": run.loop.total, "seed": config.run.seed}
+    figures = {"steps_per_epoch": run.loop.batches.first_step(1), "steps": run.loop.total, "seed": config.run.seed}
     run.folder.write_json("run.json", run.record | figures | {"parameter_groups": describe_groups(run.groups)})

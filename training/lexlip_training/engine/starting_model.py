@@ -1,4 +1,9 @@
-"""The model that a run starts from: fresh, or an earlier phase's, at the run's image size and dropout."""
+"""The model that a run starts from: fresh, or an earlier phase's, at the run's image size and dropout.
+
+Weights for another image size: every table of positions follows by bicubic interpolation in two dimensions. The
+official code stretches BEiT's flattened table of relative positions in one dimension, which scrambles it; here timm's
+own resize does it, the three rows of the class token kept as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +11,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from timm.layers import resize_rel_pos_bias_table
 from tokenizers import Tokenizer
+from torch import Tensor, nn
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import load_checkpoint, load_dense_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig, preset
 from lexlip_training.dense_model import DenseConfig, DenseModel
-from lexlip_training.engine.position_tables import fit_position_tables
 from lexlip_training.engine.settings import ModelSettings
 from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
 from lexlip_training.model import LexLIP
-from lexlip_training.tokenizer_files import read_tokenizer_file
-from lexlip_training.wordpiece import suppressed_terms, train_wordpiece
+from lexlip_training.wordpiece import read_tokenizer_file, suppressed_terms, train_wordpiece
 
-__all__ = ["adapted_config", "image_size_changed", "starting_model"]
+__all__ = [
+    "adapted_config",
+    "enable_gradient_checkpointing",
+    "fit_position_tables",
+    "image_size_changed",
+    "starting_model",
+]
 
 
 def starting_model(
-    settings: ModelSettings, captions: Callable[[], list[str]]
+    settings: ModelSettings, captions: Callable[[], list[str]], rebuild: bool = True
 ) -> tuple[LexLIP | DenseModel, Tokenizer, dict[str, Any]]:
     """Model, tokenizer, and the training record of the checkpoint that it came from ({} for a fresh model).
 
     Args:
         settings: section `[model]`.
         captions: the training captions, asked for only where a vocabulary is trained on them.
+        rebuild: make a second model also where the start can be taken as it is; that moves the random draws after it.
 
     Raises:
         BundleError: the start is no checkpoint.
@@ -43,7 +56,10 @@ def starting_model(
         raise InputError(
             f"{settings.start}: a dense model, which has no lexicon to train; start from a LexLIP checkpoint"
         )
-    model = _build(settings, adapted_config(config, settings))
+    wanted = adapted_config(config, settings)
+    if not rebuild and isinstance(earlier, LexLIP) and wanted == config:
+        return earlier, tokenizer, record
+    model = _build(settings, wanted)
     weights = fit_position_tables(earlier.state_dict(), model)
     if isinstance(model, DenseModel) and isinstance(earlier, LexLIP):
         weights = {name: value for name, value in weights.items() if name.startswith(("image_tower.", "text_tower."))}
@@ -114,3 +130,60 @@ def _fresh(
 
 def _build(settings: ModelSettings, config: ModelConfig) -> LexLIP | DenseModel:
     return LexLIP(config) if settings.representation == "lexicon" else DenseModel(DenseConfig(towers=config))
+
+
+def fit_position_tables(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """A state dict whose tables of positions have the shapes of `model`'s.
+
+    Args:
+        weights: of the same model at any image size.
+        model: built for the size that is wanted.
+
+    Raises:
+        InputError: another tensor than a table of positions has another shape.
+    """
+    wanted = model.state_dict()
+    return {name: _fit(name, value, wanted.get(name), model) for name, value in weights.items()}
+
+
+def _fit(name: str, value: Tensor, wanted: Tensor | None, model: nn.Module) -> Tensor:
+    if wanted is None or wanted.shape == value.shape:
+        return value
+    if name.endswith("relative_position_bias_table"):
+        window = model.get_submodule(name.rpartition(".")[0]).window_size
+        assert isinstance(window, tuple)
+        fitted: Tensor = resize_rel_pos_bias_table(value, window, tuple(wanted.shape))
+        return fitted
+    if name.endswith("relative_position_index"):
+        return wanted
+    if name.endswith(("adapter.position", "pos_embed")):
+        return _fit_grid(value, wanted.shape[1])
+    raise InputError(f"{name} has shape {tuple(value.shape)}; the run's model expects {tuple(wanted.shape)}")
+
+
+def _fit_grid(table: Tensor, length: int) -> Tensor:
+    """(1, L, H) to (1, length, H), both square grids, with or without a leading class token."""
+    old, new = int(table.shape[1] ** 0.5), int(length**0.5)
+    first = table.shape[1] - old * old
+    if first != length - new * new or first > 1:
+        raise InputError(f"a table of {table.shape[1]} positions cannot become one of {length}: no square grids")
+    grid = table[:, first:].transpose(1, 2).reshape(1, -1, old, old)
+    fitted = nn.functional.interpolate(grid.float(), (new, new), mode="bicubic", align_corners=False, antialias=False)
+    return torch.cat([table[:, :first], fitted.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+
+
+def enable_gradient_checkpointing(model: LexLIP | DenseModel) -> None:
+    """Turn it on in a model's image backbone and text tower; results stay the same.
+
+    Raises:
+        InputError: the image backbone cannot.
+    """
+    backbone = model.image_tower.backbone
+    if not hasattr(backbone, "set_grad_checkpointing"):
+        raise InputError(f"{type(backbone).__name__} cannot recompute activations; set gradient_checkpointing = false")
+    backbone.set_grad_checkpointing(True)
+    bert = model.text_tower.bert
+    if hasattr(bert, "activation_checkpointing_enable"):
+        bert.activation_checkpointing_enable({"use_reentrant": False})
+    else:  # transformers of some months ago
+        bert.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]

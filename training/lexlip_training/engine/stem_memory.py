@@ -21,51 +21,65 @@ import torch
 from torch import Tensor, nn
 
 from lexlip_kernels.errors import OutputError
-from lexlip_training.image_tower import ImageTower
+from lexlip_training.towers import ImageTower
 
 __all__ = ["StemMemory"]
 
 
 class StemMemory:
-    """Called with a crop's place and a way to make it, gives the stem's output (C, h, w) in float16's values.
+    """Called with a crop's place and a way to make it, gives the stem's output (C, h, w), of two bytes a number.
 
     Every crop goes through alone, so that no batch, order or restart changes a bit. The file is sparse; a crop is
     marked as known after its numbers are written, which survives a kill of the process.
 
     Args:
-        tower: its `stem_stages` are frozen from here on.
+        tower: its stem is copied, as it is now; the caller keeps it frozen.
         views: crops of each sample.
         samples: of the training set.
         folder: for a shared file; None keeps the memory to this process.
         crops: what the crops depend on; with the stem's weights, names the file.
+        dtype: what is kept; in bfloat16 the stem is computed in it, too.
     """
 
-    def __init__(self, tower: ImageTower, views: int, samples: int, folder: Path | None, crops: str) -> None:
-        stem = tower.stem().requires_grad_(False)
-        self._stem = deepcopy(stem).eval()
+    def __init__(
+        self,
+        tower: ImageTower,
+        views: int,
+        samples: int,
+        folder: Path | None,
+        crops: str,
+        dtype: torch.dtype = torch.float16,
+    ) -> None:
+        self._stem = deepcopy(tower.stem()).eval()
+        self._dtype = dtype
         size = tower.config.image_size
         shape = tuple(self._features(torch.zeros(3, size, size)).shape)
         record = np.dtype([("known", "?"), ("features", "<f2", shape)])
         self._rows: npt.NDArray[np.void] = (
             np.zeros((views, samples), record)
             if folder is None
-            else _shared(folder / f"stem-{_digest(stem, crops)}.npy", record, (views, samples))
+            else _shared(folder / f"stem-{_digest(self._stem, crops)}.npy", record, (views, samples))
         )
 
     def __call__(self, view: int, sample: int, pixels: Callable[[], Tensor]) -> Tensor:
         """The output for one crop; `pixels` makes (3, S, S) where it is not known yet."""
         row = self._rows[view, sample]
         if not row["known"]:
-            row["features"] = self._features(pixels()).to(torch.float16).numpy()
+            row["features"] = self._features(pixels()).contiguous().view(torch.float16).numpy()
             row["known"] = True
-        return torch.from_numpy(row["features"].astype(np.float32))
+        return torch.from_numpy(row["features"]).view(self._dtype).float()
+
+    def knows(self, view: int) -> bool:
+        """Whether the output for every sample's crop is known."""
+        return bool(self._rows[view]["known"].all())
 
     @torch.no_grad()
     def _features(self, pixels: Tensor) -> Tensor:
-        dtype = next(self._stem.parameters()).dtype
-        batch = pixels.to(dtype).unsqueeze(0).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self._stem(batch)[0]
-        return features
+        own = next(self._stem.parameters()).dtype
+        batch = pixels.to(own).unsqueeze(0).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(batch.device.type, self._dtype, enabled=self._dtype == torch.bfloat16):
+            features: Tensor = self._stem(batch)[0]
+        return features.to(self._dtype)
 
 
 def _digest(stem: nn.Module, crops: str) -> str:

@@ -1,7 +1,4 @@
-"""LexLIP's training objectives: lexicon-bottlenecked pre-training, momentum contrast, and their dense counterparts.
-
-`recipe_losses` belongs to the separate recipe of `lexlip-tiny` and shares nothing with them.
-"""
+"""Training objectives: the paper's pre-training and momentum contrast, the same for dense models, and a recipe."""
 
 from __future__ import annotations
 
@@ -14,12 +11,18 @@ if TYPE_CHECKING:
     from lexlip_training.dense_model import DenseModel
     from lexlip_training.model import LexLIP
     from lexlip_training.objectives.objective import Objective
+    from lexlip_training.objectives.recipe import TokenIds
 
 __all__ = ["ObjectiveConfig", "build_objective"]
 
 
-def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel) -> Objective:
+def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel, captions: TokenIds | None = None) -> Objective:
     """An objective around a model whose weights are already loaded: key encoders start as their copies.
+
+    Args:
+        config: which, and how.
+        model: what it trains.
+        captions: of kind "recipe" alone: token ids of every training image's captions, in the order of image ids.
 
     Raises:
         InputError: the model lacks a tower, or is not of the kind that the objective trains.
@@ -28,8 +31,8 @@ def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel) -> Obje
     from lexlip_training.dense_model import DenseModel
     from lexlip_training.model import LexLIP
     from lexlip_training.objectives.momentum import MomentumContrast
-    from lexlip_training.objectives.pretrain_dense import PretrainDense
-    from lexlip_training.objectives.pretrain_lexicon import PretrainLexicon
+    from lexlip_training.objectives.pretrain import PretrainDense, PretrainLexicon
+    from lexlip_training.objectives.recipe import RecipeObjective
 
     if isinstance(model, LexLIP) and len(model.config.modalities) == 1:
         raise InputError(f"{model.config.name} has {model.config.modalities[0]}s only; objectives pair both towers")
@@ -41,7 +44,9 @@ def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel) -> Obje
         return PretrainLexicon(config, model)
     if config.kind == "pretrain_dense" and isinstance(model, DenseModel):
         return PretrainDense(config, model)
+    if config.kind == "recipe" and isinstance(model, LexLIP) and captions is not None:
+        return RecipeObjective(config, model, captions)
     raise InputError(
         f"objective {config.kind!r} with a {type(model).__name__}; "
-        "pretrain_lexicon trains a LexLIP, pretrain_dense a DenseModel"
+        "pretrain_lexicon and recipe train a LexLIP (recipe with its captions), pretrain_dense a DenseModel"
     )

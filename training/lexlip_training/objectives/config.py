@@ -19,8 +19,8 @@ class ObjectiveConfig(BaseModel):
 
     Attributes:
         kind: "pretrain_lexicon" is Phase 1; "pretrain_dense" its dense counterpart; "momentum_contrast" is Phase 2,
-            fine-tuning, and, on a dense model, the Dense and CLIP baselines.
-        temperature: divides every similarity; fixed, not learned.
+            fine-tuning, and, on a dense model, the Dense and CLIP baselines; "recipe" made lexlip-tiny (`recipe.py`).
+        temperature: divides every similarity; fixed, not learned (the recipe learns its own).
         flops_weight: of FLOPS(images) + FLOPS(texts).
         flops_normalised: FLOPS of unit vectors, as published; it can spread mass but never shrink it. False takes the
             vectors before normalisation, which makes them sparse.
@@ -44,11 +44,14 @@ class ObjectiveConfig(BaseModel):
         queue_overflow: "wrap" puts keys that reach beyond the end at its beginning; "drop" loses them.
         queue_start: "empty" takes no negatives until there are keys; "gaussian" starts full of random unit vectors,
             which a sparse queue cannot hold.
+        bag_weight: of the recipe's contrast with inference-free queries.
+        word_weight: of the recipe's divergence from the words of the captions.
+        average_decay: of the average of the weights, per optimiser step, that the recipe evaluates and saves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["pretrain_lexicon", "pretrain_dense", "momentum_contrast"]
+    kind: Literal["pretrain_lexicon", "pretrain_dense", "momentum_contrast", "recipe"]
     temperature: float = Field(default=0.05, gt=0)
     flops_weight: float = Field(default=0.002, ge=0)
     flops_normalised: bool = True
@@ -67,6 +70,9 @@ class ObjectiveConfig(BaseModel):
     queue_top_k: int = Field(default=1024, gt=0)
     queue_overflow: Literal["wrap", "drop"] = "wrap"
     queue_start: Literal["empty", "gaussian"] = "empty"
+    bag_weight: float = Field(default=0.5, ge=0)
+    word_weight: float = Field(default=1.0, ge=0)
+    average_decay: float = Field(default=0.995, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _fits_together(self) -> ObjectiveConfig:

@@ -15,22 +15,20 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from lexlip_training.data.batch import PairBatch
 from lexlip_training.dense_model import DenseModel
 from lexlip_training.model import LexLIP
 from lexlip_training.objectives.config import ObjectiveConfig
-from lexlip_training.objectives.key_rows import Packed
-from lexlip_training.objectives.losses import queue_contrast
-from lexlip_training.objectives.objective import Objective
-from lexlip_training.objectives.pair_queue import PairQueue
-from lexlip_training.objectives.ranks import gather_constant, global_sum, world_size
-from lexlip_training.objectives.vectors import (
+from lexlip_training.objectives.losses import gather_constant, global_sum, queue_contrast, world_size
+from lexlip_training.objectives.objective import (
+    Objective,
     full_precision,
     image_vectors,
     text_vectors,
     unit_vectors,
     vector_width,
 )
-from lexlip_training.pair_batch import PairBatch
+from lexlip_training.objectives.pair_queue import Packed, PairQueue
 
 __all__ = ["MomentumContrast"]
 

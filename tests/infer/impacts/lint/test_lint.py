@@ -46,20 +46,29 @@ def test_clean(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "rules"),
     [
-        ("[1, 2]", {"not-json": 1}),
+        ("null", {"not-json": 1}),
+        ('"id"', {"not-json": 1}),
+        ("\ufeff" + line(b=1), {"not-json": 1}),
+        ('{"id": "a", "vector": {"b": 1},}', {"not-json": 1}),
         ('{"id": "a"', {"not-json": 1}),
         ('{"id": "a", "vector": {"b": NaN}}', {"not-json": 1}),
-        ("[" * 100_000, {"not-json": 1}),
+        ('{"id": "a", "vector": {"b": 9, "c": 2, "b": 1}}', {"repeated-key": 1}),
+        ('{"id": "a", "vector": {"b": 9}, "vector": {"b": 1}}', {"repeated-key": 1}),
         ('{"vector": {"b": 1}}', {"no-id": 1}),
         (line("", b=1), {"no-id": 1}),
         (line(True, b=1), {"no-id": 1}),
         ('{"id": "a"}', {"no-vector": 1}),
         ('{"id": "a", "vector": [1, 2]}', {"dense-vector": 1}),
+        ('{"id": "a", "vector": "b"}', {"no-vector": 1}),
         (line(), {"empty-document": 1}),
         (line(b=0.9, c=1), {"fraction": 1}),
-        (line(b=2.0), {"fraction": 1, "empty-document": 1}),
-        (line(b=0, c=-4, d=1), {"not-positive": 2}),
-        (line(b="12", c=None, d=True, e=1), {"not-a-number": 3}),
+        (line(b=0.9), {"fraction": 1, "empty-document": 1}),
+        (line(b=2.0, c=2e1), {"number-spelling": 2}),
+        ('{"id": "a", "vector": {"b": -Infinity}}', {"not-json": 1}),
+        (line(b=0, c=-4, d=1, e=0.0, f=False, g="0", h="-1e400"), {"not-positive": 6}),
+        (line(b="12", c=" +7", d=True, e=1), {"number-spelling": 3}),
+        (line(b="1.5", c="2."), {"fraction": 1, "number-spelling": 1}),
+        (line(b="x", c=None, d="", e=[1], f={"g": 1}, g="12345678901"), {"not-a-number": 6, "empty-document": 1}),
         (line(**{"": 1}), {"empty-term": 1}),
         (line(**{"a b": 1, "c\u2003d": 1}), {"blank-in-term": 2}),
         (line(**{"x" * 256: 1, "y" * 255: 1, "\U0001f600" * 128: 1}), {"long-term": 2}),
@@ -68,13 +77,63 @@ def test_clean(tmp_path: Path) -> None:
         (line(c=65_535), {"impact-above-255": 1}),
         (line(c=65_536), {"impact-above-65535": 1}),
         (line(c=65_794), {"impact-above-65535": 1, "inexact-score": 1}),  # x 255, the first at or above 2^24
-        (line(c=10**30), {"impact-above-65535": 1, "inexact-score": 1}),
+        (line(c=2**31 - 1), {"impact-above-65535": 1, "inexact-score": 1}),
+        (line(c=2**31), {"impact-overflow": 1, "empty-document": 1}),
+        (line(c=2**32 + 3), {"impact-overflow": 1}),
+        ('{"id": "a", "vector": {"c": 1e400}}', {"impact-overflow": 1, "impact-above-65535": 1, "inexact-score": 1}),
     ],
 )
 def test_one_fault(tmp_path: Path, text: str, rules: dict[str, int]) -> None:
     report = lint(tmp_path, text)
     assert broken(report) == rules
     assert all(finding.places[0].startswith(f"{tmp_path}/part.jsonl:1") for finding in report.findings)
+
+
+INDENTED = json.dumps({"id": "a", "contents": "", "vector": {"b": 3, "c": 4}}, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "rules", "postings"),
+    [
+        (INDENTED, {"not-a-line": 1}, 2),
+        (INDENTED + line("z", c=1) + line("y", c=1), {"not-a-line": 3}, 4),
+        (line("a", b=3) + " " + line("z", c=4), {"not-a-line": 2}, 2),
+        (line("a", b=3) + ", " + line("z", c=4), {"not-a-line": 1, "not-json": 1}, 1),
+        (f"[{line('a', b=3)},\n{line('z', b=1)}\n]", {"not-a-line": 2}, 2),
+        (f"\n[\n{INDENTED} ,{INDENTED.replace('a', 'z', 1)}]\n\n", {"not-a-line": 2}, 4),
+        ("[]", {}, 0),
+        ("[1, 2]\n" + line("a", b=3), {"not-json": 2, "after-array": 1}, 0),
+        ("[" * 100_000 + "\n" + line("a", b=3), {"not-json": 1, "not-a-line": 1}, 1),
+        (f"[{line('a', b=3)}] {line('z', b=1)}\n{line('y', b=1)}", {"not-a-line": 1, "after-array": 1}, 1),
+        (f"[{line('a', b=3)}]\n{line('z', b=1)}\n{line('y', b=1)}", {"not-a-line": 1, "after-array": 1}, 1),
+        (f"{line('z', b=1)}\n[{line('a', b=3)}]\n{line('y', c=1)}", {"not-json": 1}, 2),
+        (f"[{line('a', b=3)},\n{line('z', c=3)}", {"not-a-line": 2, "not-json": 1}, 2),
+        (f"[{line('a', b=3)}\n{line('z', c=3)}]", {"not-a-line": 2, "not-json": 1}, 2),
+        (f'{{"id": "a",\n"vector": {{"b": 1}}\n{line("z", c=3)}', {"not-json": 1}, 1),
+        (f'{{"id": "a",\n{line("z", c=3)}\n{{"id":', {"not-json": 2}, 1),
+        ('{"id": "a",\n"vector": {"b": NaN}}\n' + line("z", c=3), {"not-json": 1}, 1),
+    ],
+)
+def test_json_is_read_as_anserini_reads_it(tmp_path: Path, text: str, rules: dict[str, int], postings: int) -> None:
+    (tmp_path / "a.json").write_text(text)
+    report, _ = lint_collection(tmp_path)
+    found = broken(report)
+    found.pop("term-in-every-document", None)
+    assert (found, report.postings) == (rules, postings)
+
+
+def test_places_are_where_documents_begin(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(INDENTED + "\n" + INDENTED)
+    report, _ = lint_collection(tmp_path)
+    places = {finding.rule: finding.places for finding in report.findings}
+    second = 1 + len(INDENTED.splitlines())
+    assert places["duplicate-id"] == (f"{tmp_path}/a.json:{second}: 'a'",)
+    assert places["not-a-line"] == (f"{tmp_path}/a.json:1", f"{tmp_path}/a.json:{second}")
+
+
+def test_what_anserini_keeps_is_counted(tmp_path: Path) -> None:
+    report = lint(tmp_path, line(b=2.0, c=1.5, d=0.9, e="7", f=True, g=2**32 + 3, h=-1))
+    assert (report.terms, report.postings, report.impact_sum, report.largest_impact) == (6, 6, 15, 7)
 
 
 def test_duplicates_are_found_across_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 import tracemalloc
@@ -14,7 +15,7 @@ import pytest
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.inputs.readers import open_images, open_texts, places, tar_samples
+from lexlip_infer.inputs.readers import open_images, open_texts, tar
 
 Shard = Callable[[Path, Sequence[tuple[str, bytes]]], Path]
 Ids = Callable[[Any], list[str]]
@@ -84,6 +85,31 @@ class TestReading:
         assert ids(open_images([path], image_column="mask.png")) == ["a", "b"]
         assert ids(open_images([path])) == ["a", "!a", "b", "!b"]
 
+    @pytest.mark.parametrize("id_column", [None, "uid"])
+    @pytest.mark.parametrize("names", list(itertools.permutations(["0.depth.png", "0.jpg", "0.seg.0.png"])))
+    def test_the_photograph_is_the_image_whatever_the_order(
+        self, names: Sequence[str], id_column: str | None, tmp_path: Path, shard: Shard
+    ) -> None:
+        record = ("0.json", b'{"uid": "a"}')
+        path = shard(tmp_path / "a.tar", [*((name, name.encode()) for name in names), record, ("1.seg.png", b"mask")])
+        reader = open_images([str(path)], id_column=id_column)
+        item, last = reader
+        assert item == ImageItem("a" if id_column else "0", f"{path}:0.jpg", b"0.jpg", 5)
+        assert last.id == "1"
+        json_too = "" if id_column else ", 1 x .json"
+        assert reader.passed_over == f"{2 + (not id_column)} other files passed over: 2 x .png{json_too}"
+
+    def test_two_photographs_of_one_key(self, tmp_path: Path, shard: Shard) -> None:
+        path = shard(tmp_path / "a.tar", [("0.seg.png", b"m"), ("0.jpg", b"x"), ("0.png", b"y"), ("0.jpg", b"z")])
+        first, second, third = open_images([str(path)])
+        assert isinstance(first, ImageItem)
+        assert first.source == b"x"
+        assert second == BadItem(
+            "0", f"{path}:0.png", "0.jpg is the sample's image already; name one with --image-column"
+        )
+        assert isinstance(third, BadItem)
+        assert "a second time" in third.error
+
     def test_what_is_no_file(self, tmp_path: Path, ids: Ids) -> None:
         with tarfile.open(tmp_path / "a.tar", "w") as archive:
             for name, kind in (("d.jpg", tarfile.DIRTYPE), ("l.jpg", tarfile.SYMTYPE), ("f.jpg", tarfile.FIFOTYPE)):
@@ -102,6 +128,37 @@ class TestReading:
         assert [item.id for item in items] == ["k", "a", "k", "b"]
         assert isinstance(items[2], BadItem)
         assert items[2].origin == f"{tmp_path}/b.tar:k.jpg"
+
+
+class TestJoined:
+    @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+    def test_archives_that_were_joined_with_cat(self, suffix: str, tmp_path: Path, shard: Shard, ids: Ids) -> None:
+        parts = [shard(tmp_path / f"{number}{suffix}", members(number)).read_bytes() for number in range(3)]
+        (tmp_path / f"all{suffix}").write_bytes(b"".join(parts))
+        expected = [f"s{number}/{i}" for number in range(3) for i in range(3)]
+        assert ids(open_images([str(tmp_path / f"all{suffix}")])) == expected
+        assert ids(open_texts([str(tmp_path / f"all{suffix}")])) == expected
+
+    def test_the_second_may_be_damaged(self, tmp_path: Path, shard: Shard, ids: Ids) -> None:
+        first, second = (shard(tmp_path / f"{number}.tar", members(number)).read_bytes() for number in range(2))
+        for data in (second[:1024], second[:700], second[:3072], second.replace(b"s1/0.txt", b"s1/0.tx_")):
+            (tmp_path / "both.tar").write_bytes(first + data)
+            assert ids(open_images([str(tmp_path / "both.tar")]))[-1] == "!both.tar"
+
+    def test_what_is_no_archive_behind_the_end(self, tmp_path: Path, shard: Shard) -> None:
+        path = shard(tmp_path / "a.tar", members(0))
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"no archive" * 100)
+        *good, bad = open_images([str(path)])
+        assert len(good) == 3
+        assert isinstance(bad, BadItem)
+        assert "data that is no archive follows its end marker" in bad.error
+
+    @pytest.mark.parametrize("padding", [b"", bytes(512), bytes(700), bytes(20_480), b"\n"])
+    def test_padding_behind_the_end_is_none(self, padding: bytes, tmp_path: Path, shard: Shard, ids: Ids) -> None:
+        path = shard(tmp_path / "a.tar", members(0))
+        path.write_bytes(path.read_bytes() + padding)
+        assert ids(open_images([str(path)])) == ["s0/0", "s0/1", "s0/2"]
 
 
 class TestDamage:
@@ -163,17 +220,17 @@ class TestDamage:
         assert ids(open_images([str(tmp_path / "a.tar")])) == ["s0/0", "s0/1", "s0/2"]
 
     def test_members_that_are_too_large(self, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tar_samples, "MAX_FILE_BYTES", 2**20)
+        monkeypatch.setattr(tar, "MAX_FILE_BYTES", 2**20)
         path = shard(tmp_path / "a.tar", [("a.jpg", b"x"), ("b.jpg", bytes(2**20 + 1)), ("c.jpg", b"x")])
         _, bad, _ = open_images([str(path)])
         assert isinstance(bad, BadItem)
-        assert bad.error == f"larger than {places.MAX_FILE_BYTES >> 20} MiB"
+        assert bad.error == "larger than 1 MiB"
 
     @pytest.mark.parametrize("id_column", [None, "uid"])
     def test_one_key_for_all_does_not_fill_the_memory(
         self, id_column: str | None, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tar_samples, "MAX_FILE_BYTES", 2**20)
+        monkeypatch.setattr(tar, "MAX_FILE_BYTES", 2**20)
         path = shard(tmp_path / "a.tar", [(f"IMG.{i:04}.jpg", bytes(10_000)) for i in range(500)])
         reader = open_images([str(path)], id_column=id_column)
         tracemalloc.start()

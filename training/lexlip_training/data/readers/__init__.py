@@ -1,1 +1,1 @@
-"""One module for each layout of image-caption data; each yields its images in a fixed order, or says what is wrong."""
+"""Layouts that training alone has need of: shards of which samples are drawn at random; see lexlip_infer.datasets."""

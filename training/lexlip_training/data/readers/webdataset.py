@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import json
 import os
-import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from lexlip_infer.datasets.captioned_images import CaptionedImage
+from lexlip_infer.datasets.webdataset import read_shard
 from lexlip_infer.files import replacing
-from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES
 from lexlip_kernels.errors import InputError, OutputError
-from lexlip_training.data.pair_table import CaptionedSource
 
 __all__ = ["read_webdataset"]
 
-_VERSION = 1
-#: Bytes of a member that may be a caption.
-_LONGEST = 2**24
-_EXPECTED = 'expected an uncompressed tar of samples such as 017.jpg with 017.txt, or 017.json that has a "caption"'
+#: Of the index; 1 was made by a reader that took damaged archives for finished ones.
+_VERSION = 2
 
 
-def read_webdataset(shard: Path) -> Iterator[CaptionedSource]:
+def read_webdataset(shard: Path) -> Iterator[CaptionedImage]:
     """Samples that have an image and a caption, in the archive's order; the index is made where it is missing or old.
 
     Raises:
-        InputError: the archive cannot be read, or holds no such sample.
+        InputError: the archive cannot be read as a whole, or holds no such sample; see `read_shard`.
         OutputError: the index cannot be written beside it.
     """
     try:
@@ -41,10 +38,11 @@ def read_webdataset(shard: Path) -> Iterator[CaptionedSource]:
     index = shard.with_name(f"{shard.name}.index.jsonl")
     lines = _indexed(index, stamp)
     if lines is None:
-        lines = list(_scan(shard))
+        found = list(read_shard(shard))
+        lines = [{"offset": image.offset, "size": image.size, "captions": list(image.captions)} for image in found]
         _write(index, [stamp, *lines])
     for line in lines:
-        yield CaptionedSource(str(shard), tuple(line["captions"]), line["offset"], line["size"])
+        yield CaptionedImage(str(shard), tuple(line["captions"]), line["offset"], line["size"])
 
 
 def _indexed(index: Path, stamp: dict[str, int]) -> list[dict[str, Any]] | None:
@@ -67,53 +65,3 @@ def _write(index: Path, lines: list[dict[str, Any]]) -> None:
         raise OutputError(
             f"{index}: cannot be written ({error.strerror}); shards need a writable folder once"
         ) from None
-
-
-def _scan(shard: Path) -> Iterator[dict[str, Any]]:
-    found = False
-    try:
-        with tarfile.open(shard, "r:") as archive:
-            for sample in _samples(archive):
-                if sample.keys() == {"offset", "size", "captions"}:
-                    found = True
-                    yield sample
-    except (tarfile.TarError, EOFError) as error:
-        raise InputError(f"{shard}: {error}; {_EXPECTED}") from None
-    except ValueError as error:
-        raise InputError(f"{shard}: a caption is malformed ({error}); {_EXPECTED}") from None
-    except OSError as error:
-        raise InputError(f"{shard}: cannot be read ({error.strerror or error})") from None
-    if not found:
-        raise InputError(f"{shard}: no sample has both an image and a caption; {_EXPECTED}")
-
-
-def _samples(archive: tarfile.TarFile) -> Iterator[dict[str, Any]]:
-    """What was found under each key; members of one key are adjacent."""
-    key, sample = "", dict[str, Any]()
-    for member in archive:
-        folder, slash, name = member.name.rpartition("/")
-        stem, _, suffixes = name.partition(".")
-        if not (member.isreg() and stem):
-            continue
-        if folder + slash + stem != key:
-            yield sample
-            key, sample = folder + slash + stem, {}
-        if PurePosixPath(name.lower()).suffix in IMAGE_SUFFIXES:
-            sample |= {"offset": member.offset_data, "size": member.size}
-        elif suffixes.lower() in {"txt", "json"} and "captions" not in sample:
-            sample |= _captions(archive, member, suffixes.lower())
-    yield sample
-
-
-def _captions(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[str, Any]:
-    file = archive.extractfile(member)
-    assert file is not None, "a regular file has contents"
-    text = file.read(_LONGEST).decode("utf-8-sig")
-    content = json.loads(text) if suffix == "json" else text
-    if isinstance(content, dict):
-        content = content.get("captions", content.get("caption"))
-    captions = [content] if isinstance(content, str) else content
-    if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
-        return {}
-    kept = [caption.strip() for caption in captions if caption.strip()]
-    return {"captions": kept} if kept else {}

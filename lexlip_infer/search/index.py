@@ -1,0 +1,343 @@
+"""`Index`: a collection that can be searched, whatever engine answers; what `lexlip index` and `lexlip search` run on.
+
+    from lexlip_infer import Index
+
+    with Index.from_images("photographs") as index:            # encoded and indexed, in a temporary folder
+        for hit in index.search("a dog on the beach", k=5):
+            print(hit.rank, hit.score, hit.path, hit.terms)
+
+The engines are those of `lexlip_infer.search.registry`. What an engine cannot do is refused by its name, never
+imitated: only the exact one changes its indexes, BM25 takes words alone, and Faiss dense vectors of another model.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from lexlip_infer.errors import InputError
+from lexlip_infer.runtime.machine import thread_count
+from lexlip_infer.search.engine import Hit, IndexDescription, Ranking
+from lexlip_infer.search.queries import QueryEncoder, check_texts, stack_vectors
+from lexlip_infer.search.registry import (
+    BuildOptions,
+    Engine,
+    build_index,
+    check_changes,
+    describe_index,
+    find_engine,
+    named_engine,
+    open_index,
+)
+from lexlip_infer.vectors.sparse_batch import SparseBatch
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_kernels import ImpactMatrix
+
+    Query = str | Path | bytes | Image.Image | npt.NDArray[Any]
+
+__all__ = ["Index"]
+
+#: In a folder that `Index.from_images` made: where the photographs lie.
+_IMAGES = "images.json"
+
+
+class Index:
+    """N documents that can be searched. Make it with `from_images`, `build` or `open`; close it, or use it in `with`.
+
+    Attributes:
+        path: of the index.
+        documents: N, deleted ones not counted.
+        vocabulary: V terms of queries and documents; nothing of BM25 and Faiss.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        engine: Engine | None,
+        *,
+        model: str | Path | None = None,
+        images: Path | None = None,
+        threads: int | None = None,
+        temporary: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.path = path
+        self._engine, self._threads = engine, thread_count(threads)
+        self._model = None if model is None else str(model)
+        self._images, self._temporary = images, temporary
+        self._closed = False
+        self._load()
+
+    def _load(self) -> None:
+        self._opened = open_index(self.path, self._engine, self._model)
+        self.documents, self.vocabulary = self._opened.documents, self._opened.vocabulary
+        self._queries = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
+
+    @classmethod
+    def build(
+        cls,
+        collection: str | Path,
+        path: str | Path,
+        engine: str = "exact",
+        *,
+        model: str | Path | None = None,
+        ids: str | Path | Sequence[str] | None = None,
+        kind: str | None = None,
+        threads: int | None = None,
+    ) -> Self:
+        """Index documents.
+
+            index = Index.build("OUT", "IDX")                  # OUT: what lexlip-encode wrote
+
+        Args:
+            collection: for "exact" and "anserini" what `lexlip-encode` wrote, or anyone's JSON lines; for "bm25" texts,
+                as `lexlip-encode --texts` takes them; for "faiss" an `.npy` of (N, D) unit vectors.
+            path: of the index, which must not exist: a folder, of Faiss a file.
+            engine: "exact", "anserini", "bm25" or "faiss".
+            model: bundle that the documents were encoded with, where it has moved.
+            ids: of dense vectors, N or a file of one a line (faiss).
+            kind: "flat", "hnsw" or "ivfpq" (faiss).
+            threads: all available when absent.
+
+        Raises:
+            InputError: there is no such engine, it does not take one of these arguments, or the documents are
+                malformed, incomplete, or none.
+            OutputError: a part file has changed since it was written, or the index exists or cannot be written.
+            MissingExtra: a package of the engine is not installed.
+            BackendUnavailable: the engine cannot run here.
+        """
+        options = BuildOptions(None if model is None else str(model), Path(ids) if isinstance(ids, str) else ids, kind)
+        build_index(Path(collection), Path(path), engine, options, thread_count(threads))
+        return cls(Path(path), named_engine(engine), model=model, threads=threads)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        engine: str = "auto",
+        model: str | Path | None = None,
+        images: str | Path | None = None,
+        threads: int | None = None,
+    ) -> Self:
+        """Open an index, or what `lexlip-encode` wrote as it lies there, indexed in memory.
+
+            index = Index.open("IDX")
+            index.search(Path("photo.jpg"))
+
+        Args:
+            path: index folder of any engine, Faiss' file, or output folder.
+            engine: "auto", or what the index has to be for.
+            model: bundle that the documents were encoded with, where it has moved.
+            images: folder that the photographs' ids are paths in, where the index does not know it.
+            threads: of searches and of encoding queries; all available when absent.
+
+        Raises:
+            OutputError: it is neither an index nor an output, or is damaged.
+            InputError: the index is of another engine, or the model is another one.
+            BundleError: the terms are those of a model that is not there.
+            MissingExtra: a package of the engine is not installed.
+            BackendUnavailable: the engine cannot run here.
+        """
+        found = find_engine(Path(path), engine)
+        folder = None if images is None else Path(images)
+        return cls(Path(path), found, model=model, images=folder, threads=threads)
+
+    @property
+    def engine(self) -> str:
+        """Name of what answers; an output of lexlip-encode is searched exactly."""
+        return "exact" if self._engine is None else self._engine.name
+
+    @property
+    def description(self) -> IndexDescription:
+        """Counts and sizes.
+
+        Raises:
+            OutputError: it is an output of lexlip-encode, which its own manifest describes.
+        """
+        return describe_index(self.path)
+
+    @property
+    def takes(self) -> str:
+        """What its engine is asked with: "impacts", "texts" or "vectors"."""
+        return "impacts" if self._engine is None else self._engine.queries
+
+    @property
+    def encoder(self) -> LexLIPEncoder:
+        """The model of its queries, on the CPU; see `QueryEncoder.encoder`."""
+        return self._queries.encoder
+
+    @overload
+    def search(self, query: Query, k: int = 10) -> list[Hit]: ...
+    @overload
+    def search(self, query: list[Query] | list[SparseBatch] | list[str], k: int = 10) -> list[list[Hit]]: ...
+    @overload
+    def search(self, query: SparseBatch, k: int = 10) -> list[Hit] | list[list[Hit]]: ...
+    def search(self, query: Any, k: int = 10) -> list[Hit] | list[list[Hit]]:
+        """The k best documents of a query, or of each of several.
+
+            index.search("a dog", k=3)                         # a str is a text, always
+            index.search(Path("dog.jpg"))                      # a Path is an image, as are bytes, Pillow's and arrays
+            index.search(["a dog", Path("dog.jpg")])           # a list of hits each
+            index.search(encoder.encode_texts(["a dog"]))      # encoded beforehand
+
+        Args:
+            query: a text (str); an image (Path, bytes of a file, Pillow image, or (height, width, 3) array of 0-255);
+                a SparseBatch of un-normalised weights, of the model of the index; or a list of these. An index of BM25
+                takes texts alone; one of Faiss float32 unit vectors, (D,) or (Q, D).
+            k: hits of each query; fewer where fewer documents share a term with it, none where it holds no known term.
+
+        Returns:
+            A list of hits, best first, ties by id. Of a list of queries, of a batch of other than one row, and of
+            (Q, D) vectors: a list of such lists, in order.
+
+        Raises:
+            InputError: k is below 1, the engine takes no such query (named), or the vectors are of another model.
+            ImageError: an image cannot be decoded.
+        """
+        asked = self.queries(list(query) if isinstance(query, list | tuple) else [query])
+        found = self.hits(asked, self.rank(asked, k))
+        several = isinstance(query, list | tuple) or len(found) != 1 or (self.takes == "vectors" and query.ndim == 2)
+        return found if several else found[0]
+
+    def queries(self, asked: Sequence[Any]) -> Any:
+        """Queries, as `search` takes them, in the engine's own form: impacts, texts, or dense vectors."""
+        if self.takes == "texts":
+            return check_texts(asked, self.path)
+        return stack_vectors(asked, self.path) if self.takes == "vectors" else self.impacts(self.encode(asked))
+
+    def rank(self, queries: Any, k: int = 10) -> Ranking:
+        """The k best documents of each query in the engine's own form, as ids and scores alone.
+
+        Args:
+            queries: impacts (Q, V), texts, or unit vectors (Q, D), as `takes` says.
+            k: at least 1.
+
+        Raises:
+            InputError: k is below 1, or the queries are of another vocabulary or shape.
+        """
+        if self._closed:
+            raise InputError(f"{self.path}: this index is closed; open it again")
+        return self._opened.searcher.search(queries, k, self._threads)
+
+    def hits(self, queries: Any, ranking: Ranking) -> list[list[Hit]]:
+        """A ranking with paths, and with the terms that matched where the engine can tell."""
+        results = []
+        for number, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
+            results.append(
+                [
+                    Hit(rank, score, name, self._opened.shares(queries, number, name), self._path(name))
+                    for rank, (name, score) in enumerate(zip(ids, self.plain(scores), strict=True), start=1)
+                ]
+            )
+        return results
+
+    def plain(self, scores: npt.NDArray[np.float64]) -> list[float]:
+        """Scores as Python's numbers: of impacts they are whole."""
+        return [round(score) for score in scores.tolist()] if self.takes == "impacts" else scores.tolist()
+
+    @cached_property
+    def _root(self) -> Path | None:
+        """Folder of the photographs."""
+        if self._images is not None or self._opened.images is not None:
+            return self._images or self._opened.images
+        try:
+            return Path(json.loads((self.path / _IMAGES).read_bytes())["images"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _path(self, name: str) -> Path | None:
+        return None if self._root is None else self._root / name
+
+    def encode(self, queries: Sequence[Any]) -> SparseBatch:
+        """Un-normalised weights (Q, V) of texts and images, in order; see `search` for what they may be."""
+        return self._queries.weights(queries)
+
+    def impacts(self, weights: SparseBatch) -> ImpactMatrix:
+        """Weights quantised as the documents were; see `QueryEncoder.impacts`."""
+        return self._queries.impacts(weights)
+
+    def append(self, collection: str | Path, *, replace: bool = False) -> int:
+        """Add documents; whoever else has the index open goes on searching the state without them.
+
+        Args:
+            collection: encoded with the same model.
+            replace: documents of the same id, instead of refusing them.
+
+        Raises:
+            InputError: the engine changes no index (named), the source was encoded otherwise, or the index has one of
+                its ids.
+            OutputError: the index is damaged, is being changed by another process, or cannot be written.
+
+        Returns:
+            Number of documents that were added.
+        """
+        from lexlip_infer.search.exact import append
+
+        self._check_changes()
+        count = append(Path(collection), self.path, self._threads, replace, self._model)
+        self._load()
+        return count
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents, all of them or none; their number.
+
+        Raises:
+            InputError: the engine changes no index (named), or it does not hold one of the ids.
+            OutputError: as `append`.
+        """
+        from lexlip_infer.search.exact import delete
+
+        self._check_changes()
+        if isinstance(ids, str):
+            raise InputError("a single str was given; expected a list of ids: [id]")
+        count = delete(self.path, ids)
+        self._load()
+        return count
+
+    def compact(self) -> None:
+        """Leave no trace of deleted documents, and search faster after many appends; results stay the same.
+
+        Raises:
+            InputError: the engine changes no index (named).
+            OutputError: as `append`.
+        """
+        from lexlip_infer.search.exact import compact
+
+        self._check_changes()
+        compact(self.path)
+        self._load()
+
+    def _check_changes(self) -> None:
+        if self._engine is None:
+            raise InputError(f"{self.path} is what lexlip-encode wrote, and no index: build one of it, and change that")
+        check_changes(self.path, self._engine.name)
+
+    def close(self) -> None:
+        """Let go of the index, and remove a temporary one."""
+        self._closed = True
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.documents
+
+    def __repr__(self) -> str:
+        return f"Index({self.documents:,} documents in {self.path}, engine {self.engine})"

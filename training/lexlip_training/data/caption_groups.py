@@ -1,0 +1,101 @@
+"""Images with several captions each, as the recipe of lexlip-tiny reads them.
+
+Its draws (crops, captions, words left out) come from the global generators of Python and torch, one after the other: a
+sample's depend on those before. A missing or unreadable image is an error, never a substitute.
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from timm.data import create_transform
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from lexlip_infer.inputs.images import load_image
+from lexlip_kernels.errors import InputError
+from lexlip_training.config import ImageTowerConfig
+from lexlip_training.data.batch import PairBatch
+from lexlip_training.data.config import DataConfig
+from lexlip_training.data.pair_table import PairTable
+
+__all__ = ["CaptionGroups"]
+
+#: Captions drawn of each image.
+TEXTS_EACH = 2
+
+_Group = tuple[Tensor, list[list[int]], int]
+
+
+class CaptionGroups(Dataset[_Group]):
+    """Augmented images with two of their captions, drawn at random.
+
+    Decoded once and kept in memory (150 kB an image at 224 pixels), so that an epoch costs crops, not JPEGs.
+
+    Args:
+        config: crops, length of captions, words left out.
+        table: training images and captions, at least two an image.
+        tokenizer: of the text tower.
+        image: of the model: preprocessing.
+
+    Attributes:
+        table: images and captions.
+        input_ids: token ids of each image's captions.
+        texts_alone: leave out pixels, which are then empty.
+    """
+
+    def __init__(self, config: DataConfig, table: PairTable, tokenizer: Tokenizer, image: ImageTowerConfig) -> None:
+        self.table = table
+        words = Tokenizer.from_str(tokenizer.to_str())
+        words.no_padding()
+        words.enable_truncation(config.max_length)
+        texts = [[table.captions[row] for row in rows] for rows in table.captions_of()]
+        few = next((number for number, captions in enumerate(texts) if len(captions) < TEXTS_EACH), None)
+        if few is not None:
+            raise InputError(
+                f"{table.origin(few)}: has one caption; objective 'recipe' draws {TEXTS_EACH} of each image"
+            )
+        self.input_ids = [[encoding.ids for encoding in words.encode_batch(captions)] for captions in texts]
+        self.word_dropout = config.word_dropout
+        self._pictures = [load_image(table.image_source(number)) for number in range(table.images)]
+        self._augment = create_transform(
+            image.image_size,
+            is_training=True,
+            scale=config.crop_scale,
+            hflip=0.5,
+            color_jitter=0.2,
+            interpolation="bicubic",
+            mean=image.mean,
+            std=image.std,
+        )
+        self.texts_alone = False
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> _Group:
+        chosen = [self._drop_words(ids) for ids in random.sample(self.input_ids[index], TEXTS_EACH)]
+        pixels = torch.empty(0) if self.texts_alone else self._augment(self._pictures[index])
+        return pixels, chosen, index
+
+    def _drop_words(self, ids: list[int]) -> list[int]:
+        """Leave out tokens at random, never the first and last, which mark the text."""
+        return [ids[0], *(i for i in ids[1:-1] if random.random() >= self.word_dropout), ids[-1]]
+
+    @staticmethod
+    def collate(groups: list[_Group]) -> PairBatch:
+        """A batch, captions padded to the longest, those of one image adjacent."""
+        texts = [torch.tensor(ids) for _, captions, _ in groups for ids in captions]
+        input_ids = pad_sequence(texts, batch_first=True)
+        lengths = torch.tensor([len(ids) for ids in texts])
+        rows = torch.tensor([index for _, _, index in groups])
+        return PairBatch(
+            pixels=torch.stack([pixels for pixels, _, _ in groups]),
+            input_ids=input_ids,
+            attention_mask=(torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
+            image_ids=rows,
+            sample_ids=rows,
+        )
