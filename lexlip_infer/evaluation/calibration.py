@@ -30,19 +30,6 @@ from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = [
-    "BITS",
-    "KEPT_TERMS",
-    "MAX_BITS",
-    "BitsPoint",
-    "Calibration",
-    "Outcome",
-    "TermsPoint",
-    "calibrate",
-    "sweep_bits",
-    "sweep_terms",
-]
-
 #: An impact fits 16 bits.
 MAX_BITS = 16
 

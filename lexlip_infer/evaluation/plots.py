@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PICTURES", "draw_calibration", "draw_sweep"]
-
 #: Files that are written.
 PICTURES = ("recall_kept_terms.png", "recall_bits.png", "recall_latency.png")
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
 
-__all__ = ["ROW_GROUP", "NpzWriter", "ParquetWriter", "vocabulary_hash"]
-
 #: Documents of Parquet's row group; a reader holds one at a time.
 ROW_GROUP = 32_768
 

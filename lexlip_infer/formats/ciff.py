@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["CiffWriter", "bytes_field", "integer_field", "pairs_field"]
-
 #: Postings of a run.
 RUN = 2_000_000
 

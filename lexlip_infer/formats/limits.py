@@ -18,8 +18,6 @@ from lexlip_infer.impacts.terms import SURROGATE
 if TYPE_CHECKING:
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["EXACT_FLOAT32", "Limits", "check_chunk", "check_vocabulary", "document_error", "encode", "refuse_terms"]
-
 EXACT_FLOAT32 = 2**24
 """Largest integer up to which float32 holds all of them."""
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     PairsHook = Callable[[list[tuple[str, object]]], dict[str, object]]
 
-__all__ = ["JsonLinesParser", "JsonLinesWriter", "collect_terms", "read_json_lines"]
-
 LARGEST_IMPACT = 2**31 - 1
 
 

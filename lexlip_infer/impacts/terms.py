@@ -17,8 +17,6 @@ from lexlip_infer.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["JAVA_WHITESPACE", "LONGEST_TERM", "SPARE", "SURROGATE", "Packed", "check_terms", "pack"]
-
 LONGEST_TERM = 255
 SEPARATOR = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 JAVA_WHITESPACE = re.compile(r"[\t-\r\x1c-\x1f \u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000]")

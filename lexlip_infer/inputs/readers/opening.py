@@ -9,9 +9,15 @@ from lexlip_infer.inputs.frames import Frame, count_frames
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, IMAGE_SUFFIXES, ImageOptions, is_image_name
 from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, Source, TextItem
 from lexlip_infer.inputs.readers.checked_ids import CheckedIds
-from lexlip_infer.inputs.readers.folders import CaptionFolder, FolderReader, OneImage
 from lexlip_infer.inputs.readers.parquet import PARQUET_SUFFIXES, ParquetImages, ParquetTexts
-from lexlip_infer.inputs.readers.path_list import LIST_SUFFIXES, PathList, StandardInput
+from lexlip_infer.inputs.readers.single_files import (
+    LIST_SUFFIXES,
+    CaptionFolder,
+    FolderReader,
+    OneImage,
+    PathList,
+    StandardInput,
+)
 from lexlip_infer.inputs.readers.specs import STDIN, Spec, read_specs
 from lexlip_infer.inputs.readers.tar import TAR_SUFFIXES, TarImages, TarTexts
 from lexlip_infer.inputs.readers.text_files import TEXT_FORMATS, Columns, TextFiles

@@ -1,26 +1,32 @@
-"""Images that are files of their own: of a folder, of a pattern below one, or a single one; and captions beside them.
+"""Images that are files of their own: of a folder, a pattern below one, a list, or a single one; and captions beside.
 
 beach.txt is the caption of beach.jpg, and has the image's id.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import sys
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, LexLIPError
 from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES, is_image_name
 from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
+from lexlip_infer.inputs.lines import numbered_lines
 from lexlip_infer.inputs.readers.patterns import walk
-from lexlip_infer.inputs.readers.places import LocalPlace, Place, RemotePlace, fetched
+from lexlip_infer.inputs.readers.places import LocalPlace, Place, RemotePlace, fetched, is_url, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lexlip_infer.inputs.readers.specs import Files
 
-__all__ = ["CaptionFolder", "FolderReader", "OneImage", "image_item"]
+__all__ = ["LIST_SUFFIXES", "CaptionFolder", "FolderReader", "OneImage", "PathList", "StandardInput"]
+
+LIST_SUFFIXES = (".txt", ".lst", ".list", ".tsv")
 
 #: Bytes of a caption file; more is no caption.
 _LONGEST_CAPTION = 2**20
@@ -56,8 +62,8 @@ class FolderReader(Source[ImageItem]):
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
         """Sorted by id (by Unicode code point, the same on every machine)."""
         if isinstance(self.root, LocalPlace):
-            return (image_item(*image) for image in self._images())
-        return fetched(self._images(), lambda image: image_item(*image))
+            return (_image_item(*image) for image in self._images())
+        return fetched(self._images(), lambda image: _image_item(*image))
 
     def _images(self) -> Iterator[tuple[str, Place]]:
         self.passed = PassedOver()
@@ -70,7 +76,7 @@ class FolderReader(Source[ImageItem]):
                 yield self._prefix + found.path, found.place
 
 
-def image_item(identifier: str, place: Place) -> ImageItem | BadItem:
+def _image_item(identifier: str, place: Place) -> ImageItem | BadItem:
     """An image file; a remote one is read here and now."""
     if isinstance(place, LocalPlace):
         return ImageItem(identifier, str(place), place.path, place.size())
@@ -99,7 +105,66 @@ class OneImage(Source[ImageItem]):
         """Nothing: that it exists is known, and decoding tells the rest."""
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        return (image_item(name, place) for name, place in self._files)
+        return (_image_item(name, place) for name, place in self._files)
+
+
+class PathList(Source[ImageItem]):
+    """Images of a list file, in its order; relative paths start at the current folder, as those of `find` do.
+
+    Args:
+        place: the list.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._place = place
+
+    def check(self) -> None:
+        """Raise an InputError if the list cannot be read, or is empty."""
+        with self._place.open() as file:
+            if next(numbered_lines(file), None) is None:
+                raise InputError(f"{self._place}: an empty list; expected a path a line")
+
+    def __iter__(self) -> Iterator[ImageItem | BadItem]:
+        with self._place.open() as file:
+            yield from _listed(file)
+
+
+class StandardInput(Source[ImageItem]):
+    """Images of a list on standard input, which can be read once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read = False
+
+    def check(self) -> None:
+        """Nothing can be known before it is read."""
+
+    def __iter__(self) -> Iterator[ImageItem | BadItem]:
+        if self._read:
+            raise InputError("standard input was read already and cannot be read again; give a list file instead")
+        self._read = True
+        return _listed(sys.stdin.buffer)
+
+
+def _listed(file: BinaryIO) -> Iterator[ImageItem | BadItem]:
+    """Runs of URLs are read ahead on threads; to look up a file's size needs none."""
+    lines = (_split(line) for _, line in numbered_lines(file))
+    for remote, run in itertools.groupby(lines, lambda named: is_url(named[0])):
+        yield from fetched(run, _named_image) if remote else map(_named_image, run)  # noqa: B031  (one of the two)
+
+
+def _split(line: bytes) -> tuple[str, str]:
+    path, _, identifier = os.fsdecode(line).partition("\t")
+    return path, identifier or path
+
+
+def _named_image(named: tuple[str, str]) -> ImageItem | BadItem:
+    path, identifier = named
+    try:
+        return _image_item(identifier, place_of(path))
+    except LexLIPError as error:
+        return BadItem.of(identifier, path, error)
 
 
 class CaptionFolder(Source[TextItem]):
