@@ -10,17 +10,34 @@ pixels included. Writes benchmarks/results/memory.json.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from bench_encode import ENTRY
 from harness import RESULTS, Report, finish, machine, options
-from kill_test import generate, start
+from PIL import Image
+
+
+def generate(folder: Path, count: int) -> None:
+    """Small JPEGs, every fiftieth of them cut short."""
+    generator = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number:06d}.jpg"
+        coarse = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(path)
+        if number % 50 == 7:
+            path.write_bytes(path.read_bytes()[:-200])
 
 
 def measure(folder: Path, output: Path, model: str | None) -> dict[str, int]:
     """Encode a folder; images and peak in MiB."""
-    process = start(folder, output, model=model, per_shard=1000, quiet=True)
+    command = [sys.executable, "-c", ENTRY, "--images", str(folder), "--output", str(output)]
+    command += ["--items-per-shard", "1000", *(["--model", model] if model else [])]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) not in (0, 3):
         sys.exit(f"the run ended with {status}")
