@@ -20,7 +20,7 @@ from lexlip_infer.bench.settings import Job
 from lexlip_infer.bench.stages import Sequential, run_sequential
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
-from lexlip_infer.pipeline.progress import Silent
+from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.settings import Devices, EncodeRequest, pipeline_options, run_settings, share_out
 
@@ -66,7 +66,7 @@ def _encode(devices: Devices, job: Job, count: int, output: Path) -> float:
     request = EncodeRequest(modality=modality, source=[str(job.inputs)], batch_size=batch_size)
     settings, options = run_settings(devices, request), pipeline_options(devices, request)
     started = time.perf_counter()
-    manifest = encode_collection(devices.encoders, reader, output, settings, options, Silent())
+    manifest = encode_collection(devices.encoders, reader, output, settings, options, Observer())
     wall = time.perf_counter() - started
     if manifest.failed:
         raise InputError(

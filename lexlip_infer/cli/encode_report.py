@@ -22,18 +22,16 @@ from lexlip_infer.collection.manifest import FAILURES, MANIFEST, TRUNCATED, VECT
 from lexlip_infer.collection.part_file import Failure
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.pipeline.encode import Encoded
-from lexlip_infer.pipeline.progress import Observer, Silent
+from lexlip_infer.pipeline.progress import Observer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-__all__ = ["STREAM", "reporting"]
 
 #: Seconds between two reports of progress.
 _PAUSE = 1.0
 
 
-class JsonLog:
+class JsonLog(Observer):
     """Every line has `event`, and `seconds` since the command began; see docs/output.md for the others."""
 
     def __init__(self) -> None:
@@ -138,7 +136,7 @@ class TextReport:
     def watching(self) -> Iterator[Observer]:
         """A bar on a terminal, nothing elsewhere; failures as they come where no file will list them."""
         if self._output == STREAM:
-            yield FailureLines()
+            yield _FailureLines()
         elif sys.stderr.isatty():
             bar = _bar()
             try:
@@ -147,7 +145,7 @@ class TextReport:
                 if bar.tasks:
                     bar.stop()
         else:
-            yield Silent()
+            yield Observer()
 
     def finished(self, encoded: Encoded) -> None:
         """The output folder, or standard output, has everything."""
@@ -180,7 +178,7 @@ class TextReport:
         _say(f"interrupted; the same command continues {self._output} where it stopped" if continues else "interrupted")
 
 
-class FailureLines(Silent):
+class _FailureLines(Observer):
     """Lines as they would stand in failures.jsonl and truncated.jsonl."""
 
     def failure(self, failure: Failure) -> None:
@@ -207,7 +205,7 @@ def _bar() -> Progress:
     )
 
 
-class _BarObserver(Silent):
+class _BarObserver(Observer):
     def __init__(self, bar: Progress, what: str) -> None:
         self._bar = bar
         self._what = what

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 
-__all__ = ["AnyItem", "PartEnd", "Unit", "share", "unfinished_steps"]
-
 AnyItem = ImageItem | TextItem | BadItem
 
 

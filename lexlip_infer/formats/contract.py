@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, Protocol
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.formats.limits import Limits, check_chunk, check_vocabulary, encode
+from lexlip_infer.formats.limits import Limits, check_vocabulary, encode
+from lexlip_infer.impacts.terms import check_shapes
 
 if TYPE_CHECKING:
     from lexlip_infer.vocabulary import Vocabulary
@@ -168,7 +169,8 @@ class TextWriter(ABC):
 
     def documents(self, ids: Sequence[str], impacts: ImpactMatrix) -> list[str]:
         """(N,) texts of documents that have been checked."""
-        check_chunk(ids, impacts, len(self.vocabulary))
+        check_shapes(ids, impacts, len(self.vocabulary))
+        impacts.validate()
         self.check(ids, impacts)
         bounds = impacts.indptr.tolist()
         terms, values = impacts.indices.tolist(), impacts.impacts.tolist()

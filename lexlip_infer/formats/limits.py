@@ -40,22 +40,6 @@ def check_vocabulary(terms: Sequence[str]) -> None:
             )
 
 
-def check_chunk(ids: Sequence[str], impacts: ImpactMatrix, vocab_size: int) -> None:
-    """Compare ids, impacts and vocabulary.
-
-    Raises:
-        InputError: they differ in number or size, or the matrix breaks an invariant of its own.
-    """
-    if len(ids) != len(impacts):
-        raise InputError(f"{len(ids)} document ids for {len(impacts)} rows of impacts; expected one id per row")
-    if impacts.vocab_size != vocab_size:
-        raise InputError(
-            f"the impacts are over {impacts.vocab_size} terms, the writer's vocabulary has {vocab_size}; "
-            "use the vocabulary of the model that encoded them"
-        )
-    impacts.validate()
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an engine takes.

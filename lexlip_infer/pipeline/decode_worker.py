@@ -33,8 +33,6 @@ from lexlip_infer.errors import BackendUnavailable, ImageError
 from lexlip_infer.inputs.images import truncation
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 
-__all__ = ["Decoded", "Loader", "PixelRing", "Place", "RingShape", "WorkerSetup", "decode_into", "map_pixels", "serve"]
-
 #: Slots, B, 3, S, S.
 RingShape: TypeAlias = tuple[int, int, int, int, int]
 

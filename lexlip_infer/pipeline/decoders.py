@@ -15,12 +15,10 @@ import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
 from queue import SimpleQueue
-from typing import Protocol
+from typing import TypeAlias
 
 from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.pipeline.decode_worker import Decoded, PixelRing, Place, WorkerSetup, decode_into
-
-__all__ = ["DecodeProcess", "DecodeProcesses", "DecodeThreads", "Decoder"]
 
 #: Modules are looked for where this process looks for them, which an environment variable could not say exactly.
 _PROGRAM = """
@@ -139,24 +137,10 @@ def _describe(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
-class Decoder(Protocol):
-    """Whoever fills the ring."""
-
-    #: Whether its core-seconds are used in other processes.
-    elsewhere: bool
-
-    def submit(self, source: object, place: Place) -> Future[Decoded]:
-        """Decode a source into its place, after those that were submitted before."""
-        ...
-
-    def close(self) -> None:
-        """End at once; what is still to do is cancelled."""
-        ...
-
-
 class DecodeThreads:
     """Threads of this process: Pillow lets the others run while it decodes. A decoder that hangs, hangs the run."""
 
+    #: Whether core-seconds are used in other processes.
     elsewhere = False
 
     def __init__(self, ring: PixelRing, setup: WorkerSetup, workers: int) -> None:
@@ -165,11 +149,11 @@ class DecodeThreads:
         self._threads = ThreadPoolExecutor(workers, "decode")
 
     def submit(self, source: object, place: Place) -> Future[Decoded]:
-        """See `Decoder`."""
+        """Decode a source into its place in the ring, after those that were submitted before."""
         return self._threads.submit(decode_into, self._ring.pixels[place], source, self._setup)
 
     def close(self) -> None:
-        """See `Decoder`; waits for the images that are being decoded."""
+        """Cancel what is still to do; waits for the images that are being decoded."""
         self._threads.shutdown(cancel_futures=True)
 
 
@@ -186,11 +170,11 @@ class DecodeProcesses:
         self._threads = ThreadPoolExecutor(workers, "decode", _block_interrupts)
 
     def submit(self, source: object, place: Place) -> Future[Decoded]:
-        """See `Decoder`."""
+        """As `DecodeThreads`."""
         return self._threads.submit(self._decode, source, place)
 
     def close(self) -> None:
-        """See `Decoder`; kills the workers."""
+        """End at once: kills the workers."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.stop()
@@ -209,3 +193,7 @@ class DecodeProcesses:
 def _block_interrupts() -> None:
     """A Ctrl-C goes to every process of the terminal; workers started from a thread that blocks it never see it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+#: Whoever fills the ring.
+Decoder: TypeAlias = DecodeThreads | DecodeProcesses

@@ -16,14 +16,12 @@ from lexlip_infer.collection.manifest import RunManifest
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import Reader
 from lexlip_infer.inputs.readers import open_images, open_texts
-from lexlip_infer.pipeline.progress import Observer, Silent
-from lexlip_infer.pipeline.ray_engine import RayOptions, encode_on_ray
+from lexlip_infer.pipeline.progress import Observer
+from lexlip_infer.pipeline.ray_engine import encode_on_ray
 from lexlip_infer.pipeline.ray_workers import WorkerPlan
 from lexlip_infer.pipeline.run import encode_collection, encode_stream
 from lexlip_infer.pipeline.settings import EncodeRequest, open_devices, pipeline_options, run_settings
 from lexlip_infer.vocabulary import Vocabulary
-
-__all__ = ["EncodeOptions", "Encoded", "encode", "encode_folder", "encode_texts_file"]
 
 Paths: TypeAlias = str | Path | Sequence[str | Path]
 
@@ -67,6 +65,7 @@ class TextEncodeOptions(EncodeOptions, total=False):
     """Further choices for texts."""
 
     text_column: str | None
+    prompt: str | None
 
 
 def encode_folder(
@@ -217,8 +216,7 @@ def encode(request: EncodeRequest, output: Path | BinaryIO, observer: Observer) 
         return Encoded(vocabulary, done.failed, done.texts_cut, reader.passed_over)
     if request.engine == "ray":
         plan = WorkerPlan.of(devices, runtime, settings, options)
-        cluster = RayOptions(request.address, request.ray_actors)
-        manifest, passed_over = encode_on_ray(reader, output, plan, cluster, observer)
+        manifest, passed_over = encode_on_ray(reader, output, plan, request.address, request.ray_actors, observer)
     else:
         manifest = encode_collection(devices.encoders, reader, output, settings, options, observer)
         passed_over = reader.passed_over
@@ -240,11 +238,11 @@ def _specs(paths: Paths) -> list[str]:
 
 
 def _into_folder(request: EncodeRequest, output: Path, progress: Progress | None) -> Collection:
-    encoded = encode(request, output, Silent() if progress is None else _Telling(progress))
+    encoded = encode(request, output, Observer() if progress is None else _Telling(progress))
     return Collection.open_output(output, vocabulary=encoded.vocabulary)
 
 
-class _Telling(Silent):
+class _Telling(Observer):
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._total: int | None = None

@@ -15,12 +15,11 @@ from typing import TypeVar
 import numpy as np
 
 from lexlip_infer.collection.part_file import Failure
+from lexlip_infer.collection.parts import AnyItem
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.inputs.items import BadItem, TextItem
 from lexlip_infer.pipeline.progress import Timings
 from lexlip_infer.vectors.sparse_batch import SparseBatch
-
-__all__ = ["BATCHES_SORTED_TOGETHER", "EncodedBatch", "Lanes", "TextStage", "not_read"]
 
 
 @dataclass(slots=True)
@@ -42,8 +41,9 @@ class EncodedBatch:
     texts_cut: int = 0
 
 
-def not_read(item: BadItem) -> Failure:
+def not_read(item: AnyItem) -> Failure:
     """What the reader could not deliver."""
+    assert isinstance(item, BadItem), "the items of a run are of one kind"
     return Failure(item.id, item.origin, "read", item.error)
 
 
@@ -91,18 +91,20 @@ class TextStage:
         lanes: where the model runs.
         batch_size: texts at a time.
         top_k: terms to keep.
+        prompt: put before each text.
         timings: where inference is counted.
     """
 
-    def __init__(self, lanes: Lanes, batch_size: int, top_k: int, timings: Timings) -> None:
+    def __init__(self, lanes: Lanes, batch_size: int, top_k: int, prompt: str, timings: Timings) -> None:
         self._lanes = lanes
         self._batch_size = batch_size
         self._top_k = top_k
+        self._prompt = prompt
         self._timings = timings
         # Blocks come out in the order they went in, so one thread that puts them together is enough.
         self._joining = ThreadPoolExecutor(1, "join")
 
-    def submit(self, items: Sequence[TextItem | BadItem]) -> Future[EncodedBatch]:
+    def submit(self, items: Sequence[AnyItem]) -> Future[EncodedBatch]:
         """Start on a block of texts, best `BATCHES_SORTED_TOGETHER` batches."""
         texts = [item for item in items if isinstance(item, TextItem)]
         order = sorted(range(len(texts)), key=lambda row: len(texts[row].text))
@@ -112,7 +114,7 @@ class TextStage:
         ]
 
         def join() -> EncodedBatch:
-            failures = [not_read(item) for item in items if isinstance(item, BadItem)]
+            failures = [not_read(item) for item in items if not isinstance(item, TextItem)]
             results = [part.result() for part in parts]
             vectors = [vectors for vectors, _ in results]
             together = SparseBatch.concatenate(vectors)[np.argsort(order)] if vectors else None
@@ -130,7 +132,7 @@ class TextStage:
         def encode(encoder: LexLIPEncoder) -> tuple[SparseBatch, int]:
             """Vectors, and how many of the texts were longer than the model takes."""
             with self._timings.working("infer"):
-                tokens = encoder.tokenize.encode(batch)
+                tokens = encoder.tokenize.encode(batch, self._prompt)
                 return encoder.encode_token_ids(tokens.ids, tokens.mask, self._top_k), int(tokens.cut.sum())
 
         return self._lanes.submit(encode)

@@ -22,7 +22,6 @@ import sys
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,6 @@ from lexlip_infer.pipeline.ray_workers import (
     read_chunks,
 )
 from lexlip_infer.pipeline.run import Committing
-
-__all__ = ["RayOptions", "connected", "encode_on_ray", "room"]
 
 #: No reports to the makers of Ray, no log of its C++ parts on stderr, and no cluster that nobody asked for.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ENABLE_AUTO_CONNECT": "0"}
@@ -138,21 +135,8 @@ def _unreachable(address: str, reason: str) -> BackendUnavailable:
 _WAITING_BYTES = 2**28
 
 
-@dataclass(frozen=True, slots=True)
-class RayOptions:
-    """Where to run.
-
-    Attributes:
-        address: see `connected`.
-        actors: how many; when absent, as many as the cluster has room for.
-    """
-
-    address: str | None = None
-    actors: int | None = None
-
-
 def encode_on_ray(
-    reader: Reader[Any], output: Path, plan: WorkerPlan, options: RayOptions, observer: Observer
+    reader: Reader[Any], output: Path, plan: WorkerPlan, address: str | None, wanted: int | None, observer: Observer
 ) -> tuple[RunManifest, str]:
     """Encode everything a reader delivers into an output folder, as `encode_collection` does.
 
@@ -161,7 +145,8 @@ def encode_on_ray(
             that it names by path are read by the actors: they have to lie on a file system that all nodes share.
         output: see `OutputFolder`.
         plan: for each actor.
-        options: where.
+        address: see `connected`.
+        wanted: how many actors; when absent, as many as the cluster has room for.
         observer: told how it goes.
 
     Returns:
@@ -175,8 +160,8 @@ def encode_on_ray(
     if next(iter(reader), None) is None:
         raise InputError("the input holds nothing to encode")
     threads = plan.runtime.thread_count
-    with connected(options.address, threads * (options.actors or 1)) as ray:
-        actors = _actors(ray, plan, options.actors)
+    with connected(address, threads * (wanted or 1)) as ray:
+        actors = _actors(ray, plan, wanted)
         with OutputFolder.open(output, plan.settings) as folder, _failures_in_one_line(ray, output):
             committing = Committing(folder, observer, share(reader.count, plan.settings), timings := Timings())
             # Closed before the connection is: Ray Data has threads that would open another.

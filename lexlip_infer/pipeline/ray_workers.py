@@ -33,20 +33,6 @@ from lexlip_infer.pipeline.settings import Devices, share_out
 from lexlip_infer.pipeline.stages import LineMaker, PipelineOptions, batches_ahead, open_stage, start, unit_size
 from lexlip_infer.runtime.choice import RuntimeOptions
 
-__all__ = [
-    "Changed",
-    "Chunk",
-    "EncodeChunks",
-    "EncodedChunk",
-    "Ended",
-    "Message",
-    "Stopped",
-    "WorkerPlan",
-    "chunks",
-    "message_of",
-    "read_chunks",
-]
-
 #: Inputs of a chunk, and bytes of the sources that travel with them.
 _MOST_INPUTS, _MOST_BYTES = 1024, 2**26
 

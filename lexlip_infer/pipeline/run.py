@@ -20,7 +20,7 @@ from contextlib import closing
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, TypeAlias
 
 from lexlip_infer.collection.manifest import PartRecord, RunManifest, RunSettings, RunTimings
 from lexlip_infer.collection.part_file import Lines
@@ -34,29 +34,38 @@ from lexlip_infer.pipeline.lanes import EncodedBatch
 from lexlip_infer.pipeline.progress import Observer, Timings
 from lexlip_infer.pipeline.stages import LineMaker, PipelineOptions, Stage, batches_ahead, open_stage, start, unit_size
 
-__all__ = ["Committing", "LineStream", "Output", "encode_collection", "encode_stream"]
 
+class LineStream:
+    """An output as `OutputFolder` is one.
 
-class Output(Protocol):
-    """Where lines go."""
+    Args:
+        stream: flushed after every batch, so that whoever reads it need not wait.
+        manifest: of a run that has finished nothing.
+    """
 
-    manifest: RunManifest
+    def __init__(self, stream: BinaryIO, manifest: RunManifest) -> None:
+        self.manifest = manifest
+        self._stream = stream
 
     def add(self, lines: Lines) -> None:
-        """Take the next lines."""
-        ...
+        """Write lines."""
+        self._stream.write(lines.data)
+        self._stream.flush()
 
-    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord | None:
-        """What was added since the last call is a part."""
-        ...
+    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord | None:  # noqa: ARG002  (as a folder's)
+        """A stream has no parts."""
+        return None
 
     def complete(self) -> None:
-        """All parts are written."""
-        ...
+        """All is written already."""
 
     def changed(self, where: str) -> Exception:
-        """The error for a collection that is not the one it was begun with."""
-        ...
+        """Never asked for: there are no finished parts to compare with."""
+        raise AssertionError(where)
+
+
+#: Where lines go.
+Output: TypeAlias = OutputFolder | LineStream
 
 
 class Committing:
@@ -105,35 +114,6 @@ class Committing:
         """There is no more."""
         if not self._output.manifest.complete:
             self._output.complete()
-
-
-class LineStream:
-    """An output as `OutputFolder` is one.
-
-    Args:
-        stream: flushed after every batch, so that whoever reads it need not wait.
-        manifest: of a run that has finished nothing.
-    """
-
-    def __init__(self, stream: BinaryIO, manifest: RunManifest) -> None:
-        self.manifest = manifest
-        self._stream = stream
-
-    def add(self, lines: Lines) -> None:
-        """Write lines."""
-        self._stream.write(lines.data)
-        self._stream.flush()
-
-    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord | None:  # noqa: ARG002  (as a folder's)
-        """A stream has no parts."""
-        return None
-
-    def complete(self) -> None:
-        """All is written already."""
-
-    def changed(self, where: str) -> Exception:
-        """Never asked for: there are no finished parts to compare with."""
-        raise AssertionError(where)
 
 
 def encode_collection(

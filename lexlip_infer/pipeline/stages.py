@@ -9,24 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.collection.part_file import Failure, Lines
-from lexlip_infer.collection.parts import PartEnd, Unit
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, quantise
 from lexlip_infer.inputs.images import load_image
-from lexlip_infer.inputs.items import BadItem, ImageItem
+from lexlip_infer.inputs.items import ImageItem
 from lexlip_infer.pipeline.decode_worker import Decoded, Loader, PixelRing, WorkerSetup
 from lexlip_infer.pipeline.decoders import DecodeProcesses, Decoder, DecodeThreads
 from lexlip_infer.pipeline.lanes import BATCHES_SORTED_TOGETHER, EncodedBatch, Lanes, TextStage, not_read
 from lexlip_infer.pipeline.progress import Timings
-
-__all__ = ["ImageStage", "LineMaker", "PipelineOptions", "Stage", "batches_ahead", "open_stage", "start", "unit_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,62 +44,6 @@ class PipelineOptions:
     decode_workers: int = 0
     decode_timeout: float = 30.0
     load: Loader = load_image
-
-
-class Stage(Protocol):
-    """Items in, vectors out, some time later."""
-
-    def submit(self, items: Sequence[Any]) -> Future[EncodedBatch]:
-        """Start on a unit of items; results are awaited in the order of these calls."""
-        ...
-
-    def close(self) -> None:
-        """End; what has no result yet gets none."""
-        ...
-
-
-def unit_size(settings: RunSettings, options: PipelineOptions) -> int:
-    """Items to submit together."""
-    return options.batch_size * (1 if settings.modality == "image" else BATCHES_SORTED_TOGETHER)
-
-
-def batches_ahead(encoders: Sequence[LexLIPEncoder], options: PipelineOptions) -> int:
-    """Units between reading and writing: in every lane one, and one ready for it; one being decoded, one written."""
-    return 2 * len(encoders) * options.lanes + 2
-
-
-def open_stage(
-    encoders: Sequence[LexLIPEncoder], settings: RunSettings, options: PipelineOptions, timings: Timings, small: bool
-) -> Stage:
-    """The stage for a run; processes start with its first images.
-
-    Args:
-        encoders: one a device, of the same model.
-        settings: of the run.
-        options: sizes.
-        timings: where it counts.
-        small: whether the images are too few to be worth a process.
-    """
-    lanes = Lanes(encoders, options.lanes)
-    if settings.modality == "text":
-        return TextStage(lanes, options.batch_size, settings.top_k, timings)
-    preprocess = encoders[0].preprocess
-    ring = PixelRing(batches_ahead(encoders, options), options.batch_size, preprocess.size)
-    setup = WorkerSetup(options.load, preprocess, options.decode_timeout)
-    if small or options.decode_workers == 0:
-        threads = options.decode_workers or lanes.count
-        return ImageStage(ring, DecodeThreads(ring, setup, threads), lanes, settings.top_k, timings)
-    workers = DecodeProcesses(ring, setup, options.decode_workers)
-    return ImageStage(ring, workers, lanes, settings.top_k, timings)
-
-
-def start(stage: Stage, step: Unit | PartEnd) -> Future[EncodedBatch]:
-    """Submit a unit; the end of a part takes its turn among the batches, with nothing to do."""
-    if isinstance(step, Unit):
-        return stage.submit(step.items)
-    nothing: Future[EncodedBatch] = Future()
-    nothing.set_result(EncodedBatch())
-    return nothing
 
 
 _Decoding = list[Future[Decoded] | None]
@@ -125,7 +67,7 @@ class ImageStage:
         self._top_k = top_k
         self._timings = timings
 
-    def submit(self, items: Sequence[ImageItem | BadItem]) -> Future[EncodedBatch]:
+    def submit(self, items: Sequence[AnyItem]) -> Future[EncodedBatch]:
         """Start on at most a batch of images."""
         slot = self._ring.take()
         decoding: _Decoding = [
@@ -140,9 +82,7 @@ class ImageStage:
         self._lanes.close()
         self._ring.close()
 
-    def _encode(
-        self, encoder: LexLIPEncoder, slot: int, items: Sequence[ImageItem | BadItem], decoding: _Decoding
-    ) -> EncodedBatch:
+    def _encode(self, encoder: LexLIPEncoder, slot: int, items: Sequence[AnyItem], decoding: _Decoding) -> EncodedBatch:
         batch, rows = self._decoded(items, decoding)
         if rows:
             with self._timings.working("infer"):
@@ -150,11 +90,11 @@ class ImageStage:
         self._ring.give_back(slot)
         return batch
 
-    def _decoded(self, items: Sequence[ImageItem | BadItem], decoding: _Decoding) -> tuple[EncodedBatch, list[int]]:
+    def _decoded(self, items: Sequence[AnyItem], decoding: _Decoding) -> tuple[EncodedBatch, list[int]]:
         """The batch without its vectors, and which rows of the slot hold pixels."""
         batch, rows = EncodedBatch(), []
         for row, (item, future) in enumerate(zip(items, decoding, strict=True)):
-            if isinstance(item, BadItem):
+            if not isinstance(item, ImageItem):
                 batch.failures.append(not_read(item))
                 continue
             decoded = self._await(future)
@@ -183,6 +123,54 @@ def _failure(item: ImageItem, error: str) -> Failure:
     """A decoder names its source, which the failure does already."""
     source = "the given bytes" if isinstance(item.source, bytes) else item.source
     return Failure(item.id, item.origin, "decode", error.removeprefix(f"{source}: "))
+
+
+#: Items in, vectors out, some time later; results are awaited in the order in which units were submitted.
+Stage: TypeAlias = ImageStage | TextStage
+
+
+def unit_size(settings: RunSettings, options: PipelineOptions) -> int:
+    """Items to submit together."""
+    return options.batch_size * (1 if settings.modality == "image" else BATCHES_SORTED_TOGETHER)
+
+
+def batches_ahead(encoders: Sequence[LexLIPEncoder], options: PipelineOptions) -> int:
+    """Units between reading and writing: in every lane one, and one ready for it; one being decoded, one written."""
+    return 2 * len(encoders) * options.lanes + 2
+
+
+def open_stage(
+    encoders: Sequence[LexLIPEncoder], settings: RunSettings, options: PipelineOptions, timings: Timings, small: bool
+) -> Stage:
+    """The stage for a run; processes start with its first images.
+
+    Args:
+        encoders: one a device, of the same model.
+        settings: of the run.
+        options: sizes.
+        timings: where it counts.
+        small: whether the images are too few to be worth a process.
+    """
+    lanes = Lanes(encoders, options.lanes)
+    if settings.modality == "text":
+        return TextStage(lanes, options.batch_size, settings.top_k, settings.prompt, timings)
+    preprocess = encoders[0].preprocess
+    ring = PixelRing(batches_ahead(encoders, options), options.batch_size, preprocess.size)
+    setup = WorkerSetup(options.load, preprocess, options.decode_timeout)
+    if small or options.decode_workers == 0:
+        threads = options.decode_workers or lanes.count
+        return ImageStage(ring, DecodeThreads(ring, setup, threads), lanes, settings.top_k, timings)
+    workers = DecodeProcesses(ring, setup, options.decode_workers)
+    return ImageStage(ring, workers, lanes, settings.top_k, timings)
+
+
+def start(stage: Stage, step: Unit | PartEnd) -> Future[EncodedBatch]:
+    """Submit a unit; the end of a part takes its turn among the batches, with nothing to do."""
+    if isinstance(step, Unit):
+        return stage.submit(step.items)
+    nothing: Future[EncodedBatch] = Future()
+    nothing.set_result(EncodedBatch())
+    return nothing
 
 
 class LineMaker:

@@ -46,6 +46,7 @@ ROOMS = (
     ("errors",),
     ("files",),
     ("vectors",),
+    ("hub",),
     ("bundle", "vocabulary"),
     ("inputs",),
     ("datasets",),

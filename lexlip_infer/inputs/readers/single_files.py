@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from lexlip_infer.errors import InputError, LexLIPError
 from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES, is_image_name
-from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.lines import numbered_lines
 from lexlip_infer.inputs.readers.patterns import walk
 from lexlip_infer.inputs.readers.places import LocalPlace, Place, RemotePlace, fetched, is_url, place_of
+from lexlip_infer.inputs.readers.source import Files, PassedOver, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lexlip_infer.inputs.readers.specs import Files
+    from lexlip_infer.inputs.readers.patterns import Found
 
 __all__ = ["LIST_SUFFIXES", "CaptionFolder", "FolderReader", "OneImage", "PathList", "StandardInput"]
 
@@ -33,47 +34,39 @@ _LONGEST_CAPTION = 2**20
 
 
 class FolderReader(Source[ImageItem]):
-    """Images below a folder, recognised by suffix; their ids are their paths below it.
-
-    Args:
-        root: the folder.
-        prefix: of the ids.
-        pattern: which of its files; all when absent.
-    """
+    """Images below a folder, or a pattern, recognised by suffix; their ids are their paths below the folder."""
 
     ids_are_unique = True
-
-    def __init__(self, root: Place, prefix: str = "", pattern: tuple[str, ...] | None = None) -> None:
-        super().__init__()
-        self.root, self._prefix, self._pattern = root, prefix, pattern
 
     @cached_property
     def count(self) -> int:
         """Number of images: names are listed, no file is looked at."""
-        return sum(found.kind == "file" and is_image_name(found.path) for found in walk(self.root, self._pattern))
+        return sum(found.kind == "file" and is_image_name(found.path) for found in self._walk())
 
     def check(self) -> None:
         """Raise an InputError if there is no image."""
         if next(self._images(), None) is None:
-            seen = self.passed.kinds_seen() or ("no file that matches" if self._pattern else "no files at all")
-            where = "/".join([str(self.root).rstrip("/"), *(self._pattern or ())])
-            raise InputError(f"{where}: no images; looked for {' '.join(IMAGE_SUFFIXES)}, saw {seen}")
+            seen = self.passed.kinds_seen() or ("no file that matches" if self.files.pattern else "no files at all")
+            raise InputError(f"{self.files}: no images; looked for {' '.join(IMAGE_SUFFIXES)}, saw {seen}")
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
         """Sorted by id (by Unicode code point, the same on every machine)."""
-        if isinstance(self.root, LocalPlace):
+        if isinstance(self.files.place, LocalPlace):
             return (_image_item(*image) for image in self._images())
         return fetched(self._images(), lambda image: _image_item(*image))
 
+    def _walk(self) -> Iterator[Found]:
+        return walk(self.files.place, self.files.pattern)
+
     def _images(self) -> Iterator[tuple[str, Place]]:
         self.passed = PassedOver()
-        for found in walk(self.root, self._pattern):
+        for found in self._walk():
             if not is_image_name(found.path):
                 self.passed.add(found.path)
             elif found.kind != "file":
                 self.passed.kinds["no regular file"] += 1
             else:
-                yield self._prefix + found.path, found.place
+                yield self.files.prefix + found.path, found.place
 
 
 def _image_item(identifier: str, place: Place) -> ImageItem | BadItem:
@@ -92,10 +85,6 @@ class OneImage(Source[ImageItem]):
 
     ids_are_unique = True
 
-    def __init__(self, files: Files) -> None:
-        super().__init__()
-        self._files = files
-
     @property
     def count(self) -> int:
         """One."""
@@ -105,28 +94,20 @@ class OneImage(Source[ImageItem]):
         """Nothing: that it exists is known, and decoding tells the rest."""
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        return (_image_item(name, place) for name, place in self._files)
+        return (_image_item(name, place) for name, place in self.files)
 
 
 class PathList(Source[ImageItem]):
-    """Images of a list file, in its order; relative paths start at the current folder, as those of `find` do.
-
-    Args:
-        place: the list.
-    """
-
-    def __init__(self, place: Place) -> None:
-        super().__init__()
-        self._place = place
+    """Images of a list file, in its order; relative paths start at the current folder, as those of `find` do."""
 
     def check(self) -> None:
         """Raise an InputError if the list cannot be read, or is empty."""
-        with self._place.open() as file:
+        with self.files.place.open() as file:
             if next(numbered_lines(file), None) is None:
-                raise InputError(f"{self._place}: an empty list; expected a path a line")
+                raise InputError(f"{self.files.place}: an empty list; expected a path a line")
 
     def __iter__(self) -> Iterator[ImageItem | BadItem]:
-        with self._place.open() as file:
+        with self.files.place.open() as file:
             yield from _listed(file)
 
 
@@ -134,7 +115,7 @@ class StandardInput(Source[ImageItem]):
     """Images of a list on standard input, which can be read once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Files(place_of("-")))
         self._read = False
 
     def check(self) -> None:
@@ -168,29 +149,22 @@ def _named_image(named: tuple[str, str]) -> ImageItem | BadItem:
 
 
 class CaptionFolder(Source[TextItem]):
-    """Captions of the images below a folder, in the images' order; images without one are passed over.
-
-    Args:
-        root: the folder.
-        prefix: of the ids.
-    """
+    """Captions of the images below a folder, in the images' order; images without one are passed over."""
 
     ids_are_unique = True
-
-    def __init__(self, root: Place, prefix: str = "") -> None:
-        super().__init__()
-        self.root, self._prefix = root, prefix
 
     def check(self) -> None:
         """Raise an InputError if no image has a caption."""
         if next(iter(self), None) is None:
-            raise InputError(f"{self.root}: no captions; looked for a .txt file of the same name beside each image")
+            root = self.files.place
+            raise InputError(f"{root}: no captions; looked for a .txt file of the same name beside each image")
 
     def __iter__(self) -> Iterator[TextItem | BadItem]:
         """Sorted by id."""
         self.passed = PassedOver()
-        images = ((self._prefix + found.path, found.place) for found in walk(self.root) if is_image_name(found.path))
-        remote = isinstance(self.root, RemotePlace)
+        root, prefix = self.files.place, self.files.prefix
+        images = ((prefix + found.path, found.place) for found in walk(root) if is_image_name(found.path))
+        remote = isinstance(root, RemotePlace)
         for item in fetched(images, _caption) if remote else map(_caption, images):
             if item is None:
                 self.passed.kinds["image without a .txt beside it"] += 1

@@ -10,7 +10,7 @@ import pytest
 
 from lexlip_infer.errors import BackendUnavailable, InputError, MissingExtra
 from lexlip_infer.pipeline.encode import encode
-from lexlip_infer.pipeline.progress import Silent
+from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.ray_engine import connected
 from lexlip_infer.pipeline.settings import EncodeRequest
 
@@ -43,7 +43,7 @@ def test_refused(changes: dict[str, Any], message: str) -> None:
 
 def test_ray_has_no_standard_output() -> None:
     with pytest.raises(InputError, match="--engine ray writes into a folder, not to stdout; name one"):
-        encode(request(), io.BytesIO(), Silent())
+        encode(request(), io.BytesIO(), Observer())
 
 
 @pytest.mark.parametrize("address", ["head", "ray://head:10001", "head:port", ":"])

@@ -17,7 +17,7 @@ from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images
 from lexlip_infer.inputs.texts import Tokens
-from lexlip_infer.pipeline.progress import Silent
+from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions
 
@@ -132,7 +132,7 @@ def run(encoder: LexLIPEncoder, settings: Callable[..., RunSettings]) -> Run:
     def encode(reader: Items, output: Path, /, batch_size: int = 2, **changes: object) -> RunManifest:
         ready: Any = ReadyVectors(encoder)
         options = PipelineOptions(batch_size=batch_size)
-        return encode_collection([ready], reader, output, settings(**changes), options, Silent())
+        return encode_collection([ready], reader, output, settings(**changes), options, Observer())
 
     return encode
 
@@ -144,7 +144,7 @@ def encode_images(encoder: LexLIPEncoder, settings: Callable[..., RunSettings]) 
     def encode(images: Path | Items, output: Path, /, encoders: int = 1, **changes: Any) -> RunManifest:
         reader = images if isinstance(images, Items) else open_images([str(images)])
         options = {name: changes.pop(name) for name in PipelineOptions.__slots__ if name in changes}
-        observer = changes.pop("observer", Silent())
+        observer = changes.pop("observer", Observer())
         made = settings(**({"modality": "image"} | changes))
         return encode_collection([encoder] * encoders, reader, output, made, PipelineOptions(**options), observer)
 
