@@ -15,8 +15,9 @@ import numpy as np
 from lexlip_infer.bench.large_scale.files import TEXTS, ExperimentFiles, load_impacts, read_texts
 from lexlip_infer.bench.large_scale.settings import Family, System
 from lexlip_infer.errors import InputError, require
+from lexlip_infer.search.description import describe_index
 from lexlip_infer.search.engine import Ranking, SearchEngine
-from lexlip_infer.search.registry import ENGINES, BuildOptions, build_index, describe_index, open_index
+from lexlip_infer.search.registry import ENGINES, BuildOptions, build_index, open_index
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.backends import choose_backend
