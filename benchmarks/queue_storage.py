@@ -17,9 +17,8 @@ from torch import Tensor
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.datasets import read_captioned_images
 from lexlip_training.objectives import ObjectiveConfig
-from lexlip_training.objectives.losses import queue_contrast
-from lexlip_training.objectives.objective import unit_vectors
-from lexlip_training.objectives.pair_queue import PairQueue, queue_bytes
+from lexlip_training.objectives.momentum import PairQueue, queue_bytes
+from lexlip_training.objectives.objective import queue_contrast, unit_vectors
 
 QUERIES = 32
 CASES = [("dense", 1), ("half", 1), *(("sparse", top_k) for top_k in (1024, 512, 256, 128, 64, 32))]
