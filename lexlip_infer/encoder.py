@@ -12,17 +12,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError, ImageError, InputError
-from lexlip_infer.inputs.frames import Frame
-from lexlip_infer.inputs.images import ImageSource
-from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels, decode_images
 from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
@@ -30,6 +26,10 @@ from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.tower import Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from lexlip_infer.inputs.images import ImageSource
+    from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels
 
 __all__ = ["LexLIPEncoder"]
 
@@ -75,6 +75,8 @@ class LexLIPEncoder:
         image = self.manifest.image
         if image is None:
             raise self._no_tower("image")
+        from lexlip_infer.inputs.preprocessing import ImagePreprocessor  # and with it Pillow, as below
+
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 
     @cached_property
@@ -233,6 +235,8 @@ class LexLIPEncoder:
             ImageError: an image cannot be decoded; the message names it and its position.
             InputError: a number is out of range.
         """
+        from lexlip_infer.inputs.preprocessing import decode_images
+
         k = self._top_k(top_k, self.manifest.top_k.image)
         pixels = decode_images(_several(images), self.preprocess, self.threads, ahead=2 * batch_size)
         for rows in batched(_decoded(pixels), batch_size):
@@ -377,18 +381,10 @@ def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[It
 
 
 def _several(items: Any) -> Iterable[Any]:
-    """One text or image as a list of it: Python would take a text apart into letters, an array into its rows.
-
-    Raises:
-        InputError: it is neither an input nor an iterable of inputs.
-    """
-    if isinstance(items, str | bytes | bytearray | Path | Frame | Image.Image) or hasattr(items, "read"):
-        return [items]
-    if isinstance(items, np.ndarray) and items.ndim in (2, 3):
-        return [items]
-    if not isinstance(items, Iterable):
-        raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
-    return items
+    """One text or image as a list of it: Python would take a text apart into letters, an array or a file into rows."""
+    whole = isinstance(items, str | bytes | bytearray) or hasattr(items, "read")
+    one_array = isinstance(items, np.ndarray) and items.ndim in (2, 3)
+    return [items] if whole or one_array or not isinstance(items, Iterable) else items
 
 
 def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
