@@ -25,12 +25,11 @@ from typing import Any
 from machine import machine
 
 from lexlip_infer import LexLIPEncoder
-from lexlip_infer.bench.worker import run_settings_of
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.pipeline.devices import Devices, share_out
-from lexlip_infer.pipeline.observer import Silent
+from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.run import encode_collection
+from lexlip_infer.pipeline.settings import Devices, EncodeRequest, run_settings, share_out
 from lexlip_infer.pipeline.stages import PipelineOptions
 from lexlip_infer.runtime.machine import thread_count
 
@@ -82,7 +81,7 @@ class Folder:
 
 def settings_of(devices: Devices) -> RunSettings:
     """As `lexlip-encode` would choose them."""
-    return run_settings_of(devices, "image", Path())
+    return run_settings(devices, EncodeRequest(modality="image", source=[""]))
 
 
 def measure(devices: Devices, reader: Folder) -> Measured:
@@ -91,7 +90,7 @@ def measure(devices: Devices, reader: Folder) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out"
         busy, ours, started = busy_seconds(), own_seconds(), time.perf_counter()
-        manifest = encode_collection(devices.encoders, reader, output, settings_of(devices), options, Silent())
+        manifest = encode_collection(devices.encoders, reader, output, settings_of(devices), options, Observer())
         seconds = time.perf_counter() - started
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(output.glob("vectors/*")))).hexdigest()
     others = (busy_seconds() - busy - own_seconds() + ours) / (seconds * (os.cpu_count() or 1))

@@ -47,9 +47,9 @@ def encode(folder: Path, count: int, model: str | None) -> None:
     from bench_encode import settings_of
 
     from lexlip_infer import LexLIPEncoder
-    from lexlip_infer.pipeline.devices import share_out
-    from lexlip_infer.pipeline.observer import Silent
+    from lexlip_infer.pipeline.progress import Observer
     from lexlip_infer.pipeline.run import encode_collection
+    from lexlip_infer.pipeline.settings import share_out
     from lexlip_infer.pipeline.stages import PipelineOptions
 
     devices = share_out([LexLIPEncoder.from_pretrained(model)], "image")
@@ -57,7 +57,7 @@ def encode(folder: Path, count: int, model: str | None) -> None:
     with tempfile.TemporaryDirectory() as output:
         settings = settings_of(devices).model_copy(update={"items_per_shard": 1000})
         reader = Repeated(folder, count)
-        manifest = encode_collection(devices.encoders, reader, Path(output) / "out", settings, options, Silent())
+        manifest = encode_collection(devices.encoders, reader, Path(output) / "out", settings, options, Observer())
         assert manifest.documents + manifest.failed == count
     own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(json.dumps({"images": count, "peak_mib": own // 1024, "worker_peak_mib": workers // 1024}))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lexlip_infer.bench.machine import machine_info, memory
+from lexlip_infer.files import write_whole
 
 __all__ = ["RESULTS", "Report", "finish", "machine", "memory_mb", "options", "save", "say", "seconds_in_turn", "spread"]
 
@@ -76,9 +77,7 @@ def save(report: Report, path: Path) -> None:
     """Whole or not at all."""
     if not path.parent.is_dir():
         sys.exit(f"{path.parent}: no such folder; name another file for --output")
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(report, indent=1).encode() + b"\n")
 
 
 def finish(report: Report, path: Path) -> None:

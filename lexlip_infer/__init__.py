@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lexlip_infer.bundle import Bundle, Manifest, list_models
+    from lexlip_infer.collection.collection import Collection
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.errors import (
         BackendUnavailable,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         MissingExtra,
         OutputError,
     )
+    from lexlip_infer.pipeline.encode import encode_folder, encode_texts_file
     from lexlip_infer.vectors.sparse_batch import SparseBatch
     from lexlip_infer.vocabulary import Vocabulary
 
@@ -37,6 +39,7 @@ __all__ = [
     "BackendUnavailable",
     "Bundle",
     "BundleError",
+    "Collection",
     "ImageError",
     "InputError",
     "LexLIPEncoder",
@@ -47,15 +50,20 @@ __all__ = [
     "SparseBatch",
     "Vocabulary",
     "__version__",
+    "encode_folder",
+    "encode_texts_file",
     "list_models",
 ]
 
 _HOMES = {
     "Bundle": "bundle",
+    "Collection": "collection.collection",
     "LexLIPEncoder": "encoder",
     "Manifest": "bundle",
     "SparseBatch": "vectors.sparse_batch",
     "Vocabulary": "vocabulary",
+    "encode_folder": "pipeline.encode",
+    "encode_texts_file": "pipeline.encode",
     "list_models": "bundle",
 }
 

@@ -18,15 +18,13 @@ from lexlip_infer.bench.inputs import open_inputs
 from lexlip_infer.bench.machine import memory
 from lexlip_infer.bench.settings import Job
 from lexlip_infer.bench.stages import Sequential, run_sequential
-from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError, LexLIPError
-from lexlip_infer.pipeline.devices import Devices, share_out
-from lexlip_infer.pipeline.observer import Silent
+from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.run import encode_collection
-from lexlip_infer.pipeline.stages import PipelineOptions
+from lexlip_infer.pipeline.settings import Devices, EncodeRequest, pipeline_options, run_settings, share_out
 
-__all__ = ["Pipelined", "Sample", "measure", "run_pipelined", "run_settings_of", "run_worker"]
+__all__ = ["Pipelined", "Sample", "measure", "run_pipelined", "run_worker"]
 
 
 class Pipelined(BaseModel):
@@ -64,10 +62,11 @@ def run_pipelined(job: Job, folder: Path) -> Pipelined:
 
 def _encode(devices: Devices, job: Job, count: int, output: Path) -> float:
     reader = open_inputs(job.setting.modality, job.inputs, count)
-    settings = run_settings_of(devices, job.setting.modality, job.inputs)
-    options = PipelineOptions(job.setting.batch_size, devices.lanes, devices.threads)
+    modality, batch_size = job.setting.modality, job.setting.batch_size
+    request = EncodeRequest(modality=modality, source=[str(job.inputs)], batch_size=batch_size)
+    settings, options = run_settings(devices, request), pipeline_options(devices, request)
     started = time.perf_counter()
-    manifest = encode_collection(devices.encoders, reader, output, settings, options, Silent())
+    manifest = encode_collection(devices.encoders, reader, output, settings, options, Observer())
     wall = time.perf_counter() - started
     if manifest.failed:
         raise InputError(
@@ -75,29 +74,6 @@ def _encode(devices: Devices, job: Job, count: int, output: Path) -> float:
             "lexlip-encode lists them"
         )
     return wall
-
-
-def run_settings_of(devices: Devices, modality: str, source: Path) -> RunSettings:
-    """As `lexlip-encode` chooses them when nothing is said."""
-    encoder, path = devices.encoders[0], devices.path
-    manifest = encoder.manifest
-    values = {
-        "modality": modality,
-        "source": str(source),
-        "model": None,
-        "model_name": manifest.name,
-        "model_fingerprint": encoder.bundle.fingerprint,
-        "top_k": min(getattr(manifest.top_k, modality), manifest.vocab_size),
-        "scale": manifest.quantisation.scale,
-        "cap": manifest.quantisation.cap,
-        "normalise": manifest.similarity == "cosine",
-        "items_per_shard": 5000,
-        "device": path.device.partition(":")[0],
-        "backend": path.backend,
-        "precision": path.precision,
-        "head": path.head,
-    }
-    return RunSettings.model_validate(values)
 
 
 class Sample(BaseModel):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.explain.cloud import Words
+    from lexlip_infer.explain.drawing import Words
     from lexlip_infer.explain.sheets import Cell
     from lexlip_infer.inputs.items import BadItem, ImageItem
 
@@ -39,7 +39,7 @@ def cloud(
     for module in ("matplotlib", "wordcloud"):
         require(module, extra="viz")
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.explain.picture_file import check_picture_path
+    from lexlip_infer.explain.sheets import check_picture_path
     from lexlip_infer.inputs.readers import open_images
 
     check_picture_path(output)
@@ -62,9 +62,7 @@ def cloud(
 
 
 def _draw_one(encoder: LexLIPEncoder, item: ImageItem | BadItem, caption: str | None, terms: int, output: Path) -> None:
-    from lexlip_infer.explain.picture_file import save_picture
-    from lexlip_infer.explain.seen import caption_seen, image_seen
-    from lexlip_infer.explain.sheets import side_by_side
+    from lexlip_infer.explain.sheets import caption_seen, image_seen, save_picture, side_by_side
     from lexlip_infer.inputs.items import BadItem
 
     if isinstance(item, BadItem):
@@ -81,7 +79,7 @@ def _cells(
     encoder: LexLIPEncoder, items: Iterable[ImageItem | BadItem], terms: int, failures: list[str]
 ) -> Iterator[Cell]:
     """Of the images that can be decoded; the others join the failures."""
-    from lexlip_infer.explain.seen import image_seen
+    from lexlip_infer.explain.sheets import image_seen
     from lexlip_infer.inputs.items import BadItem
 
     for item in items:
@@ -98,8 +96,7 @@ def _cells(
 
 
 def _draw_sheets(cells: Iterator[Cell], per_page: int, output: Path, failures: list[str]) -> None:
-    from lexlip_infer.explain.picture_file import page_path, save_picture
-    from lexlip_infer.explain.sheets import contact_sheet
+    from lexlip_infer.explain.sheets import contact_sheet, page_path, save_picture
 
     pages = iter(lambda: list(islice(cells, per_page)), [])
     first, second = next(pages, None), next(pages, None)

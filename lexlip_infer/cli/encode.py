@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from lexlip_infer.cli.interrupts import second_interrupt_ends
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
-from lexlip_infer.cli.shell import FAILURES_LISTED, HELP_OPTIONS, Threads, Version, application, run_application
+from lexlip_infer.cli.shell import (
+    FAILURES_LISTED,
+    HELP_OPTIONS,
+    Threads,
+    Version,
+    application,
+    run_application,
+    second_interrupt_ends,
+)
 from lexlip_infer.errors import InputError
-
-if TYPE_CHECKING:
-    from lexlip_infer.bundle import Modality
-    from lexlip_infer.inputs.image_options import ImageOptions
-    from lexlip_infer.inputs.items import ImageItem, Reader, TextItem
 
 app = application("Encode images or texts to impact vectors for an inverted index.")
 
@@ -37,6 +39,10 @@ def encode(
     id_column: Annotated[str | None, typer.Option(metavar="NAME", help="column or field of the id")] = None,
     image_column: Annotated[str | None, typer.Option(metavar="NAME", help="column or field of the image")] = None,
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="column or field of the text")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="the model's prompt before each text: query, ...  [default: document]"),
+    ] = None,
     background: Annotated[str, typer.Option(metavar="COLOUR", help="behind transparent images")] = "white",
     frames: Annotated[str, typer.Option(metavar="WHICH", help="of animations: first or all")] = "first",
     truncated: Annotated[str, typer.Option(metavar="HOW", help="images that break off: fail or accept")] = "fail",
@@ -96,67 +102,51 @@ def encode(
     Inputs that cannot be encoded are listed in OUT/failures.jsonl and the rest is written; the exit status is then 3.
     A run that was killed continues when the same command is given again.
     """
-    from lexlip_infer.cli.encode_engine import ray_options, worker_plan
     from lexlip_infer.cli.encode_report import STREAM, reporting
-    from lexlip_infer.cli.encode_settings import Choices, pipeline_options, run_settings
-    from lexlip_infer.inputs.image_options import ImageOptions
-    from lexlip_infer.pipeline.devices import open_devices
-    from lexlip_infer.pipeline.ray_engine import encode_on_ray
-    from lexlip_infer.pipeline.run import encode_collection, encode_stream
-    from lexlip_infer.runtime.choice import RuntimeOptions
+    from lexlip_infer.pipeline.encode import encode as run_request
+    from lexlip_infer.pipeline.settings import EncodeRequest
 
     with second_interrupt_ends(), reporting(log_json, output, "images" if images else "texts") as report:
-        # Words are checked by whoever knows them, not by the type of an option.
-        decoding = ImageOptions(background, frames, truncated, max_megapixels)  # type: ignore[arg-type]
-        on_ray = ray_options(engine, address, ray_actors, images or texts or [], output, device)
-        choices = Choices(top_k, quant_scale, items_per_shard, compress, shard_id, shard_num, decoding)
-        reader = _reader(images, texts, (id_column, image_column, text_column), decoding)
-        modality: Modality = "image" if images else "text"
-        runtime = RuntimeOptions("auto", precision, backend, head, threads, memory_arena, cuda_graph)
-        devices = open_devices(model, device, runtime, modality, lanes)
-        settings = run_settings(devices, modality, images or texts or [], model, choices)
-        options = pipeline_options(devices, batch_size, decode_workers, decode_timeout, decoding)
+        if bool(images) == bool(texts):
+            raise InputError("give either --images IN or --texts IN")
+        request = EncodeRequest(
+            modality="image" if images else "text",
+            source=images or texts or [],
+            model=model,
+            device=device,
+            precision=precision,
+            backend=backend,
+            head=head,
+            threads=threads,
+            memory_arena=memory_arena,
+            cuda_graph=cuda_graph,
+            top_k=top_k,
+            scale=quant_scale,
+            batch_size=batch_size,
+            lanes=lanes,
+            decode_workers=decode_workers,
+            decode_timeout=decode_timeout,
+            items_per_shard=items_per_shard,
+            compress=compress,
+            shard_id=shard_id,
+            shard_num=shard_num,
+            id_column=id_column,
+            image_column=image_column,
+            text_column=text_column,
+            prompt=prompt,
+            background=background,
+            frames=frames,
+            truncated=truncated,
+            max_megapixels=max_megapixels,
+            engine=engine,
+            address=address,
+            ray_actors=ray_actors,
+        )
         with report.watching() as observer:
-            if output == STREAM:
-                failed = encode_stream(devices.encoders, reader, sys.stdout.buffer, settings, options, observer)
-                passed_over = reader.passed_over
-            elif on_ray is not None:
-                plan = worker_plan(devices, runtime, settings, options)
-                manifest, passed_over = encode_on_ray(reader, output, plan, on_ray, observer)
-            else:
-                manifest = encode_collection(devices.encoders, reader, output, settings, options, observer)
-                passed_over = reader.passed_over
-        if output == STREAM:
-            report.streamed(failed, passed_over)
-        else:
-            failed = manifest.failed
-            report.finished(manifest, passed_over)
-    if failed:
+            encoded = run_request(request, sys.stdout.buffer if output == STREAM else output, observer)
+        report.finished(encoded)
+    if encoded.failed:
         raise typer.Exit(FAILURES_LISTED)
-
-
-def _reader(
-    images: list[str] | None,
-    texts: list[str] | None,
-    columns: tuple[str | None, str | None, str | None],
-    decoding: ImageOptions,
-) -> Reader[ImageItem] | Reader[TextItem]:
-    if bool(images) == bool(texts):
-        raise InputError("give either --images IN or --texts IN")
-    from lexlip_infer.inputs.readers import open_images, open_texts
-
-    id_column, image_column, text_column = columns
-    if images:
-        _refuse(text_column, "--text-column", "--texts")
-        return open_images(images, id_column=id_column, image_column=image_column, options=decoding)
-    assert texts
-    _refuse(image_column, "--image-column", "--images")
-    return open_texts(texts, id_column=id_column, text_column=text_column)
-
-
-def _refuse(value: str | None, option: str, companion: str) -> None:
-    if value is not None:
-        raise InputError(f"{option} goes with {companion}; leave it out")
 
 
 def run() -> None:

@@ -10,20 +10,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexlip_infer.cli import evaluate_run, large_scale
-from lexlip_infer.cli.default_command import DefaultCommandGroup
-from lexlip_infer.cli.new_output import Save, refuse_existing
 from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
-from lexlip_infer.cli.shell import Threads, application, console, progress_bar
+from lexlip_infer.cli.shell import (
+    DefaultCommandGroup,
+    Save,
+    Threads,
+    application,
+    console,
+    progress_bar,
+    refuse_existing,
+)
 from lexlip_infer.errors import InputError, OutputError, require
 
 if TYPE_CHECKING:
     from lexlip_infer.datasets import CaptionedImages
-    from lexlip_infer.evaluation.small_scale import RankedQueries, SmallScale
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.evaluation.small_scale import RankedQueries, Settings, SmallScale
+    from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 app = application(
     "Measure quality. `lexlip eval FILE` is `lexlip eval retrieval FILE`.", DefaultCommandGroup, no_args_is_help=True
 )
 
+Captions = Annotated[Path, typer.Argument(metavar="FILE", help="captions.jsonl, Karpathy's .json or an official .tsv")]
+Split = Annotated[str | None, typer.Option(metavar="NAME", help="rows to use  [default: dev; test of Karpathy's JSON]")]
+ImagesFolder = Annotated[
+    Path | None, typer.Option("--images", metavar="DIR", help="image paths are relative to  [default: FILE's]")
+]
+Protocol = Annotated[
+    str | None, typer.Option(metavar="NAME", help="of the literature: coco-5k, coco-1k, flickr30k or flickr8k")
+]
+Folds = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="equal parts searched each for itself and averaged")
+]
+Plot = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="draw recall against kept terms, bits and time of a search")
+]
+TextTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of a text  [default: the model's]")]
 Model = Annotated[str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")]
 ImageTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of an image  [default: the model's]")]
 QuantScale = Annotated[float | None, typer.Option(metavar="X", help="of the quantiser  [default: the model's]")]
@@ -32,32 +55,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
 @app.command("retrieval")
 def evaluate(
-    captions: Annotated[
-        Path, typer.Argument(metavar="FILE", help="captions.jsonl, Karpathy's .json or an official .tsv")
-    ],
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="rows to use  [default: dev; test of Karpathy's JSON]")
-    ] = None,
-    images_folder: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="image paths are relative to  [default: FILE's]")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(metavar="NAME", help="of the literature: coco-5k, coco-1k, flickr30k or flickr8k")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="equal parts searched each for itself and averaged")
-    ] = None,
+    captions: Captions,
+    split: Split = None,
+    images_folder: ImagesFolder = None,
+    protocol: Protocol = None,
+    folds: Folds = None,
     model: Model = None,
     image_top_k: ImageTopK = None,
-    text_top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="terms of a text  [default: the model's]")
-    ] = None,
+    text_top_k: TextTopK = None,
     quant_scale: QuantScale = None,
     as_json: AsJson = False,
     save: Save = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="draw recall against kept terms, bits and time of a search")
-    ] = None,
+    plot: Plot = None,
     threads: Threads = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -83,6 +92,8 @@ def evaluate(
     images = encoder.encode_images(data.images, batch_size=16, top_k=manifest.vocab_size)
     texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size)
     found = evaluate_small_scale(encoder, images, texts, data, settings)
+    if save is not None and names is not None:
+        found.query_results(names, f"{manifest.name}, {settings}", captions.name).save(save)
     about: dict[str, Any] = {
         "model": manifest.name,
         "model_fingerprint": encoder.bundle.fingerprint,
@@ -97,20 +108,32 @@ def evaluate(
         "terms_per_image_full": round(images.nnz / len(images), 1),
         "terms_per_text_full": round(texts.nnz / len(texts), 1),
     }
-    if save is not None and names is not None:
-        found.query_results(names, f"{manifest.name}, {settings}", captions.name).save(save)
     if plot is not None:
-        from lexlip_infer.evaluation.calibration import sweep_bits, sweep_terms
-        from lexlip_infer.evaluation.plots import draw_sweep
-
-        terms = sweep_terms(encoder, images, texts, data, settings)
-        bits = sweep_bits(encoder, images, texts, data, settings)
-        draw_sweep(terms, bits, plot, manifest.name)
-        about |= {"sweep_kept_terms": [*map(asdict, terms)], "sweep_bits": [*map(asdict, bits)]}
+        about |= _sweeps(encoder, images, texts, data, settings, plot)
     if as_json:
         typer.echo(json.dumps(about | found.record(), indent=2))
     else:
         _print_retrieval(found, str(settings))
+
+
+def _sweeps(
+    encoder: LexLIPEncoder,
+    images: SparseBatch,
+    texts: SparseBatch,
+    data: CaptionedImages,
+    settings: Settings,
+    folder: Path,
+) -> dict[str, Any]:
+    """Measure what kept terms and bits do, draw it into a folder, and return the figures."""
+    from lexlip_infer.evaluation.calibration import BITS, calibrate, sweep_terms
+    from lexlip_infer.evaluation.plots import draw_sweep
+
+    terms = sweep_terms(encoder, images, texts, data, settings)
+    bits = calibrate(encoder, images, texts, data, [settings.image_top_k], settings.text_top_k, BITS).outcomes
+    draw_sweep(terms, bits, folder, encoder.manifest.name)
+    shown = ("bits", "scale", "text_to_image", "image_to_text")
+    points = [{key: asdict(outcome)[key] for key in shown} for outcome in bits]
+    return {"sweep_kept_terms": [*map(asdict, terms)], "sweep_bits": points}
 
 
 def _check_plots(folder: Path | None) -> None:

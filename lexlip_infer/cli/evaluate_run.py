@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lexlip_infer.cli.new_output import Save, refuse_existing
-from lexlip_infer.cli.shell import console
+from lexlip_infer.cli.shell import Save, console, refuse_existing
 
 
 def evaluate_run(

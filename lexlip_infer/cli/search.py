@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexlip_infer.cli.new_output import refuse_existing
-from lexlip_infer.cli.shell import Threads, counted
+from lexlip_infer.cli.shell import Threads, counted, refuse_existing
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:

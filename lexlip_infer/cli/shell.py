@@ -1,4 +1,4 @@
-"""What every command shares: how it ends.
+"""What every command shares: how it begins, what options mean everywhere, and how it ends.
 
 Status 0: done. 1: the reader of our output has gone (`| head`), which Typer notices before we could. 2: nothing was
 done, one line on stderr says why. 3: done, some inputs failed and are listed. 130: interrupted. `LEXLIP_DEBUG=1` lets
@@ -8,32 +8,26 @@ the traceback of an error through.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from lexlip_infer.errors import LexLIPError
+from lexlip_infer.errors import InputError, LexLIPError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rich.console import Console
-    from typer.core import TyperGroup
-
-__all__ = [
-    "FAILURES_LISTED",
-    "HELP_OPTIONS",
-    "Threads",
-    "Version",
-    "application",
-    "console",
-    "counted",
-    "one_line",
-    "run_application",
-]
 
 FAILURES_LISTED = 3
 
@@ -78,7 +72,7 @@ def run_application(app: typer.Typer, name: str) -> NoReturn:
     try:
         app(prog_name=name)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except LexLIPError as error:
         if os.environ.get("LEXLIP_DEBUG"):
             raise
@@ -95,7 +89,7 @@ def run_application(app: typer.Typer, name: str) -> NoReturn:
         # Compiled modules turn an interrupt of their own import into this.
         if not isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(0)
 
 
@@ -138,3 +132,73 @@ def one_line(error: LexLIPError) -> str:
     """What it says, as one line of valid text."""
     text = " ".join(str(error).split())
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+#: Exit status after Ctrl-C, as shells have it.
+INTERRUPTED = 130
+
+
+@contextmanager
+def second_interrupt_ends() -> Iterator[None]:
+    """While the block runs, the first interrupt raises KeyboardInterrupt and the next ends the process on the spot.
+
+    For work that is safe to be killed: the block's clean-up may take as long as a batch does, or hang with a disk.
+    Where somebody else handles interrupts, or ignores them, nothing is changed.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _first)
+    try:
+        yield
+    finally:
+        # After a first interrupt the process is on its way out, and the next one is still the second.
+        if signal.getsignal(signal.SIGINT) is _first:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _first(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, _second)
+    signal.default_int_handler(number, frame)
+
+
+def _second(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  (as a handler is called)
+    os._exit(INTERRUPTED)
+
+
+Save = Annotated[
+    Path | None, typer.Option(metavar="JSON", help="write what every single query got, for lexlip eval compare")
+]
+
+
+def refuse_existing(file: Path | None) -> None:
+    """Say so before minutes of work, not after them.
+
+    Raises:
+        OutputError: the file exists, or its folder does not.
+    """
+    if file is not None:
+        from lexlip_infer.files import check_new_path
+
+        check_new_path(file)
+
+
+class DefaultCommandGroup(TyperGroup):
+    """The command that was registered first runs where the first word is neither a command nor a call for help.
+
+    A file with the name of a command is given as `./NAME`.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command in front of what is its own.
+
+        Raises:
+            InputError: the first word is no file, and nearly the name of a command.
+        """
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            meant = get_close_matches(args[0], self.commands, n=1)
+            if meant and not Path(args[0]).exists():
+                raise InputError(f"{args[0]}: no such command, and no such file; did you mean {meant[0]}?")
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)

@@ -29,8 +29,6 @@ from lexlip_infer.inputs.read_ahead import map_ahead
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["Chunk", "Collection", "check_parts", "read_finished", "read_part"]
-
 #: Documents of a chunk.
 _CHUNK = 2_000
 

@@ -19,23 +19,6 @@ from lexlip_infer.files import first_fault, read_version
 from lexlip_infer.impacts.quantise import QuantisationSettings
 from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
 
-__all__ = [
-    "FAILURES",
-    "MANIFEST",
-    "RUN_FORMAT_VERSION",
-    "TRUNCATED",
-    "VECTORS",
-    "EncodedWith",
-    "PartRecord",
-    "RunManifest",
-    "RunSettings",
-    "RunTimings",
-    "StageTimings",
-    "differences",
-    "is_output",
-    "read_manifest",
-]
-
 #: What lies in an output folder.
 MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "truncated.jsonl", "vectors"
 
@@ -117,6 +100,7 @@ class RunSettings(_Section):
         frames: of animations.
         truncated: what becomes of images that break off.
         max_megapixels: of an image.
+        prompt: what stands before each text, a prompt of the model; not in the file where nothing does.
     """
 
     modality: Literal["image", "text"]
@@ -141,6 +125,12 @@ class RunSettings(_Section):
     frames: Literal["first", "all"] = "first"
     truncated: Literal["fail", "accept"] = "fail"
     max_megapixels: float = Field(gt=0, default=MAX_MEGAPIXELS)
+    prompt: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return fields if self.prompt else {name: value for name, value in fields.items() if name != "prompt"}
 
     @property
     def encoded_with(self) -> EncodedWith:
@@ -151,7 +141,9 @@ class RunSettings(_Section):
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], here: str = "now") -> str:
     """In what two settings differ, as "scale was 100.0, now 50.0; ..."; nothing if they are the same."""
     return "; ".join(
-        f"{name} was {before.get(name)}, {here} {value}" for name, value in now.items() if before.get(name) != value
+        f"{name} was {before.get(name)}, {here} {now.get(name)}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
     )
 
 
@@ -192,7 +184,7 @@ class PartRecord(_Section):
     def _without_zero(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
         if not self.texts_cut:
-            del fields["texts_cut"]
+            fields.pop("texts_cut", None)
         return fields
 
 

@@ -19,8 +19,6 @@ from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import HashedFile, sync_file
 
-__all__ = ["Failure", "Lines", "PartFile", "append_failures", "check_ledger"]
-
 #: For zlib: a stream of gzip's format. Its header has neither name nor time, so that equal lines make equal bytes.
 _GZIP = 31
 
@@ -78,7 +76,6 @@ class PartFile:
     """
 
     def __init__(self, path: Path, compress: Literal["none", "gz"]) -> None:
-        self.path = path
         self.failures: list[Failure] = []
         self.truncated: list[Failure] = []
         self._documents = self._empty = self._impacts = self._texts_cut = 0
@@ -95,11 +92,11 @@ class PartFile:
         self._impacts += lines.impacts
         self._texts_cut += lines.texts_cut
 
-    def sync(self) -> None:
-        """Finish the file and bring it to the disk."""
+    def commit(self, path: Path) -> None:
+        """Finish the file, bring it to the disk and give it its name."""
         if self._compressor is not None:
             self._file.write(self._compressor.flush())
-        self._file.sync()
+        self._file.move(path)
 
     def close(self) -> None:
         """Close the file, committed or not."""

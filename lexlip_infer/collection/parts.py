@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 
-__all__ = ["AnyItem", "PartEnd", "Unit", "cut", "share"]
-
 AnyItem = ImageItem | TextItem | BadItem
 
 
@@ -43,7 +41,7 @@ class PartEnd:
     digest: str
 
 
-def cut(
+def unfinished_steps(
     items: Iterator[AnyItem], manifest: RunManifest, unit_size: int, changed: Callable[[str], Exception]
 ) -> Iterator[Unit | PartEnd]:
     """Units of the parts that are not finished yet, each part followed by its end.

@@ -7,8 +7,6 @@ from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.collection.collection import Collection
 
-__all__ = ["CollectionStatistics", "TermFrequency", "collection_statistics"]
-
 
 class TermFrequency(BaseModel):
     """How many documents hold a term."""

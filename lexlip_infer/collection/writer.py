@@ -34,9 +34,7 @@ from lexlip_infer.collection.manifest import (
 from lexlip_infer.collection.part_file import Failure, Lines, PartFile, append_failures, check_ledger
 from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files import locked, replacing, sync_folder, writing
-
-__all__ = ["OutputFolder"]
+from lexlip_infer.files import locked, replacing, writing
 
 
 class OutputFolder:
@@ -100,10 +98,8 @@ class OutputFolder:
         """Commit the part."""
         assert self._part is not None, "a part has at least one item"
         part, name = self._part, self.manifest.next_part_name
-        part.sync()
-        self._close()
-        part.path.replace(self.folder / VECTORS / name)
-        sync_folder(self.folder / VECTORS)
+        part.commit(self.folder / VECTORS / name)
+        self._part = None
         record = part.record(name, end, self._append(FAILURES, part.failures), self._append(TRUNCATED, part.truncated))
         changes = {"shards": (*self.manifest.shards, record), "timings": timings}
         self._update(self.manifest.model_copy(update=changes))

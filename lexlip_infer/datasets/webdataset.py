@@ -14,8 +14,8 @@ from pathlib import Path
 from lexlip_infer.datasets.captioned_images import CaptionedImage
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.image_options import is_image_name
-from lexlip_infer.inputs.items import PassedOver
 from lexlip_infer.inputs.readers.places import LocalPlace
+from lexlip_infer.inputs.readers.source import PassedOver
 from lexlip_infer.inputs.readers.tar_archive import Member, Sample, samples
 
 __all__ = ["read_shard"]

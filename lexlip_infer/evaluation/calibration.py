@@ -5,8 +5,8 @@ With b bits the cap is 2^b - 1. The scale has to serve both sides: a text has fe
 are larger than an image's, and what suits the one clips the other or wastes bits. Three scales are tried for every
 pair of kept terms and bits, from what just fits the texts to what just fits the images, and the best counts.
 
-`calibrate` recommends a setting; the sweeps vary one thing at a time, for the plots of `lexlip eval --plot`, and time
-the search too: exact, for the 10 best documents of every query, one thread, all queries in one call, divided by their
+`calibrate` tries bits, too; `sweep_terms` varies kept terms alone, for the plots of `lexlip eval --plot`, and times the
+search: exact, for the 10 best documents of every query, one thread, all queries in one call, divided by their
 number, without encoding. On a collection of a few thousand that says how settings compare, not how fast a large index
 is.
 """
@@ -30,23 +30,10 @@ from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = [
-    "BITS",
-    "KEPT_TERMS",
-    "MAX_BITS",
-    "BitsPoint",
-    "Calibration",
-    "Outcome",
-    "TermsPoint",
-    "calibrate",
-    "sweep_bits",
-    "sweep_terms",
-]
-
 #: An impact fits 16 bits.
 MAX_BITS = 16
 
-#: What a sweep tries.
+#: What plots show.
 KEPT_TERMS = (8, 16, 32, 64, 128, 256, 512)
 BITS = (1, 2, 3, 4, 6, 8)
 
@@ -204,16 +191,6 @@ class TermsPoint:
     image_to_text_microseconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class BitsPoint:
-    """One number of bits; the cap is 2^bits - 1, the scale the best of those that `calibrate` tries."""
-
-    bits: int
-    scale: float
-    text_to_image: Recall
-    image_to_text: Recall
-
-
 def sweep_terms(
     encoder: LexLIPEncoder,
     images: SparseBatch,
@@ -242,19 +219,6 @@ def sweep_terms(
             times = _microseconds(documents, queries), _microseconds(queries, documents)
             points.append(TermsPoint(top_k, documents.nnz / len(documents), *recalls, *times))
     return points
-
-
-def sweep_bits(
-    encoder: LexLIPEncoder,
-    images: SparseBatch,
-    texts: SparseBatch,
-    data: CaptionedImages,
-    settings: Settings,
-    bits: Sequence[int] = BITS,
-) -> list[BitsPoint]:
-    """Vary the bits of an impact; kept terms as `settings` say; arguments as for `sweep_terms`."""
-    found = calibrate(encoder, images, texts, data, [settings.image_top_k], settings.text_top_k, bits)
-    return [BitsPoint(o.bits, o.scale, o.text_to_image, o.image_to_text) for o in found.outcomes]
 
 
 def _microseconds(documents: ImpactMatrix, queries: ImpactMatrix) -> float:

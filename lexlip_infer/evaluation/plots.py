@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import OutputError, require
-from lexlip_infer.evaluation.calibration import BitsPoint, Calibration, TermsPoint
+from lexlip_infer.evaluation.calibration import Calibration, Outcome, TermsPoint
 from lexlip_infer.evaluation.ranks import CUTOFFS, Recall
 from lexlip_infer.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["PICTURES", "draw_calibration", "draw_sweep"]
 
 #: Files that are written.
 PICTURES = ("recall_kept_terms.png", "recall_bits.png", "recall_latency.png")
@@ -60,7 +58,7 @@ def draw_calibration(calibration: Calibration, path: Path, name: str) -> None:
         raise OutputError(f"{path}: the picture cannot be written ({error})") from None
 
 
-def draw_sweep(terms: Sequence[TermsPoint], bits: Sequence[BitsPoint], folder: Path, name: str) -> None:
+def draw_sweep(terms: Sequence[TermsPoint], bits: Sequence[Outcome], folder: Path, name: str) -> None:
     """Write `PICTURES`; those of an earlier run are replaced.
 
     Args:
@@ -98,7 +96,7 @@ def _write(figure: Figure, picture: Path) -> None:
 
 
 def _figure(
-    points: Sequence[TermsPoint | BitsPoint], at: tuple[Sequence[float], Sequence[float]], label: str, name: str
+    points: Sequence[TermsPoint | Outcome], at: tuple[Sequence[float], Sequence[float]], label: str, name: str
 ) -> Figure:
     from matplotlib.figure import Figure
 

@@ -20,8 +20,6 @@ from lexlip_infer.evaluation.ranks import Ranks
 from lexlip_infer.evaluation.significance import RESAMPLES, SEED, Comparison, compare_paired
 from lexlip_infer.files import first_fault, new_file
 
-__all__ = ["PairedMeasure", "QueryResults", "Section", "compare_systems"]
-
 
 class Section(BaseModel):
     """One task of a system.

@@ -21,20 +21,6 @@ if TYPE_CHECKING:
     from lexlip_infer.vectors.sparse_batch import SparseBatch
     from lexlip_kernels import ImpactMatrix
 
-__all__ = [
-    "CUTOFFS",
-    "Labels",
-    "Ranks",
-    "Recall",
-    "impact_ranks",
-    "impact_recall",
-    "ranks_in_lists",
-    "ranks_in_scores",
-    "score_recall",
-    "similarity_ranks",
-    "similarity_recall",
-]
-
 #: (Q,), from 1. Of a query that does not find any relevant document it is one more than there are documents, and more
 #: than every cutoff, so that no recall counts it.
 Ranks = npt.NDArray[np.int64]

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
 
-__all__ = ["RESAMPLES", "SEED", "Comparison", "Interval", "bootstrap_interval", "compare_paired"]
-
 Floats = npt.NDArray[np.float64]
 Clusters = npt.NDArray[np.int64]
 #: Low and high end.

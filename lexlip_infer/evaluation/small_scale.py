@@ -21,8 +21,6 @@ from lexlip_infer.evaluation.significance import Interval, bootstrap_interval
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["DIRECTIONS", "RankedQueries", "Settings", "SmallScale", "evaluate_small_scale"]
-
 #: Names of the two directions, as in reports.
 DIRECTIONS = ("text_to_image", "image_to_text")
 

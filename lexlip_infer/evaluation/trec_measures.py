@@ -21,8 +21,6 @@ from lexlip_infer.search.trec_run import read_trec_run
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["DEFAULT_MEASURES", "measure_run"]
-
 #: In ir-measures' notation. `Success` is what image-text retrieval calls recall: any relevant document counts.
 DEFAULT_MEASURES = ("Success@1", "Success@5", "Success@10", "nDCG@10", "RR", "AP", "R@1000")
 

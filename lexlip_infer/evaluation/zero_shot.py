@@ -23,8 +23,6 @@ from lexlip_infer.evaluation.small_scale import Settings
 from lexlip_infer.impacts import quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["ZeroShot", "class_vectors", "classify", "mean_per_class"]
-
 #: Images encoded at a time.
 _BATCH = 16
 

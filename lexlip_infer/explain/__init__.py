@@ -5,10 +5,16 @@ picture = side_by_side(cell.photograph, cell.words, caption_seen(encoder, "a dog
 save_picture(picture, Path("dog.png"))
 """
 
-from lexlip_infer.explain.cloud import Words, draw_cloud
-from lexlip_infer.explain.picture_file import save_picture
-from lexlip_infer.explain.seen import caption_seen, image_seen
-from lexlip_infer.explain.sheets import Caption, Cell, contact_sheet, side_by_side
+from lexlip_infer.explain.drawing import Words, draw_cloud
+from lexlip_infer.explain.sheets import (
+    Caption,
+    Cell,
+    caption_seen,
+    contact_sheet,
+    image_seen,
+    save_picture,
+    side_by_side,
+)
 
 __all__ = [
     "Caption",

@@ -1,4 +1,4 @@
-"""Photographs with their clouds: one beside its caption's, or many on a contact sheet."""
+"""Photographs with their clouds: one beside its caption's, or many on a contact sheet; and the files they become."""
 
 from __future__ import annotations
 
@@ -8,13 +8,29 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from lexlip_infer.explain.cloud import Words, draw_cloud
-from lexlip_infer.explain.style import ACCENT, BOLD, FAINT, INK, PAPER, fit_picture, font, shorten, wrap
+from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.explain.drawing import (
+    ACCENT,
+    BOLD,
+    FAINT,
+    INK,
+    PAPER,
+    Words,
+    draw_cloud,
+    fit_picture,
+    font,
+    shorten,
+    wrap,
+)
+from lexlip_infer.files import check_new_path, new_file
+from lexlip_infer.inputs.images import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-__all__ = ["CELL", "PANEL", "Caption", "Cell", "contact_sheet", "side_by_side"]
+    from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.inputs.images import ImageSource
 
 PANEL = (480, 360)
 """Width and height, pixels, of the photograph and of a cloud where there is one photograph."""
@@ -23,6 +39,9 @@ CELL = (300, 225)
 
 _MARGIN, _HEADING, _NAME, _CAPTION = 24, 36, 32, 96
 _COLUMNS = 5
+
+#: What pictures are written as, by suffix.
+_FORMATS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,22 @@ class Cell:
     name: str
     photograph: Image.Image
     words: Words
+
+
+def image_seen(encoder: LexLIPEncoder, source: ImageSource, name: str, terms: int) -> Cell:
+    """A photograph, as large as the largest sheet shows it, with the heaviest of the terms that an index keeps of it.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    photograph = load_image(source)
+    words = encoder.decode(encoder.encode_pixels(encoder.preprocess(photograph)[None]), terms)[0]
+    return Cell(name, fit_picture(photograph, PANEL), words)
+
+
+def caption_seen(encoder: LexLIPEncoder, text: str, terms: int) -> Caption:
+    """A text with the heaviest of the terms that a query keeps of it."""
+    return Caption(text, encoder.decode(encoder.encode_texts([text], show_progress_bar=False), terms)[0])
 
 
 def side_by_side(photograph: Image.Image, words: Words, caption: Caption | None = None) -> Image.Image:
@@ -113,3 +148,36 @@ def _draw_cell(sheet: Image.Image, left: int, top: int, cell: Cell) -> None:
     middle = (left + CELL[0] / 2, top + CELL[1] + _NAME / 2)
     ImageDraw.Draw(sheet).text(middle, name, fill=FAINT, font=letters, anchor="mm")
     sheet.paste(draw_cloud(cell.words, CELL), (left, top + CELL[1] + _NAME))
+
+
+def check_picture_path(path: Path) -> None:
+    """Refuse a place where no picture can be written, before there is one.
+
+    Raises:
+        InputError: the suffix is of no format that is written.
+        OutputError: there is such a file, or no such folder.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"{path}: pictures are written as {', '.join(_FORMATS)}; give the file one of these suffixes")
+    check_new_path(path)
+
+
+def page_path(path: Path, page: int) -> Path:
+    """`out.png` and 7 give `out-007.png`."""
+    return path.with_name(f"{path.stem}-{page:03d}{path.suffix}")
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture in the format that the suffix names.
+
+    Raises:
+        InputError: the suffix is of no format that is written.
+        OutputError: the file exists, or cannot be written.
+    """
+    check_picture_path(path)
+    with new_file(path) as file:
+        try:
+            picture.save(file, _FORMATS[path.suffix.lower()], optimize=True, quality=90, subsampling=0)
+        except ValueError as error:  # WebP, of more than 16,383 pixels a side
+            size = f"{picture.width} x {picture.height} pixels"
+            raise OutputError(f"{path}: cannot be written with {size} ({error}); name a .png") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pydantic
 from pydantic import BaseModel, Field
 
-from lexlip_infer.files.durable import sync_file
+from lexlip_infer.files.durable import sync_file, sync_folder
 
 
 class HashedFile:
@@ -44,9 +44,16 @@ class HashedFile:
         self._hash.update(data)
         self.size += len(data)
 
-    def sync(self) -> None:
-        """Bring what was written to the disk."""
+    def move(self, path: Path) -> None:
+        """Bring the file to the disk, close it, and give it its name, over an older file if there is one.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         sync_file(self._file)
+        self.close()
+        self.path.replace(path)
+        sync_folder(path.parent)
 
     def close(self) -> None:
         """Close the file, complete or not."""

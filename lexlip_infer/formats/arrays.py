@@ -14,14 +14,13 @@ import numpy.typing as npt
 
 from lexlip_infer.errors import require
 from lexlip_infer.formats.contract import Spool, quote
-from lexlip_infer.formats.limits import check_chunk, check_vocabulary, encode
+from lexlip_infer.formats.limits import check_vocabulary, encode
+from lexlip_infer.impacts.terms import check_shapes
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
     from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
-
-__all__ = ["ROW_GROUP", "NpzWriter", "ParquetWriter", "vocabulary_hash"]
 
 #: Documents of Parquet's row group; a reader holds one at a time.
 ROW_GROUP = 32_768
@@ -43,7 +42,8 @@ class NpzWriter:
 
     def add(self, ids: Sequence[str], impacts: ImpactMatrix) -> bytes:
         """Nothing is ready before the end."""
-        check_chunk(ids, impacts, len(self._vocabulary))
+        check_shapes(ids, impacts, len(self._vocabulary))
+        impacts.validate()
         if ids:
             before = ",\n" if self._ids.size else ""
             self._ids.write(encode(before + ",\n".join(map(quote, ids)), ids))
@@ -147,7 +147,8 @@ class ParquetWriter:
 
     def add(self, ids: Sequence[str], impacts: ImpactMatrix) -> bytes:
         """Row groups that are full; see `FormatWriter.add`."""
-        check_chunk(ids, impacts, self._vocab_size)
+        check_shapes(ids, impacts, self._vocab_size)
+        impacts.validate()
         encode("".join(ids), ids)
         start = 0
         while self._documents + len(ids) - start >= ROW_GROUP:

@@ -21,14 +21,13 @@ import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.formats.contract import Spool
-from lexlip_infer.formats.limits import check_chunk, check_vocabulary, document_error, encode
+from lexlip_infer.formats.limits import check_vocabulary, document_error, encode
+from lexlip_infer.impacts.terms import check_shapes
 
 if TYPE_CHECKING:
     from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
-
-__all__ = ["CiffWriter", "bytes_field", "integer_field", "pairs_field"]
 
 #: Postings of a run.
 RUN = 2_000_000
@@ -55,7 +54,8 @@ class CiffWriter:
 
     def add(self, ids: Sequence[str], impacts: ImpactMatrix) -> bytes:
         """Nothing is ready before the end."""
-        check_chunk(ids, impacts, len(self._terms))
+        check_shapes(ids, impacts, len(self._terms))
+        impacts.validate()
         if self._documents + len(ids) > _INT32:
             raise InputError(f"more than {_INT32:,} documents; CIFF numbers them in 32 bits: write several files")
         sums = np.diff(np.concatenate([[0], impacts.impacts.cumsum(dtype=np.int64)])[impacts.indptr])

@@ -14,18 +14,20 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from json.encoder import encode_basestring as quote
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, Protocol
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.formats.limits import Limits, check_chunk, check_vocabulary, encode
+from lexlip_infer.formats.limits import Limits, check_vocabulary, encode
+from lexlip_infer.impacts.terms import check_shapes
 
 if TYPE_CHECKING:
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["Format", "FormatSettings", "FormatWriter", "Spool", "TextWriter", "quote"]
+#: A text as JSON.
+quote = encode_basestring
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -98,21 +100,21 @@ class Format:
     Attributes:
         name: as `--to` takes it.
         suffix: of its files.
+        open: makes a writer. Raises MissingExtra where the format needs a package that is not installed, and
+            InputError for a vocabulary that it cannot hold.
         purpose: who reads it, for people.
         constraints: what it refuses or does not keep, for people.
         options: fields of FormatSettings that its writer looks at, beyond `scale` and `scratch`.
         uses_term_ids: whether its files hold term ids, which mean nothing without the vocabulary that numbers them.
-        open: makes a writer. Raises MissingExtra where the format needs a package that is not installed, and
-            InputError for a vocabulary that it cannot hold.
     """
 
     name: str
     suffix: str
+    open: Callable[[Vocabulary, FormatSettings], FormatWriter]
     purpose: str
     constraints: str
-    options: tuple[str, ...]
-    uses_term_ids: bool
-    open: Callable[[Vocabulary, FormatSettings], FormatWriter]
+    options: tuple[str, ...] = ()
+    uses_term_ids: bool = False
 
 
 class TextWriter(ABC):
@@ -167,7 +169,8 @@ class TextWriter(ABC):
 
     def documents(self, ids: Sequence[str], impacts: ImpactMatrix) -> list[str]:
         """(N,) texts of documents that have been checked."""
-        check_chunk(ids, impacts, len(self.vocabulary))
+        check_shapes(ids, impacts, len(self.vocabulary))
+        impacts.validate()
         self.check(ids, impacts)
         bounds = impacts.indptr.tolist()
         terms, values = impacts.indices.tolist(), impacts.impacts.tolist()

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["Converted", "GzipWriter", "convert", "open_writer"]
-
 #: These compress what they hold themselves.
 _COMPRESSED = (".npz", ".parquet")
 

@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = [
-    "ElasticsearchWriter",
-    "MilvusWriter",
-    "OpenSearchWriter",
-    "PgvectorWriter",
-    "QdrantWriter",
-    "VespaWriter",
-    "point_id",
-]
-
 #: A request to Qdrant holds at most so many points, and closes once it has so many characters: it takes 32 MB by
 #: default.
 _POINTS, _CHARACTERS = 100, 8_000_000

@@ -18,8 +18,6 @@ from lexlip_infer.impacts.terms import SURROGATE
 if TYPE_CHECKING:
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["EXACT_FLOAT32", "Limits", "check_chunk", "check_vocabulary", "document_error", "encode", "refuse_terms"]
-
 EXACT_FLOAT32 = 2**24
 """Largest integer up to which float32 holds all of them."""
 
@@ -40,22 +38,6 @@ def check_vocabulary(terms: Sequence[str]) -> None:
             raise InputError(
                 f"term {term!r} is not valid Unicode; repair the vocabulary, or the file that it came from"
             )
-
-
-def check_chunk(ids: Sequence[str], impacts: ImpactMatrix, vocab_size: int) -> None:
-    """Compare ids, impacts and vocabulary.
-
-    Raises:
-        InputError: they differ in number or size, or the matrix breaks an invariant of its own.
-    """
-    if len(ids) != len(impacts):
-        raise InputError(f"{len(ids)} document ids for {len(impacts)} rows of impacts; expected one id per row")
-    if impacts.vocab_size != vocab_size:
-        raise InputError(
-            f"the impacts are over {impacts.vocab_size} terms, the writer's vocabulary has {vocab_size}; "
-            "use the vocabulary of the model that encoded them"
-        )
-    impacts.validate()
 
 
 @dataclass(frozen=True, slots=True)

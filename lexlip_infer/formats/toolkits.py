@@ -10,15 +10,13 @@ import numpy as np
 
 from lexlip_infer.formats.contract import TextWriter, quote
 from lexlip_infer.formats.limits import Limits, document_error, refuse_terms
-from lexlip_infer.impacts import JsonLinesWriter, check_terms
+from lexlip_infer.impacts import JsonLinesWriter, check_terms, drop_placeholders
 from lexlip_infer.impacts.lint.checks import MAX_QUERY_TERMS
 
 if TYPE_CHECKING:
     from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
-
-__all__ = ["AnseriniTopicsWriter", "AnseriniWriter", "IdsWriter", "SeismicWriter", "TeiWriter"]
 
 #: Anserini reads lines of topics, trims them, and parts them at tabs.
 _NO_TOPIC_ID = re.compile(r"^[\0- ]|[\t\n\r]")
@@ -49,11 +47,22 @@ class AnseriniWriter:
 class AnseriniTopicsWriter(TextWriter):
     """Queries for `TsvString`: `id<TAB>term term term`, each term repeated as often as its impact says."""
 
-    limits = Limits("a query", 65_535, MAX_QUERY_TERMS, takes_empty=False)
+    limits = Limits("a query", 65_535, MAX_QUERY_TERMS)
 
     def __init__(self, vocabulary: Vocabulary, settings: FormatSettings) -> None:
         super().__init__(vocabulary, settings)
         check_terms(vocabulary.terms)
+
+    def check(self, ids: Sequence[str], impacts: ImpactMatrix) -> None:
+        """No query without a term of its own, besides the usual rules."""
+        super().check(ids, impacts)
+        empty = drop_placeholders(impacts, self.vocabulary.terms).lengths == 0
+        if empty.any():
+            raise document_error(
+                ids[int(np.argmax(empty))],
+                "has no terms; a query without terms finds nothing, and the placeholder that lexlip-encode puts there "
+                "would find documents that have none either: leave it out",
+            )
 
     def key(self, number: int, term: str) -> str:  # noqa: ARG002
         """Repeated, it is the query."""

@@ -24,8 +24,6 @@ from numba.extending import intrinsic
 
 from lexlip_infer.impacts.terms import SPARE, Packed
 
-__all__ = ["compiled", "fill", "measure", "quantise_rows"]
-
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 Bytes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from lexlip_infer.impacts._kernels import compiled
 from lexlip_infer.impacts.terms import Packed
 
-__all__ = ["Bytes", "fill_table", "parse_lines"]
-
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.impacts.terms import SPARE, SURROGATE, Packed, check_terms, pack
+from lexlip_infer.impacts.terms import SPARE, SURROGATE, Packed, check_shapes, check_terms, pack
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from lexlip_infer.vocabulary import Vocabulary
 
     PairsHook = Callable[[list[tuple[str, object]]], dict[str, object]]
-
-__all__ = ["JsonLinesParser", "JsonLinesWriter", "collect_terms", "read_json_lines"]
 
 LARGEST_IMPACT = 2**31 - 1
 
@@ -67,7 +65,7 @@ class JsonLinesWriter:
         """
         from lexlip_infer.impacts._kernels import fill, measure
 
-        self._check_shape(ids, matrix)
+        check_shapes(ids, matrix, len(self._terms.starts) - 1)
         heads = _pack_heads(ids)
         rows = (matrix.indptr, matrix.indices, matrix.impacts)
         size = measure(rows, heads, self._terms, self._numbers)
@@ -77,16 +75,6 @@ class JsonLinesWriter:
         out = np.empty(size + SPARE, np.uint8)
         fill(rows, heads, self._terms, self._numbers, out)
         return out[:size].tobytes()
-
-    def _check_shape(self, ids: Sequence[str], matrix: ImpactMatrix) -> None:
-        if len(ids) != len(matrix):
-            raise InputError(f"{len(ids)} document ids for {len(matrix)} rows of impacts; expected one id per row")
-        vocab_size = len(self._terms.starts) - 1
-        if matrix.vocab_size != vocab_size:
-            raise InputError(
-                f"the impacts are over {matrix.vocab_size} terms, the writer's vocabulary has {vocab_size}; "
-                "use the vocabulary of the model that encoded them"
-            )
 
 
 def _pack_heads(ids: Sequence[str]) -> Packed:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["QuantisationSettings", "drop_placeholders", "fill_empty", "quantise"]
-
 FLOAT32 = np.finfo(np.float32)
 _PLACEHOLDER = re.compile(r"\[UNK\]|<unk>|\[unused\d+\]")
 #: Loading numba takes longer than the definition takes for so many.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lexlip_infer.impacts.quantise import QuantisationSettings
     from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["quantise"]
-
 
 def quantise(batch: SparseBatch, settings: QuantisationSettings) -> ImpactMatrix:
     """Turn weights (B, V) into impacts (B, V), one row at a time.

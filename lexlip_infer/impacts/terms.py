@@ -15,9 +15,9 @@ import numpy.typing as npt
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["JAVA_WHITESPACE", "LONGEST_TERM", "SPARE", "SURROGATE", "Packed", "check_terms", "pack"]
+    from lexlip_kernels.impact_matrix import ImpactMatrix
 
 LONGEST_TERM = 255
 SEPARATOR = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
@@ -63,6 +63,21 @@ def _fault(term: str) -> str | None:
         return "holds a lone surrogate and is not valid Unicode"
     units = len(term.encode("utf-16-le")) // 2
     return f"is {units} UTF-16 units long" if units > LONGEST_TERM else None
+
+
+def check_shapes(ids: Sequence[str], impacts: ImpactMatrix, vocab_size: int) -> None:
+    """Refuse documents whose ids, impacts and vocabulary do not fit together.
+
+    Raises:
+        InputError: they differ in number or size.
+    """
+    if len(ids) != len(impacts):
+        raise InputError(f"{len(ids)} document ids for {len(impacts)} rows of impacts; expected one id per row")
+    if impacts.vocab_size != vocab_size:
+        raise InputError(
+            f"the impacts are over {impacts.vocab_size} terms, the writer's vocabulary has {vocab_size}; "
+            "use the vocabulary of the model that encoded them"
+        )
 
 
 SPARE = 16

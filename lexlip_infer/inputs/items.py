@@ -1,15 +1,9 @@
-"""What a reader delivers: one input at a time, good or bad, each with an id and a place that a message can name.
-
-And what all collections have in common, of whatever kind: they are streams, and count what they pass over.
-"""
+"""What a reader delivers: one input at a time, good or bad, each with an id and a place that a message can name."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +11,7 @@ if TYPE_CHECKING:
 
     from lexlip_infer.inputs.frames import Frame
 
-__all__ = ["BadItem", "ImageItem", "PassedOver", "Reader", "Source", "TextItem"]
-
-#: Kinds of files that a message names.
-_NAMED_KINDS = 5
+__all__ = ["BadItem", "ImageItem", "Reader", "TextItem"]
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -97,58 +88,3 @@ class Reader(Protocol[Item_co]):
             InputError: the collection cannot be read (any more), or is a stream that was read before.
         """
         ...
-
-
-class PassedOver:
-    """Files that a reader saw and did not take, counted by suffix, so that nobody wonders where one went."""
-
-    def __init__(self) -> None:
-        self.kinds: Counter[str] = Counter()
-
-    def add(self, name: str) -> None:
-        """Count a file by its name."""
-        self.kinds[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
-
-    def kinds_seen(self) -> str:
-        """Such as "2 x .txt, 1 x .svg", the five most frequent kinds; empty if every file was taken."""
-        ranked = sorted(self.kinds.items(), key=lambda kind: (-kind[1], kind[0]))
-        kinds = [f"{count} x {suffix}" for suffix, count in ranked]
-        return ", ".join(kinds[:_NAMED_KINDS] + ["…"] * (len(kinds) > _NAMED_KINDS))
-
-    def __str__(self) -> str:
-        count = self.kinds.total()
-        return f"{count:,} other file{'s' * (count != 1)} passed over: {self.kinds_seen()}" if count else ""
-
-
-Item = TypeVar("Item", bound=ImageItem | TextItem)
-
-
-class Source(ABC, Generic[Item]):
-    """A collection of one kind, whose ids may still be invalid or stand there twice.
-
-    Attributes:
-        ids_are_unique: whether they are so by their nature, as paths of one folder are.
-        passed: files that the last reading passed over.
-    """
-
-    ids_are_unique = False
-
-    @property
-    def count(self) -> int | None:
-        """Number of items, where it is to be had without reading them."""
-        return None
-
-    def __init__(self) -> None:
-        self.passed = PassedOver()
-
-    @abstractmethod
-    def check(self) -> None:
-        """Look at the beginning.
-
-        Raises:
-            InputError: there is nothing to read, or not what was asked for.
-        """
-
-    @abstractmethod
-    def __iter__(self) -> Iterator[Item | BadItem]:
-        """From the start, every time."""

@@ -3,6 +3,9 @@
 Both are ordinary pieces of the pipeline between two tables of one row: Ray's blocks are Arrow tables, and a row holds a
 pickled message. When an actor dies, Ray gives its chunks to another; when the reader dies, it reads again from the
 start, the same in the same order, and what was delivered is not delivered twice. Ray is not imported here.
+
+A chunk is large enough that sending it costs nothing beside encoding it, and small enough for memory: a part, or so
+much of one as its limits allow. Units are cut as for a run on one machine, and so give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,26 +13,114 @@ from __future__ import annotations
 import os
 import pickle
 import platform
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from lexlip_infer.collection.manifest import RunManifest, RunSettings, StageTimings
 from lexlip_infer.collection.part_file import Lines
-from lexlip_infer.collection.parts import PartEnd, Unit, cut
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, unfinished_steps
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BundleError, LexLIPError, require
-from lexlip_infer.inputs.items import Reader
+from lexlip_infer.inputs.frames import Frame
+from lexlip_infer.inputs.items import ImageItem, Reader
 from lexlip_infer.inputs.read_ahead import in_order
-from lexlip_infer.pipeline.chunks import Changed, Chunk, EncodedChunk, Ended, Message, Stopped, chunks
-from lexlip_infer.pipeline.devices import share_out
-from lexlip_infer.pipeline.line_maker import LineMaker
-from lexlip_infer.pipeline.stages import PipelineOptions, batches_ahead, open_stage, start, unit_size
-from lexlip_infer.pipeline.timings import STAGES, Timings
+from lexlip_infer.pipeline.progress import STAGES, Timings
+from lexlip_infer.pipeline.settings import Devices, share_out
+from lexlip_infer.pipeline.stages import LineMaker, PipelineOptions, batches_ahead, open_stage, start, unit_size
 from lexlip_infer.runtime.choice import RuntimeOptions
 
-__all__ = ["EncodeChunks", "WorkerPlan", "message_of", "read_chunks"]
+#: Inputs of a chunk, and bytes of the sources that travel with them.
+_MOST_INPUTS, _MOST_BYTES = 1024, 2**26
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive steps of one part.
+
+    Attributes:
+        steps: units, and the part's end if it comes here.
+        core_seconds: that reading them took.
+    """
+
+    steps: list[Unit | PartEnd]
+    core_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChunk:
+    """The same steps, encoded.
+
+    Attributes:
+        steps: the lines of each unit with the number of its inputs; ends of parts as they came.
+        used: by stage, what it took.
+    """
+
+    steps: list[tuple[Lines, int] | PartEnd]
+    used: dict[str, StageTimings]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """All is read; `passed_over` is the reader's."""
+
+    passed_over: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The collection is not the one that the output was begun with; see `unfinished_steps`."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The run cannot go on. The error is a value: raised on another machine, it would come back in layers of Ray's."""
+
+    error: LexLIPError
+
+
+Message: TypeAlias = Chunk | EncodedChunk | Ended | Changed | Stopped
+
+
+def chunks(steps: Iterable[Unit | PartEnd]) -> Iterator[Chunk]:
+    """Steps put together, with absolute paths: whoever decodes may stand in another folder."""
+    started = time.thread_time()
+    gathered: list[Unit | PartEnd] = []
+    inputs = size = 0
+    for step in steps:
+        if isinstance(step, Unit):
+            gathered.append(Unit([_absolute(item) for item in step.items]))
+            inputs, size = inputs + len(step.items), size + sum(map(_bytes, step.items))
+        else:
+            gathered.append(step)
+        if isinstance(step, PartEnd) or inputs >= _MOST_INPUTS or size >= _MOST_BYTES:
+            yield Chunk(gathered, time.thread_time() - started)
+            gathered, inputs, size = [], 0, 0
+            started = time.thread_time()
+    assert not gathered, "the last step is the end of a part"
+
+
+def _absolute(item: AnyItem) -> AnyItem:
+    if not isinstance(item, ImageItem):
+        return item
+    source = item.source
+    if isinstance(source, Path):
+        return replace(item, source=Path(os.path.abspath(source)))  # noqa: PTH100  (resolve() would follow links)
+    if isinstance(source, Frame) and isinstance(source.source, Path):
+        path = Path(os.path.abspath(source.source))  # noqa: PTH100
+        return replace(item, source=replace(source, source=path))
+    return item
+
+
+def _bytes(item: AnyItem) -> int:
+    source = getattr(item, "source", b"")
+    data = source.source if isinstance(source, Frame) else source
+    return len(data) if isinstance(data, bytes) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +137,22 @@ class WorkerPlan:
     settings: RunSettings
     options: PipelineOptions
 
+    @classmethod
+    def of(
+        cls, devices: Devices, runtime: RuntimeOptions, settings: RunSettings, options: PipelineOptions
+    ) -> WorkerPlan:
+        """Actors take the path that was chosen here, or refuse: another one would round in another way."""
+        path = devices.path
+        chosen = replace(
+            runtime,
+            device=settings.device,
+            precision=path.precision,
+            backend=path.backend,
+            head=path.head,
+            threads=devices.threads,
+        )
+        return cls(chosen, settings, options)
+
 
 def read_chunks(
     _: object, reader: Reader[Any], manifest: RunManifest, options: PipelineOptions, folder: str
@@ -60,7 +167,7 @@ def read_chunks(
     """
     os.chdir(folder)
     try:
-        for chunk in chunks(cut(iter(reader), manifest, unit_size(manifest.settings, options), _Changed)):
+        for chunk in chunks(unfinished_steps(iter(reader), manifest, unit_size(manifest.settings, options), _Changed)):
             yield _table(chunk)
     except _Changed as changed:
         yield _table(Changed(str(changed)))
@@ -114,7 +221,7 @@ class _Encoding:
         encoders[0].load(settings.modality)
         self._ahead = batches_ahead(encoders, options)
         self._timings = Timings()
-        self._stage = open_stage(encoders, settings, options, self._timings, few=False)
+        self._stage = open_stage(encoders, settings, options, self._timings, small=False)
         self._counted = dict.fromkeys(STAGES, (0.0, 0.0))
 
     def __call__(self, chunk: Chunk) -> EncodedChunk:

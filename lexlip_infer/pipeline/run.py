@@ -1,4 +1,4 @@
-"""One encoding run: reader -> decode workers -> inference lanes -> impacts -> JSON lines -> shards.
+"""One encoding run: reader -> decode workers -> inference lanes -> impacts -> JSON lines -> parts.
 
     read              this thread        items, a batch at a time
     decode            worker processes   from files to pixels in the ring
@@ -8,7 +8,7 @@
 At most `2 * devices * lanes + 2` batches are anywhere between reading and writing. Each holds one slot of the ring,
 `batch_size` x 3 x S x S floats, and the sources of its items (a file's bytes, where a reader delivers bytes); each
 worker holds one image, each lane the activations of one batch. Nothing else grows, however large the collection, but
-for a record of the manifest a shard. The slowest stage keeps this window full behind it and empty before it, and so
+for a record of the manifest a part. The slowest stage keeps this window full behind it and empty before it, and so
 alone sets the speed.
 """
 
@@ -20,24 +20,100 @@ from contextlib import closing
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
-from lexlip_infer.collection.manifest import RunManifest, RunSettings
-from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, cut, share
+from lexlip_infer.collection.manifest import PartRecord, RunManifest, RunSettings, RunTimings
+from lexlip_infer.collection.part_file import Lines
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, share, unfinished_steps
 from lexlip_infer.collection.writer import OutputFolder
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import Reader
 from lexlip_infer.inputs.read_ahead import in_order
-from lexlip_infer.pipeline.committing import Committing, Output
-from lexlip_infer.pipeline.encoded_batch import EncodedBatch
-from lexlip_infer.pipeline.line_maker import LineMaker
-from lexlip_infer.pipeline.line_stream import LineStream
-from lexlip_infer.pipeline.observer import Observer
-from lexlip_infer.pipeline.stages import PipelineOptions, Stage, batches_ahead, open_stage, start, unit_size
-from lexlip_infer.pipeline.timings import Timings
+from lexlip_infer.pipeline.lanes import EncodedBatch
+from lexlip_infer.pipeline.progress import Observer, Timings
+from lexlip_infer.pipeline.stages import LineMaker, PipelineOptions, Stage, batches_ahead, open_stage, start, unit_size
 
-__all__ = ["encode_collection", "encode_stream"]
+
+class LineStream:
+    """An output as `OutputFolder` is one.
+
+    Args:
+        stream: flushed after every batch, so that whoever reads it need not wait.
+        manifest: of a run that has finished nothing.
+    """
+
+    def __init__(self, stream: BinaryIO, manifest: RunManifest) -> None:
+        self.manifest = manifest
+        self._stream = stream
+
+    def add(self, lines: Lines) -> None:
+        """Write lines."""
+        self._stream.write(lines.data)
+        self._stream.flush()
+
+    def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord | None:  # noqa: ARG002  (as a folder's)
+        """A stream has no parts."""
+        return None
+
+    def complete(self) -> None:
+        """All is written already."""
+
+    def changed(self, where: str) -> Exception:
+        """Never asked for: there are no finished parts to compare with."""
+        raise AssertionError(where)
+
+
+#: Where lines go.
+Output: TypeAlias = OutputFolder | LineStream
+
+
+class Committing:
+    """Takes what was encoded, in the order of the input; counts include what the output holds already.
+
+    Args:
+        output: of the run.
+        observer: is told at once that the run begins.
+        total: inputs of the whole run, if known.
+        timings: of this run.
+
+    Attributes:
+        failed: inputs that gave no line.
+        texts_cut: lines of texts that were longer than the model takes.
+    """
+
+    def __init__(self, output: Output, observer: Observer, total: int | None, timings: Timings) -> None:
+        self._output = output
+        self._observer = observer
+        self._timings = timings
+        self._before = output.manifest.timings
+        self._done = sum(shard.inputs for shard in output.manifest.shards)
+        self.failed, self.texts_cut = output.manifest.failed, output.manifest.texts_cut
+        observer.started(self._done, self.failed, total)
+
+    def add(self, lines: Lines, inputs: int) -> None:
+        """Lines that were made of so many inputs."""
+        with self._timings.working("write"):
+            self._output.add(lines)
+        self._done, self.failed = self._done + inputs, self.failed + len(lines.failures)
+        self.texts_cut += lines.texts_cut
+        for failure in lines.failures:
+            self._observer.failure(failure)
+        for note in lines.truncated:
+            self._observer.truncated(note)
+        self._observer.advanced(self._done, self.failed)
+
+    def end_part(self, end: PartEnd) -> None:
+        """What was added since the last call is a part."""
+        with self._timings.working("write"):
+            record = self._output.end_part(end, self._timings.record(self._before))
+            if record is not None:
+                self._observer.shard(record)
+
+    def complete(self) -> None:
+        """There is no more."""
+        if not self._output.manifest.complete:
+            self._output.complete()
 
 
 def encode_collection(
@@ -80,11 +156,11 @@ def encode_stream(
     settings: RunSettings,
     options: PipelineOptions,
     observer: Observer,
-) -> int:
+) -> Committing:
     """Encode everything a reader delivers into a stream of JSON lines; arguments and errors as above.
 
     Returns:
-        The number of inputs that failed; which they are, the observer has been told.
+        Counts of what failed and of what was cut; which they are, the observer has been told.
     """
     run = _Run(encoders, reader, settings, options, observer)
     return run.into(LineStream(stream, RunManifest(version=version("lexlip-infer"), settings=settings)))
@@ -108,25 +184,25 @@ class _Run:
         self._make_lines = LineMaker(encoders[0], settings.encoded_with.quantisation)
         for encoder in encoders:
             encoder.load(settings.modality)
-        self._items, self._few = _look_ahead(iter(reader), 2 * options.batch_size)
+        self._items, self._small = _look_ahead(iter(reader), 2 * options.batch_size)
         self._total = share(reader.count, settings)
 
-    def into(self, output: Output) -> int:
-        """Encode what the output does not hold yet; the number of failures in all of it."""
+    def into(self, output: Output) -> Committing:
+        """Encode what the output does not hold yet; counts are of all of it."""
         timings = Timings()
         committing = Committing(output, self._observer, self._total, timings)
-        with closing(open_stage(self._encoders, self._settings, self._options, timings, self._few)) as stage:
+        with closing(open_stage(self._encoders, self._settings, self._options, timings, self._small)) as stage:
             for step, batch in self._encoded(output, stage, timings):
                 if isinstance(step, PartEnd):
                     committing.end_part(step)
                 else:
                     committing.add(self._make_lines(batch, timings), len(step.items))
         committing.complete()
-        return committing.failed
+        return committing
 
     def _encoded(self, output: Output, stage: Stage, timings: Timings) -> Iterator[tuple[Unit | PartEnd, EncodedBatch]]:
         size = unit_size(self._settings, self._options)
-        steps = timings.following("read", cut(self._items, output.manifest, size, output.changed))
+        steps = timings.following("read", unfinished_steps(self._items, output.manifest, size, output.changed))
         ahead = batches_ahead(self._encoders, self._options)
         return in_order(steps, partial(start, stage), ahead, partial(timings.waiting, "write"))
 

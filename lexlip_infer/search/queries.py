@@ -78,7 +78,7 @@ class QueryEncoder:
         parts = [query if isinstance(query, SparseBatch) else None for query in queries]
         texts = [i for i, query in enumerate(queries) if isinstance(query, str)]
         if texts or not queries:
-            encoded = self.encoder.encode_texts([queries[i] for i in texts], show_progress_bar=False)
+            encoded = self.encoder.encode_query([queries[i] for i in texts], show_progress_bar=False)
             if len(texts) == len(queries):
                 return encoded
             for row, i in enumerate(texts):

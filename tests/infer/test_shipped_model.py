@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import astuple
 from pathlib import Path
@@ -33,11 +34,34 @@ def test_it_is_at_most_25_megabytes(bundle: Bundle) -> None:
     assert sum(record.size for record in bundle.manifest.files.values()) <= 25e6
 
 
-def test_the_card_carries_notice_command_seed_and_log(bundle: Bundle) -> None:
+def log_table(card: str, heading: str) -> list[dict[str, str]]:
+    """The rows of the table below a line, by column."""
+    lines = iter(card.split(f"\n{heading}\n\n")[1].split("\n\n", maxsplit=1)[0].splitlines())
+    columns, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def test_the_card_carries_notice_commands_seeds_and_logs(bundle: Bundle) -> None:
     card = bundle.read("README.md").decode()
-    assert "non-commercial research and education" in card
-    for field in ("lexlip-train", '"seed"', "| epoch |", "text to image"):
-        assert field in card, field
+    notice, training = (
+        re.search(rf"\n## {name}\n\n(.*?)(\n## |$)", card, re.DOTALL) for name in ("Notice", "Training")
+    )
+    assert notice is not None
+    assert training is not None
+    assert "non-commercial research and education" in notice[1]
+    record = json.loads(training[1].split("```")[1].removeprefix("json"))
+    assert record["command"].startswith("lexlip-train average ")
+    assert len(record["average_of"]) == 2
+    assert len({run["settings"]["seed"] for run in record["average_of"]}) == 2
+    for run in record["average_of"]:
+        log = log_table(card, f"`{run['command']}`:")
+        assert [int(row["epoch"]) for row in log] == list(range(len(log)))
+        assert run["selected"]["epoch"] < len(log) <= run["settings"]["epochs"]
+        for row in log:
+            assert 0 < float(row["loss"]) < 100
+        chosen = run["selected"]
+        for name in ("loss", "contrast", "bag", "words", "flops", "text_to_image", "image_to_text"):
+            assert log[chosen["epoch"]][name] == str(chosen[name]), name
 
 
 def test_the_card_tells_nothing_of_the_machine_it_was_made_on(bundle: Bundle) -> None:

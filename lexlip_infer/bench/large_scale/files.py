@@ -24,6 +24,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.bench.large_scale.settings import Settings
+from lexlip_infer.collection.manifest import differences
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files import locked, unwritable, write_whole
 from lexlip_infer.search.engine import Ranking
@@ -220,9 +221,8 @@ def _lasting(machine: Facts) -> Facts:
 
 
 def _check_same(folder: Path, what: str, before: Facts, now: Facts) -> None:
-    changes = [f"{name} was {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
-    if changes:
+    if changes := differences(before, now):
         raise OutputError(
-            f"{folder}: holds an experiment with other {what} ({'; '.join(changes)}), and all figures of a report come "
+            f"{folder}: holds an experiment with other {what} ({changes}), and all figures of a report come "
             "from one machine and one set of settings; name a new folder"
         )

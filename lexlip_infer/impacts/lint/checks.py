@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["MAX_QUERY_TERMS", "CollectionTerms", "lint_collection", "lint_topics"]
-
 #: Integers below it are exact in float32, the type of Lucene's scores.
 _EXACT_SCORE = 2**24
 _LARGEST_BYTE, _LARGEST_SHORT, _LARGEST_INT = 255, 65_535, 2**31 - 1

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from lexlip_infer.impacts.lint.findings import Findings
 
-__all__ = ["Repeated", "collection_files", "documents", "numbered_lines"]
-
 _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _ZSTANDARD = (".zst", ".zstd")
 

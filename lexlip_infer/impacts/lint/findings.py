@@ -6,8 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["RULES", "Finding", "Findings", "LintReport"]
-
 Severity = Literal["error", "warning"]
 
 #: Places that a report names; the rest is counted.

@@ -13,7 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.readers.source import PassedOver, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, TypeVar
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.frames import Frame, count_frames
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, IMAGE_SUFFIXES, ImageOptions, is_image_name
-from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, Source, TextItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, Reader, TextItem
 from lexlip_infer.inputs.readers.checked_ids import CheckedIds
-from lexlip_infer.inputs.readers.folders import CaptionFolder, FolderReader, OneImage
 from lexlip_infer.inputs.readers.parquet import PARQUET_SUFFIXES, ParquetImages, ParquetTexts
-from lexlip_infer.inputs.readers.path_list import LIST_SUFFIXES, PathList, StandardInput
+from lexlip_infer.inputs.readers.single_files import (
+    LIST_SUFFIXES,
+    CaptionFolder,
+    FolderReader,
+    OneImage,
+    PathList,
+    StandardInput,
+)
+from lexlip_infer.inputs.readers.source import Source
 from lexlip_infer.inputs.readers.specs import STDIN, Spec, read_specs
 from lexlip_infer.inputs.readers.tar import TAR_SUFFIXES, TarImages, TarTexts
 from lexlip_infer.inputs.readers.text_files import TEXT_FORMATS, Columns, TextFiles
@@ -90,15 +97,15 @@ def _joined(sources: Sequence[tuple[Spec, Source[Item]]]) -> Reader[Item]:
 
 def _images(spec: Spec, id_column: str | None, image_column: str | None) -> Source[ImageItem]:
     if spec.is_folder:
-        return FolderReader(spec.files.place, spec.files.prefix)
+        return FolderReader(spec.files)
     if spec.suffix in TAR_SUFFIXES:
         return TarImages(spec.files, id_column, image_column)
     if spec.suffix in PARQUET_SUFFIXES:
         return ParquetImages(spec.files, id_column, image_column)
     if spec.files.pattern is not None:
-        return FolderReader(spec.files.place, spec.files.prefix, spec.files.pattern)
+        return FolderReader(spec.files)
     if spec.suffix in LIST_SUFFIXES:
-        return PathList(spec.files.place)
+        return PathList(spec.files)
     if is_image_name(spec.files.place.name):
         return OneImage(spec.files)
     raise _unknown(spec, "images", "a folder", *IMAGE_SUFFIXES, *TAR_SUFFIXES, *PARQUET_SUFFIXES, *LIST_SUFFIXES)
@@ -106,7 +113,7 @@ def _images(spec: Spec, id_column: str | None, image_column: str | None) -> Sour
 
 def _texts(spec: Spec, columns: Columns, alone: bool) -> Source[TextItem]:
     if spec.is_folder:
-        return CaptionFolder(spec.files.place, spec.files.prefix)
+        return CaptionFolder(spec.files)
     if spec.suffix in TAR_SUFFIXES:
         return TarTexts(spec.files, columns.id, columns.text)
     if spec.suffix in PARQUET_SUFFIXES:

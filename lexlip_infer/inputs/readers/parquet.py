@@ -12,13 +12,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.inputs.items import BadItem, ImageItem, Source, TextItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers.checked_ids import identifier_of
 from lexlip_infer.inputs.readers.places import reason
+from lexlip_infer.inputs.readers.source import Source
 
 if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.places import Place
-    from lexlip_infer.inputs.readers.specs import Files
+    from lexlip_infer.inputs.readers.source import Files
 
 __all__ = ["PARQUET_SUFFIXES", "ParquetImages", "ParquetTexts"]
 
@@ -43,15 +44,15 @@ class _Rows(Source[Item]):
     _at_once = 1
 
     def __init__(self, files: Files, id_column: str | None, content_column: str | None) -> None:
-        super().__init__()
-        self._files, self._id_column, self._content_column = files, id_column, content_column
+        super().__init__(files)
+        self._id_column, self._content_column = id_column, content_column
 
     @cached_property
     def count(self) -> int | None:
         """Number of rows, from the files' footers; None if one cannot be read."""
         total = 0
         try:
-            for _, place in self._files:
+            for _, place in self.files:
                 with _opened(place) as file:
                     total += file.metadata.num_rows
         except InputError:
@@ -60,15 +61,15 @@ class _Rows(Source[Item]):
 
     def check(self) -> None:
         """Raise an InputError if there is no row, the first file cannot be read, or it does not have the columns."""
-        for _, place in self._files:
+        for _, place in self.files:
             with _opened(place) as file:
                 self._columns(place, file.schema_arrow)
                 if file.metadata.num_rows:
                     return
-        raise InputError(f"{self._files}: no {self._what}s")
+        raise InputError(f"{self.files}: no {self._what}s")
 
     def __iter__(self) -> Iterator[Item | BadItem]:
-        return self._files.read_each(self._rows_of)
+        return self.files.read_each(self._rows_of)
 
     def _rows_of(self, name: str, place: Place) -> Iterator[Item | BadItem]:
         number = 0

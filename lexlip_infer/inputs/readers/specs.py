@@ -1,62 +1,23 @@
-"""What a user wrote after --images or --texts, as places and patterns, and the files that these name."""
+"""What a user wrote after --images or --texts, as places and patterns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.items import BadItem
-from lexlip_infer.inputs.readers.patterns import expand_braces, has_wildcard, split_pattern, walk
+from lexlip_infer.inputs.readers.patterns import expand_braces, has_wildcard, split_pattern
 from lexlip_infer.inputs.readers.places import is_url, place_of
+from lexlip_infer.inputs.readers.source import Files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from lexlip_infer.inputs.readers.places import Place
 
-__all__ = ["STDIN", "Files", "Spec", "read_specs"]
-
-Result = TypeVar("Result")
+__all__ = ["STDIN", "Spec", "read_specs"]
 
 STDIN = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """One file, or those below a folder that match a pattern, each with the name that ids and messages give it.
-
-    Attributes:
-        place: the file, or the folder.
-        prefix: of the names.
-        pattern: absent for one file.
-    """
-
-    place: Place
-    prefix: str = ""
-    pattern: tuple[str, ...] | None = None
-
-    def __iter__(self) -> Iterator[tuple[str, Place]]:
-        """Name and place of each, sorted by name."""
-        if self.pattern is None:
-            yield self.prefix + self.place.name, self.place
-            return
-        for found in walk(self.place, self.pattern):
-            if found.kind == "file":
-                yield self.prefix + found.path, found.place
-
-    def read_each(self, read: Callable[[str, Place], Iterator[Result]]) -> Iterator[Result | BadItem]:
-        """What is read of each file; one that cannot be read (further) is one bad item, and the next is read."""
-        for name, place in self:
-            try:
-                yield from read(name, place)
-            except InputError as error:
-                yield BadItem.of(name, place, error)
-
-    def __str__(self) -> str:
-        return "/".join([str(self.place).rstrip("/"), *(self.pattern or ())])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.image_options import is_image_name
-from lexlip_infer.inputs.items import BadItem, ImageItem, PassedOver, Source, TextItem
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers.checked_ids import identifier_of
 from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES
+from lexlip_infer.inputs.readers.source import PassedOver, Source
 from lexlip_infer.inputs.readers.tar_archive import Member, Sample, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lexlip_infer.inputs.readers.places import Place
-    from lexlip_infer.inputs.readers.specs import Files
+    from lexlip_infer.inputs.readers.source import Files
 
 __all__ = ["TAR_SUFFIXES", "TarImages", "TarTexts"]
 
@@ -37,8 +38,8 @@ class _Shards(Source[Item]):
     _others = frozenset[str]()
 
     def __init__(self, files: Files, id_column: str | None) -> None:
-        super().__init__()
-        self._files, self._id_column = files, id_column
+        super().__init__(files)
+        self._id_column = id_column
 
     def check(self) -> None:
         """Raise an InputError if there is nothing to take, or the first shard breaks off before it."""
@@ -46,11 +47,11 @@ class _Shards(Source[Item]):
         if isinstance(first, BadItem):
             raise InputError(f"{first.origin}: {first.error}")
         if first is None:
-            raise InputError(f"{self._files}: no {self._what}s; saw {self.passed.kinds_seen() or 'nothing at all'}")
+            raise InputError(f"{self.files}: no {self._what}s; saw {self.passed.kinds_seen() or 'nothing at all'}")
 
     def _samples(self) -> Iterator[tuple[Place, Sample] | BadItem]:
         self.passed = PassedOver()
-        return self._files.read_each(self._samples_of)
+        return self.files.read_each(self._samples_of)
 
     def _samples_of(self, _: str, place: Place) -> Iterator[tuple[Place, Sample]]:
         others = self._others if self._id_column is None else self._others | {"json"}

@@ -22,8 +22,8 @@ from lexlip_infer.inputs.readers.places import reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lexlip_infer.inputs.items import PassedOver
     from lexlip_infer.inputs.readers.places import Place
+    from lexlip_infer.inputs.readers.source import PassedOver
 
 __all__ = ["Member", "Sample", "samples"]
 

@@ -9,16 +9,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.items import BadItem, Source, TextItem
+from lexlip_infer.inputs.items import BadItem, TextItem
 from lexlip_infer.inputs.lines import LONGEST, decode_line, numbered_lines, separated_rows
 from lexlip_infer.inputs.readers.checked_ids import is_unicode
 from lexlip_infer.inputs.readers.places import reason
+from lexlip_infer.inputs.readers.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lexlip_infer.inputs.readers.places import Place
-    from lexlip_infer.inputs.readers.specs import Files
+    from lexlip_infer.inputs.readers.source import Files
 
 __all__ = ["TEXT_FORMATS", "Columns", "TextFiles"]
 
@@ -46,20 +47,20 @@ class TextFiles(Source[TextItem]):
     """
 
     def __init__(self, files: Files, columns: Columns, numbered_alone: bool) -> None:
-        super().__init__()
-        self._files, self._columns, self._numbered_alone = files, columns, numbered_alone
+        super().__init__(files)
+        self._columns, self._numbered_alone = columns, numbered_alone
 
     def check(self) -> None:
         """Raise an InputError if there is no text, or the first row is not what it has to be."""
-        for _, place in self._files:
+        for _, place in self.files:
             for row in _file_rows(place, self._columns):
                 if isinstance(row[1], InputError):
                     raise InputError(f"{place}:{row[0]}: {row[1]}")
                 return
-        raise InputError(f"{self._files}: no texts")
+        raise InputError(f"{self.files}: no texts")
 
     def __iter__(self) -> Iterator[TextItem | BadItem]:
-        return self._files.read_each(self._items)
+        return self.files.read_each(self._items)
 
     def _items(self, name: str, place: Place) -> Iterator[TextItem | BadItem]:
         return (self._item(name, place, row) for row in _file_rows(place, self._columns))

@@ -13,7 +13,7 @@ import pytest
 
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
-from lexlip_infer.pipeline import run
+from lexlip_infer.pipeline import encode as pipeline
 from lexlip_infer.pipeline.stages import PipelineOptions
 
 
@@ -83,13 +83,13 @@ def test_quant_scale(encode: Callable[..., Any], tmp_path: Path) -> None:
 
 def test_numbers_reach_the_work(encode: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[tuple[int, PipelineOptions]] = []
-    original = run.encode_collection
+    original = pipeline.encode_collection
 
     def spy(encoders: Any, reader: Any, output: Any, settings: Any, options: Any, observer: Any) -> Any:
         seen.append((encoders[0].threads, options))
         return original(encoders, reader, output, settings, options, observer)
 
-    monkeypatch.setattr(run, "encode_collection", spy)
+    monkeypatch.setattr(pipeline, "encode_collection", spy)
     assert encode(tmp_path / "one", "--threads", 3, "--batch-size", 4).status == 0
     assert encode(tmp_path / "two", "--threads", 5, "--lanes", 2, "--decode-workers", 0).status == 0
     assert encode(tmp_path / "three", "--threads", 99, "--decode-timeout", 7).status == 0

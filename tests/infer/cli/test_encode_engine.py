@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lexlip_infer.cli.encode_engine import ray_options
 from lexlip_infer.errors import BackendUnavailable, InputError, MissingExtra
-from lexlip_infer.pipeline.ray_cluster import connected
-from lexlip_infer.pipeline.ray_engine import RayOptions
+from lexlip_infer.pipeline.encode import encode
+from lexlip_infer.pipeline.progress import Observer
+from lexlip_infer.pipeline.ray_engine import connected
+from lexlip_infer.pipeline.settings import EncodeRequest
 
 
-def options(engine: str = "ray", **changes: Any) -> RayOptions | None:
-    usual = {"address": None, "actors": None, "source": ["in"], "output": Path("out"), "device": "auto"}
-    return ray_options(engine, **(usual | changes))
+def request(**changes: Any) -> EncodeRequest:
+    return EncodeRequest(modality="image", **({"source": ["in"], "engine": "ray"} | changes))
 
 
 def test_accepted() -> None:
-    assert options("local") is None
-    assert options() == RayOptions(None, None)
-    assert options(address="head:6379", actors=2, device="cuda") == RayOptions("head:6379", 2)
+    assert request(engine="local").engine == "local"
+    assert request(address="head:6379", ray_actors=2, device="cuda").ray_actors == 2
 
 
 @pytest.mark.parametrize(
@@ -30,17 +29,21 @@ def test_accepted() -> None:
     [
         ({"engine": "spark"}, "--engine is 'spark'; expected local or ray"),
         ({"engine": "local", "address": "head:6379"}, "--address goes with --engine ray; leave it out"),
-        ({"engine": "local", "actors": 2}, "--ray-actors goes with --engine ray; leave it out"),
+        ({"engine": "local", "ray_actors": 2}, "--ray-actors goes with --engine ray; leave it out"),
         ({"source": ["a", "-"]}, "which has no stdin; put the list into a file"),
-        ({"output": Path("-")}, "not to stdout; name one"),
         ({"device": "cuda:0"}, "--device is 'cuda:0'; Ray gives every actor a GPU of its own: use cuda"),
         ({"device": "cuda:0,cuda:1"}, "--device is 'cuda:0,cuda:1'; Ray gives"),
     ],
 )
 def test_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as raised:
-        options(**changes)
+        request(**changes)
     assert message in str(raised.value)
+
+
+def test_ray_has_no_standard_output() -> None:
+    with pytest.raises(InputError, match="--engine ray writes into a folder, not to stdout; name one"):
+        encode(request(), io.BytesIO(), Observer())
 
 
 @pytest.mark.parametrize("address", ["head", "ray://head:10001", "head:port", ":"])

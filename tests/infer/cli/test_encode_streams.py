@@ -114,7 +114,7 @@ def test_compressed_parts_are_searched(
 
 
 def test_interrupted(encode: Encode, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lexlip_infer.pipeline.line_maker import LineMaker
+    from lexlip_infer.pipeline.stages import LineMaker
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt

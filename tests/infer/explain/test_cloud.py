@@ -7,17 +7,16 @@ import pytest
 from PIL import Image, ImageColor, ImageFont
 
 from lexlip_infer.errors import MissingExtra
-from lexlip_infer.explain import Words, draw_cloud
-from lexlip_infer.explain import cloud as cloud_module
+from lexlip_infer.explain import Words, draw_cloud, drawing
+from lexlip_infer.explain.drawing import ACCENT
 from lexlip_infer.explain.sheets import CELL
-from lexlip_infer.explain.style import ACCENT
 
 SIZE = (300, 200)
 WORDS: Words = [("dog", 2.0), ("beach", 1.5), ("##ing", 1.01), ("[MASK]", 1.0), ("run", 0.5), ("the", 0.001)]
 
 
 def layout(words: Words) -> dict[str, int]:
-    cloud = cloud_module._largest_that_fits(words, SIZE)
+    cloud = drawing._largest_that_fits(words, SIZE)
     return {word: font_size for (word, _), font_size, *_ in cloud.layout_}
 
 
@@ -27,7 +26,7 @@ def colours(picture: Image.Image) -> set[tuple[int, ...]]:
 
 def test_the_font_size_is_the_weight() -> None:
     sizes = layout(WORDS)
-    expected = {word: max(cloud_module._SMALLEST, sizes["dog"] * weight / 2.0) for word, weight in WORDS}
+    expected = {word: max(drawing._SMALLEST, sizes["dog"] * weight / 2.0) for word, weight in WORDS}
     assert sizes == pytest.approx(expected, abs=0.51)
     assert sizes["dog"] > 30
 
@@ -40,7 +39,7 @@ def test_many_close_weights_do_not_drift() -> None:
 
 
 def test_words_do_not_overlap_or_leave_the_panel() -> None:
-    cloud = cloud_module._largest_that_fits(WORDS, SIZE)
+    cloud = drawing._largest_that_fits(WORDS, SIZE)
     taken = np.zeros(SIZE[::-1], bool)
     for (word, _), font_size, (top, left), *_ in cloud.layout_:
         mask = ImageFont.truetype(cloud.font_path, font_size).getmask(word)
@@ -76,7 +75,7 @@ def test_no_words_are_an_empty_panel_that_says_so() -> None:
 def test_a_contact_sheet_has_room_for_what_the_command_draws() -> None:
     """Forty words by default; of six letters here."""
     words = [(f"word{n:02d}", 1.5 - n / 45) for n in range(40)]
-    assert len(cloud_module._largest_that_fits(words, (CELL[0] // 2, CELL[1] // 2)).layout_) == 40
+    assert len(drawing._largest_that_fits(words, (CELL[0] // 2, CELL[1] // 2)).layout_) == 40
 
 
 def test_the_lightest_are_left_out_where_there_is_no_room() -> None:

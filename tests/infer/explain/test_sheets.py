@@ -10,8 +10,7 @@ from PIL import Image
 
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.explain import Caption, Cell, contact_sheet, save_picture, side_by_side
-from lexlip_infer.explain.picture_file import page_path
-from lexlip_infer.explain.sheets import CELL, PANEL
+from lexlip_infer.explain.sheets import CELL, PANEL, page_path
 
 RED = Image.new("RGB", (8, 6), (255, 0, 0))
 

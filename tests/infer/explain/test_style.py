@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lexlip_infer.explain.style import font, printable, shorten, wrap
+from lexlip_infer.explain.drawing import font, printable, shorten, wrap
 
 LETTERS_SIZE = 20
 

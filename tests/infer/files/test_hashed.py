@@ -17,11 +17,12 @@ def test_a_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
     file.write(b"ab")
     file.write(b"")
     file.write(b"c")
-    file.sync()
-    assert (tmp_path / "f").read_bytes() == b"abc"
-    file.close()
+    (tmp_path / "g").write_text("old")
+    file.move(tmp_path / "g")
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+    assert (tmp_path / "g").read_bytes() == b"abc"
     assert file.size == 3
-    assert file.sha256 == hash_file(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
+    assert file.sha256 == hash_file(tmp_path / "g") == hashlib.sha256(b"abc").hexdigest()
 
 
 @pytest.mark.parametrize(("size", "digest"), [(4, hashlib.sha256(b"abc").hexdigest()), (3, "0" * 64)])

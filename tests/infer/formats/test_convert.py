@@ -26,8 +26,8 @@ Documents = dict[str, dict[int, int]]
 
 def one_term(ids: list[str], vocabulary: Vocabulary) -> tuple[list[str], ImpactMatrix]:
     count = len(ids)
-    ones = np.ones(count, np.int32)
-    return ids, ImpactMatrix(np.arange(count + 1, dtype=np.int64), ones, ones, len(vocabulary))
+    terms, ones = np.full(count, 3, np.int32), np.ones(count, np.int32)
+    return ids, ImpactMatrix(np.arange(count + 1, dtype=np.int64), terms, ones, len(vocabulary))
 
 
 def stream(chunks: list[list[str]], vocabulary: Vocabulary) -> Callable[[], Iterator[Any]]:
@@ -41,7 +41,7 @@ def test_same_bytes_as_the_writer(
     path = tmp_path / f"out{FORMATS[name].suffix}"
     chunks = stream([["a", "b"], [], ["c"]], vocabulary)
     found = convert(chunks, vocabulary, path, FORMATS[name], FormatSettings(scratch=tmp_path))
-    assert path.read_bytes() == write(name, {letter: {1: 1} for letter in "abc"})
+    assert path.read_bytes() == write(name, {letter: {3: 1} for letter in "abc"})
     assert found == Converted(3, 3, path.stat().st_size)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -73,7 +73,7 @@ def test_a_refused_document_leaves_nothing(tmp_path: Path, vocabulary: Vocabular
 def test_gzip(name: str, tmp_path: Path, vocabulary: Vocabulary, write: Callable[..., bytes]) -> None:
     path = tmp_path / f"out{FORMATS[name].suffix}.gz"
     convert(stream([["a", "b"], ["c"]], vocabulary), vocabulary, path, FORMATS[name], FormatSettings())
-    assert gzip.decompress(path.read_bytes()) == write(name, {letter: {1: 1} for letter in "abc"})
+    assert gzip.decompress(path.read_bytes()) == write(name, {letter: {3: 1} for letter in "abc"})
     assert path.read_bytes()[4:8] == bytes(4), "no time of day"
 
 

@@ -25,9 +25,10 @@ def terms(count: int) -> dict[int, int]:
     [
         ("anserini", {"fine": {1: 1}, "bad": {}}, "document 'bad': has no terms; Anserini refuses an empty vector"),
         ("anserini-topics", {"q": {}}, "document 'q': has no terms"),
-        ("anserini-topics", {"a\tb": {1: 1}}, r"document 'a\\tb': a topic's id .* no tab or line end"),
-        ("anserini-topics", {" a": {1: 1}}, "does not begin with a blank"),
-        ("anserini-topics", {"": {1: 1}}, "a topic's id is not empty"),
+        ("anserini-topics", {"fine": {1: 2}, "q": {1: 1}}, "document 'q': has no terms; a query without terms finds"),
+        ("anserini-topics", {"a\tb": {3: 1}}, r"document 'a\\tb': a topic's id .* no tab or line end"),
+        ("anserini-topics", {" a": {3: 1}}, "does not begin with a blank"),
+        ("anserini-topics", {"": {3: 1}}, "a topic's id is not empty"),
         ("milvus", {"a": {}}, "document 'a': has no terms; Milvus refuses an empty vector"),
         ("milvus", {"": {1: 1}}, "document '': an empty id; Milvus needs one"),
         ("milvus", {"é" * 32_768: {1: 1}}, "its id is longer than the 65,535 bytes that Milvus takes"),

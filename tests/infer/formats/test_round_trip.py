@@ -221,6 +221,8 @@ def test_every_format_has_a_reader() -> None:
 def test_round_trip(
     name: str, chunk: int, write: Callable[..., bytes], documents: Documents, vocabulary: Vocabulary
 ) -> None:
+    if name == "anserini-topics":
+        del documents["placeholder"]  # refused, too
     data = write(name, documents, chunk)
     found = READERS[name](data, vocabulary.terms)
     expected = without_ids(documents) if name == "tei" else documents
@@ -267,7 +269,7 @@ def test_many(name: str, write: Callable[..., bytes]) -> None:
 @pytest.mark.parametrize("name", sorted(FORMATS.keys() - {"tei"}))
 def test_ids_that_are_no_unicode(name: str, write: Callable[..., bytes]) -> None:
     with pytest.raises(InputError, match=r"document( id)? 'b\\udce9a'.* is not valid Unicode"):
-        write(name, {"fine": {1: 1}, "b\udce9a": {2: 2}})
+        write(name, {"fine": {3: 1}, "b\udce9a": {2: 2}})
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))

@@ -90,6 +90,15 @@ def test_what_only_begins_like_an_image_is_said_to() -> None:
         load_image(b"a text")
 
 
+def test_a_format_that_this_build_of_pillow_cannot_read(monkeypatch: pytest.MonkeyPatch, encode: Encode) -> None:
+    data = encode(Image.new("RGB", (8, 8)), "WEBP")
+    factory, _ = Image.OPEN["WEBP"]
+    said = "image file could not be identified because WEBP support not installed"
+    monkeypatch.setitem(Image.OPEN, "WEBP", (factory, lambda prefix: said if prefix[:4] == b"RIFF" else False))
+    with pytest.raises(ImageError, match=said):
+        load_image(data)
+
+
 @settings(max_examples=600, deadline=None)
 @given(data=st.data())
 def test_flipped_bytes(files: dict[str, bytes], data: st.DataObject) -> None:

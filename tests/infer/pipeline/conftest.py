@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from lexlip_infer import LexLIPEncoder, SparseBatch
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.pipeline.observer import Silent
+from lexlip_infer.inputs.texts import Tokens
+from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions
 
@@ -45,7 +46,10 @@ class Items:
 
 
 class ReadyVectors:
-    """An encoder whose vector of a text depends on nothing but the number that the text is; that of 3 is empty."""
+    """An encoder whose vector of a text depends on nothing but the number that the text is.
+
+    That of 3 is empty. It takes numbers below 5; larger ones are cut, but their vectors do not show it.
+    """
 
     def __init__(self, encoder: LexLIPEncoder) -> None:
         self._encoder = encoder
@@ -53,9 +57,17 @@ class ReadyVectors:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
-    def iter_encode_texts(self, texts: Iterable[str], batch_size: int, top_k: int) -> Iterator[SparseBatch]:
-        dense = np.array([self._weights(int(text)) for text in texts], np.float32)
-        yield SparseBatch.from_scipy(scipy.sparse.csr_array(dense))
+    @property
+    def tokenize(self) -> ReadyVectors:
+        return self
+
+    def encode(self, texts: Sequence[str]) -> Tokens:
+        ids = np.array([[int(text)] for text in texts])
+        return Tokens(ids, np.ones_like(ids), ids[:, 0] >= 5)
+
+    def encode_token_ids(self, ids: np.ndarray, mask: np.ndarray, top_k: int) -> SparseBatch:
+        dense = np.array([self._weights(number) for number in ids[:, 0].tolist()], np.float32)
+        return SparseBatch.from_scipy(scipy.sparse.csr_array(dense))
 
     def _weights(self, number: int) -> np.ndarray:
         generator, size = np.random.default_rng(number), len(self.vocabulary)
@@ -120,7 +132,7 @@ def run(encoder: LexLIPEncoder, settings: Callable[..., RunSettings]) -> Run:
     def encode(reader: Items, output: Path, /, batch_size: int = 2, **changes: object) -> RunManifest:
         ready: Any = ReadyVectors(encoder)
         options = PipelineOptions(batch_size=batch_size)
-        return encode_collection([ready], reader, output, settings(**changes), options, Silent())
+        return encode_collection([ready], reader, output, settings(**changes), options, Observer())
 
     return encode
 
@@ -132,7 +144,7 @@ def encode_images(encoder: LexLIPEncoder, settings: Callable[..., RunSettings]) 
     def encode(images: Path | Items, output: Path, /, encoders: int = 1, **changes: Any) -> RunManifest:
         reader = images if isinstance(images, Items) else open_images([str(images)])
         options = {name: changes.pop(name) for name in PipelineOptions.__slots__ if name in changes}
-        observer = changes.pop("observer", Silent())
+        observer = changes.pop("observer", Observer())
         made = settings(**({"modality": "image"} | changes))
         return encode_collection([encoder] * encoders, reader, output, made, PipelineOptions(**options), observer)
 

@@ -10,8 +10,8 @@ import pytest
 from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit
 from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.pipeline.chunks import chunks
-from lexlip_infer.pipeline.ray_cluster import room
+from lexlip_infer.pipeline.ray_engine import room
+from lexlip_infer.pipeline.ray_workers import chunks
 
 
 def numbers(count: int) -> list[AnyItem]:

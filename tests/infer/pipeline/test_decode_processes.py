@@ -20,10 +20,9 @@ import pytest
 from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.inputs.items import ImageItem
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
-from lexlip_infer.pipeline import decode_process
-from lexlip_infer.pipeline.decode_pool import DecodeProcesses
-from lexlip_infer.pipeline.decode_worker import WorkerSetup
-from lexlip_infer.pipeline.pixel_ring import PixelRing
+from lexlip_infer.pipeline import decoders
+from lexlip_infer.pipeline.decode_worker import PixelRing, WorkerSetup
+from lexlip_infer.pipeline.decoders import DecodeProcesses
 
 PREPROCESS = ImagePreprocessor(8, "squash", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 GREY = np.full((3, 8, 8), 128 / 255, np.float32)
@@ -118,7 +117,7 @@ def test_closing_waits_for_no_image(start: Any) -> None:
 
 
 def test_workers_that_cannot_start(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_process, "_PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr(decoders, "_PROGRAM", "raise SystemExit(3)")
     with pytest.raises(BackendUnavailable, match=r"did not start \(exit status 3\); pass --decode-workers 0 to decode"):
         decode(start(), "a")
     monkeypatch.setattr(sys, "executable", "/no/such/python")
@@ -153,8 +152,8 @@ sys.path.insert(0, sys.argv[1])
 import hostile_loaders
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.pipeline import decode_worker
-from lexlip_infer.pipeline.decode_pool import DecodeProcesses
-from lexlip_infer.pipeline.pixel_ring import PixelRing
+from lexlip_infer.pipeline.decoders import DecodeProcesses
+from lexlip_infer.pipeline.decode_worker import PixelRing
 preprocess = ImagePreprocessor(8, "squash", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 pool = DecodeProcesses(PixelRing(1, 1, 8), decode_worker.WorkerSetup(hostile_loaders.load, preprocess, 60.0), 1)
 pool.submit(Path("a"), (0, 0)).result()
@@ -177,7 +176,7 @@ def test_workers_notice_that_their_parent_was_killed() -> None:
 
 
 def test_an_alarm_ends_a_worker_that_hangs_when_nobody_is_left(monkeypatch: pytest.MonkeyPatch, start: Any) -> None:
-    monkeypatch.setattr(decode_process, "_PROGRAM", decode_process._PROGRAM.replace(
+    monkeypatch.setattr(decoders, "_PROGRAM", decoders._PROGRAM.replace(
         "main()\n", "from lexlip_infer.pipeline import decode_worker\ndecode_worker._GRACE = -59.8\nmain()\n"
     ))  # fmt: skip
     assert decode(start(), "a", "hang") == [None, f"the decoder crashed, twice ({signal.Signals.SIGALRM.name})"]

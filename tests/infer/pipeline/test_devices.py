@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.pipeline import devices
-from lexlip_infer.pipeline.devices import open_devices, share_out
+from lexlip_infer.pipeline import settings
+from lexlip_infer.pipeline.settings import open_devices, share_out
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions
 
 
@@ -32,7 +32,7 @@ class Pretended:
 
 @pytest.fixture(autouse=True)
 def _pretend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "LexLIPEncoder", Pretended)
+    monkeypatch.setattr(settings, "LexLIPEncoder", Pretended)
 
 
 def pretend(*names: str, threads: int = 8, backend: str = "onnxruntime", cuda_graph: bool = False) -> list[Any]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
-from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, cut, share
+from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit, share, unfinished_steps
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 
 Run = Callable[..., RunManifest]
@@ -31,7 +31,7 @@ def texts(count: int) -> list[AnyItem]:
 
 
 def cuts(items: list[AnyItem], unit_size: int, **settings: int) -> list[Unit | PartEnd]:
-    return list(cut(iter(items), manifest(**settings), unit_size, AssertionError))
+    return list(unfinished_steps(iter(items), manifest(**settings), unit_size, AssertionError))
 
 
 def test_units_end_with_their_part() -> None:

@@ -16,8 +16,8 @@ from lexlip_infer.collection.manifest import RunManifest, read_manifest
 from lexlip_infer.errors import BackendUnavailable, BundleError, OutputError
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.pipeline.observer import Silent
-from lexlip_infer.pipeline.ray_engine import RayOptions, encode_on_ray
+from lexlip_infer.pipeline.progress import Observer
+from lexlip_infer.pipeline.ray_engine import encode_on_ray
 from lexlip_infer.pipeline.ray_workers import WorkerPlan
 from lexlip_infer.pipeline.stages import PipelineOptions
 from lexlip_infer.runtime.choice import RuntimeOptions
@@ -68,7 +68,7 @@ def encode_on_cluster(
         path = encoder.path("image")
         runtime = RuntimeOptions("cpu", path.precision, path.backend, path.head, threads=1)
         plan = WorkerPlan(runtime, made, options)
-        return encode_on_ray(open_images([str(folder)]), output, plan, RayOptions(cluster, actors), Silent())
+        return encode_on_ray(open_images([str(folder)]), output, plan, cluster, actors, Observer())
 
     return encode
 

@@ -17,7 +17,7 @@ from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import QuantisationSettings, reference
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_texts
-from lexlip_infer.pipeline.observer import Silent
+from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.stages import PipelineOptions
 
@@ -129,7 +129,7 @@ def test_texts_keep_their_order(
     items.insert(7, BadItem("bad", "there:8", "broken"))  # type: ignore[arg-type]
     made = settings(top_k=150, items_per_shard=38)
     manifest = encode_collection(
-        [encoder], reader(items), tmp_path / "out", made, PipelineOptions(batch_size=2, lanes=lanes), Silent()
+        [encoder], reader(items), tmp_path / "out", made, PipelineOptions(batch_size=2, lanes=lanes), Observer()
     )
     assert [shard.documents for shard in manifest.shards] == [37, 3]
     one_by_one = encoder.encode_texts(texts, batch_size=1, top_k=150)
@@ -158,7 +158,7 @@ def test_no_more_is_read_than_the_window_holds(
 ) -> None:
     ahead: list[int] = []
 
-    class Watching(Silent):
+    class Watching(Observer):
         done = 0
 
         def advanced(self, done: int, failed: int) -> None:

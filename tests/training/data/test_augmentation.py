@@ -23,6 +23,14 @@ def picture() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).resize((200, 150))
 
 
+def test_timm_never_posterises_to_nothing(picture: Image.Image) -> None:
+    augment = Augment("timm_randaugment", PREPROCESS, (0.4, 1.0))
+    operation = next(one for one in augment._timm.ops if one.name == "PosterizeIncreasing")
+    operation.prob, operation.magnitude, operation.magnitude_std = 1.0, 10, 0.0  # the largest
+    augment._timm.ops, augment._timm.num_layers = [operation], 1
+    assert torch.isfinite(augment(picture, np.random.default_rng(0))).all()
+
+
 def augmented(name: Augmentation, picture: Image.Image, seed: int) -> Tensor:
     return Augment(name, PREPROCESS, (0.4, 1.0))(picture, np.random.default_rng(seed))
 

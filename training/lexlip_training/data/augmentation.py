@@ -123,6 +123,9 @@ class Augment:
         if name == "timm_randaugment":
             mean = tuple(round(255 * channel) for channel in preprocess.mean)
             self._timm = rand_augment_transform(TIMM_RANDAUGMENT, {"img_mean": mean})
+            for operation in self._timm.ops:
+                if operation.name == "PosterizeIncreasing":
+                    operation.aug_fn = _posterize
             self._change = self._timm_change
         elif name == "crop_flip":
             self._timm = RandomResizedCropAndInterpolation(preprocess.size, scale=crop_scale, interpolation="bicubic")
@@ -142,6 +145,11 @@ class Augment:
     def _crop_flip(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
         cropped = self._timm_change(image, generator)
         return cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if generator.random() < 0.5 else cropped
+
+
+def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """At its largest magnitude timm asks for no bits at all, which Pillow refuses."""
+    return ImageOps.posterize(image, max(1, bits))
 
 
 def _unchanged(image: Image.Image, generator: np.random.Generator) -> Image.Image:  # noqa: ARG001  (one signature)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
@@ -43,6 +44,8 @@ def make_accelerator(run: RunSettings, accumulation: int) -> Accelerator:
     cpu = run.device == "cpu" or not torch.cuda.is_available()
     if cpu and run.precision == "fp16":
         raise BackendUnavailable("run.precision 'fp16' needs a GPU and none is used; --set run.precision=bf16 or f32")
+    # Otherwise an earlier run in this process decides on the precision of all.
+    AcceleratorState._reset_state()  # noqa: SLF001  (Accelerate's only way)
     kwargs = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory.*")

@@ -226,6 +226,13 @@ class TestDamage:
         assert isinstance(bad, BadItem)
         assert bad.error == "larger than 1 MiB"
 
+    def test_texts_that_are_too_large(self, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tar, "MAX_FILE_BYTES", 2**20)
+        path = shard(tmp_path / "a.tar", [("a.txt", b"x"), ("b.txt", bytes(2**20 + 1))])
+        _, bad = open_texts([str(path)])
+        assert isinstance(bad, BadItem)
+        assert bad.error == "larger than 1 MiB"
+
     @pytest.mark.parametrize("id_column", [None, "uid"])
     def test_one_key_for_all_does_not_fill_the_memory(
         self, id_column: str | None, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,8 @@
-"""A decode worker seen from the run: started on first use, replaced after it died or was killed for hanging.
+"""Decoding ahead of inference, on worker processes or, where few images are not worth starting any, on threads.
 
-Not `multiprocessing`: its processes import the caller's main module again, with whatever that loads, and a fork would
-copy a process in which ONNX Runtime has threads.
+A worker is started on first use, and replaced after it died or was killed for hanging. Not `multiprocessing`: its
+processes import the caller's main module again, with whatever that loads, and a fork would copy a process in which
+ONNX Runtime has threads.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
+from queue import SimpleQueue
+from typing import TypeAlias
 
 from lexlip_infer.errors import BackendUnavailable
-from lexlip_infer.pipeline.decode_worker import Decoded, Place, WorkerSetup
-from lexlip_infer.pipeline.pixel_ring import PixelRing
-
-__all__ = ["DecodeProcess"]
+from lexlip_infer.pipeline.decode_worker import Decoded, PixelRing, Place, WorkerSetup, decode_into
 
 #: Modules are looked for where this process looks for them, which an environment variable could not say exactly.
 _PROGRAM = """
@@ -135,3 +135,65 @@ def _checked(answer: Decoded | str) -> Decoded:
 
 def _describe(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+class DecodeThreads:
+    """Threads of this process: Pillow lets the others run while it decodes. A decoder that hangs, hangs the run."""
+
+    #: Whether core-seconds are used in other processes.
+    elsewhere = False
+
+    def __init__(self, ring: PixelRing, setup: WorkerSetup, workers: int) -> None:
+        self._ring = ring
+        self._setup = setup
+        self._threads = ThreadPoolExecutor(workers, "decode")
+
+    def submit(self, source: object, place: Place) -> Future[Decoded]:
+        """Decode a source into its place in the ring, after those that were submitted before."""
+        return self._threads.submit(decode_into, self._ring.pixels[place], source, self._setup)
+
+    def close(self) -> None:
+        """Cancel what is still to do; waits for the images that are being decoded."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+class DecodeProcesses:
+    """Worker processes, each served by a thread that waits for it; they start with the first images."""
+
+    elsewhere = True
+
+    def __init__(self, ring: PixelRing, setup: WorkerSetup, workers: int) -> None:
+        self._workers = [DecodeProcess(ring, setup) for _ in range(workers)]
+        self._idle: SimpleQueue[DecodeProcess] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(workers, "decode", _block_interrupts)
+
+    def submit(self, source: object, place: Place) -> Future[Decoded]:
+        """As `DecodeThreads`."""
+        return self._threads.submit(self._decode, source, place)
+
+    def close(self) -> None:
+        """End at once: kills the workers."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
+        self._threads.shutdown()
+        for worker in self._workers:
+            worker.close()
+
+    def _decode(self, source: object, place: Place) -> Decoded:
+        worker = self._idle.get()
+        try:
+            return worker.decode(source, place)
+        finally:
+            self._idle.put(worker)
+
+
+def _block_interrupts() -> None:
+    """A Ctrl-C goes to every process of the terminal; workers started from a thread that blocks it never see it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+#: Whoever fills the ring.
+Decoder: TypeAlias = DecodeThreads | DecodeProcesses
