@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError, InputError
-from lexlip_infer.inputs.read_ahead import batched, several
+from lexlip_infer.inputs.items import several
+from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
 from lexlip_infer.runtime.machine import look_around
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["LexLIPEncoder"]
 
 _logger = logging.getLogger(__name__)
-
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Item = TypeVar("Item")
 
@@ -75,7 +75,7 @@ class LexLIPEncoder:
         image = self.manifest.image
         if image is None:
             raise self._no_tower("image")
-        from lexlip_infer.inputs.preprocessing import ImagePreprocessor  # and with it Pillow, as below
+        from lexlip_infer.inputs.preprocessing import ImagePreprocessor  # Pillow, which texts do not need
 
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 

@@ -26,7 +26,8 @@ RUN_FORMAT_VERSION = 2
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built on first use: a search needs few of these.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class EncodedWith(_Section):

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TypeVar
 
 from lexlip_infer.errors import InputError
 
-__all__ = ["batched", "in_order", "map_ahead", "several"]
+__all__ = ["batched", "in_order", "map_ahead"]
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -83,10 +81,3 @@ def batched(items: Iterable[Step], size: int) -> Iterator[list[Step]]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
-
-
-def several(items: Any) -> Iterable[Any]:
-    """One text or image as a list of it: Python would take a text apart into letters, an array or a file into rows."""
-    whole = isinstance(items, str | bytes | bytearray) or hasattr(items, "read")
-    one_array = isinstance(items, np.ndarray) and items.ndim in (2, 3)
-    return [items] if whole or one_array or not isinstance(items, Iterable) else items
