@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lexlip_export import ImportOptions, export_bundle
 from lexlip_export.official.checkpoint import load_official
-from lexlip_export.official.position_table import legacy_stretch
+from lexlip_export.official.sizes import legacy_stretch
 from lexlip_infer import LexLIPEncoder
 from lexlip_kernels.lexicon_pool import max_logits
 from lexlip_training import LexLIP

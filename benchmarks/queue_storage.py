@@ -19,9 +19,8 @@ from torch import Tensor
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.datasets import read_captioned_images
 from lexlip_training.objectives import ObjectiveConfig
-from lexlip_training.objectives.losses import queue_contrast
-from lexlip_training.objectives.objective import unit_vectors
-from lexlip_training.objectives.pair_queue import PairQueue, queue_bytes
+from lexlip_training.objectives.momentum import PairQueue, queue_bytes
+from lexlip_training.objectives.objective import queue_contrast, unit_vectors
 
 RESULTS = Path(__file__).parent / "results"
 QUERIES = 32

@@ -8,6 +8,11 @@
     encoder.similarity(texts, images)                    # (1, 2)
     encoder.decode(images, top_k=5)                      # words and weights
 
+    from lexlip_infer import Index
+
+    index = Index.from_images("photographs")             # a folder, encoded and indexed
+    index.search("a dog on the beach")[0].path
+
 Names are loaded on first use, so that `import lexlip_infer` and the commands' `--help` cost next to nothing.
 """
 
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
         OutputError,
     )
     from lexlip_infer.pipeline.encode import encode_folder, encode_texts_file
+    from lexlip_infer.search.engine import Hit
+    from lexlip_infer.search.index import Index
     from lexlip_infer.vectors.sparse_batch import SparseBatch
     from lexlip_infer.vocabulary import Vocabulary
 
@@ -40,7 +47,9 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Collection",
+    "Hit",
     "ImageError",
+    "Index",
     "InputError",
     "LexLIPEncoder",
     "LexLIPError",
@@ -58,6 +67,8 @@ __all__ = [
 _HOMES = {
     "Bundle": "bundle",
     "Collection": "collection.collection",
+    "Hit": "search.engine",
+    "Index": "search.index",
     "LexLIPEncoder": "encoder",
     "Manifest": "bundle",
     "SparseBatch": "vectors.sparse_batch",

@@ -16,19 +16,27 @@ a bad index. Nothing here needs ONNX Runtime: whoever wants a model's words or s
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import first_fault, read_hashed, read_version, write_whole
+from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
 __all__ = [
@@ -45,7 +53,8 @@ __all__ = [
     "shipped_bundle",
 ]
 
-FORMAT_VERSION = 2
+#: 3 added prompts and the side that long texts are cut on; a bundle that needs neither is still written as 2.
+FORMAT_VERSION = 3
 MANIFEST = "lexlip.json"
 
 Modality = Literal["image", "text"]
@@ -75,9 +84,50 @@ class ImageSettings(_Section):
 
 
 class TextSettings(_Section):
-    """How a text becomes `input_ids`: cut to this many tokens, special ones included."""
+    """How a text becomes `input_ids`.
+
+    Attributes:
+        max_length: tokens that are kept, special ones included.
+        prompts: what is put before a text, by name: "query" by `encode_query`, "document" by `encode_document`.
+        default_prompt: the one that `encode_texts` takes where none is asked for.
+        truncation_side: where the tokens beyond `max_length` are left out.
+    """
 
     max_length: int = Field(gt=2)
+    prompts: dict[str, str] = {}
+    default_prompt: str | None = None
+    truncation_side: Literal["left", "right"] = "right"
+
+    @model_validator(mode="after")
+    def _default_is_there(self) -> TextSettings:
+        if self.default_prompt is not None and self.default_prompt not in self.prompts:
+            raise ValueError(f"default_prompt {self.default_prompt!r} is none of the prompts")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Manifests of models without prompts stay as they were before there were any.
+        return {name: value for name, value in serialize(self).items() if name in self.needed}
+
+    @property
+    def needed(self) -> set[str]:
+        """Fields that a manifest has to hold: all but defaults."""
+        fields = type(self).model_fields
+        return {name for name in fields if getattr(self, name) != fields[name].default}
+
+    def prompt(self, name: str | None = None) -> str:
+        """What is put before a text; nothing for "query" and "document" where the model has no such prompt.
+
+        Raises:
+            InputError: there is no prompt of that name.
+        """
+        name = self.default_prompt if name is None else name
+        if name is None or (name not in self.prompts and name in ("query", "document")):
+            return ""
+        if name not in self.prompts:
+            known = ", ".join(map(repr, {"query": "", "document": "", **self.prompts}))
+            raise InputError(f"the model has no prompt {name!r}; expected one of {known}")
+        return self.prompts[name]
 
 
 class KeptTerms(_Section):
@@ -340,45 +390,11 @@ def _find(
 
 def _download(name: str, revision: str | None, token: str | None, cache_dir: str | Path | None) -> Path:
     """Snapshot of a bundle on the hub: the files that its manifest names and no others, most of them in the cache."""
-    from huggingface_hub import snapshot_download
-
-    def fetch(files: Iterable[str], revision: str | None) -> Path:
-        patterns = [glob.escape(file) for file in files]
-        folder = snapshot_download(name, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=patterns)
-        return Path(folder)
-
-    try:
-        folder = fetch((MANIFEST, "README.md"), revision)
-        if (folder / MANIFEST).exists():
-            fetch((MANIFEST, *Bundle.open(folder).manifest.files), folder.name)  # snapshots/<commit>
-            return folder
-    except BundleError:
-        raise
-    except Exception as error:  # noqa: BLE001  (the hub's errors, those of its HTTP library, and of the disk)
-        raise BundleError(f"{name}: no such folder, and {_hub_refusal(error, revision)}") from None
-    raise BundleError(
-        f"{name}: on the Hugging Face hub, but no LexLIP bundle: it has no {MANIFEST}; lexlip-export makes a bundle of "
-        "a checkpoint"
-    )
-
-
-def _hub_refusal(error: Exception, revision: str | None) -> str:
-    """Why the Hugging Face hub gave no bundle, and what to do."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        if isinstance(error.__cause__, errors.HfHubHTTPError):  # it was reached, and had an error of its own
-            return _hub_refusal(error.__cause__, revision)
-        return "the Hugging Face hub cannot be reached, nor is the model in its cache: go online, or give a folder"
-    if isinstance(error, errors.GatedRepoError):
-        return "on the Hugging Face hub it is gated: accept its terms there, and log in (hf auth login) or give a token"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return "the Hugging Face hub has no such model, or a private one: check the name, or log in (hf auth login)"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"on the Hugging Face hub it has no revision {revision!r}"
-    return f"the Hugging Face hub did not give it ({_first_line(error)})"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    folder = snapshot(name, (MANIFEST, "README.md"), revision, token, cache_dir)
+    if not (folder / MANIFEST).exists():
+        raise BundleError(
+            f"{name}: on the Hugging Face hub, but no LexLIP bundle: it has no {MANIFEST}; lexlip-export makes a "
+            "bundle of a checkpoint"
+        )
+    # snapshots/<commit>
+    return snapshot(name, (MANIFEST, *Bundle.open(folder).manifest.files), folder.name, token, cache_dir)

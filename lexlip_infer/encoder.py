@@ -12,17 +12,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from lexlip_infer.bundle import Bundle, Modality
-from lexlip_infer.errors import BundleError, ImageError, InputError
-from lexlip_infer.inputs.frames import Frame
-from lexlip_infer.inputs.images import ImageSource
-from lexlip_infer.inputs.preprocessing import ImagePreprocessor, Pixels, decode_images
+from lexlip_infer.errors import BundleError, InputError
+from lexlip_infer.inputs.items import several
 from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
@@ -31,10 +28,13 @@ from lexlip_infer.runtime.tower import Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from lexlip_infer.inputs.images import ImageSource
+    from lexlip_infer.inputs.preprocessing import ImagePreprocessor
+
 __all__ = ["LexLIPEncoder"]
 
 _logger = logging.getLogger(__name__)
-
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Item = TypeVar("Item")
 
@@ -75,6 +75,8 @@ class LexLIPEncoder:
         image = self.manifest.image
         if image is None:
             raise self._no_tower("image")
+        from lexlip_infer.inputs.preprocessing import ImagePreprocessor  # Pillow, which texts do not need
+
         return ImagePreprocessor(image.size, image.resize, image.mean, image.std)
 
     @cached_property
@@ -87,7 +89,7 @@ class LexLIPEncoder:
         text = self.manifest.text
         if text is None:
             raise self._no_tower("text")
-        return TextTokenizer(self.bundle.tokenizer_json(), text.max_length)
+        return TextTokenizer(self.bundle.tokenizer_json(), text.max_length, text.truncation_side)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -184,8 +186,8 @@ class LexLIPEncoder:
             ImageError: an image cannot be decoded; the message names it and its position.
             InputError: a number is out of range.
         """
-        several = _tracked(_several(images), "images", show_progress_bar)
-        return self._stack(self.iter_encode_images(several, batch_size, top_k))
+        tracked = _tracked(several(images), "images", show_progress_bar)
+        return self._stack(self.iter_encode_images(tracked, batch_size, top_k))
 
     def encode_texts(
         self,
@@ -193,18 +195,31 @@ class LexLIPEncoder:
         batch_size: int = 32,
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
+        prompt_name: str | None = None,
     ) -> SparseBatch:
-        """Encode texts; arguments and result as for `encode_images`.
+        """Encode texts; other arguments and result as for `encode_images`.
 
         A text of more tokens than the model takes is cut, and a warning of the logger `lexlip_infer.encoder` says so.
+        `prompt_name` says which of the manifest's prompts is put before each; its default when absent, mostly none.
 
         Raises:
-            InputError: an element is not a string, or a number is out of range.
+            InputError: an element is not a string, a number is out of range, or there is no prompt of that name.
         """
-        several = _tracked(_several(texts), "texts", show_progress_bar)
-        return self._stack(self.iter_encode_texts(several, batch_size, top_k))
+        tracked = _tracked(several(texts), "texts", show_progress_bar)
+        return self._stack(self.iter_encode_texts(tracked, batch_size, top_k, prompt_name))
 
-    encode_query = encode_texts
+    def encode_query(
+        self,
+        queries: str | Iterable[str],
+        batch_size: int = 32,
+        top_k: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> SparseBatch:
+        """Encode texts that something is searched with: `encode_texts` with the prompt of queries, where there is one.
+
+        Arguments, result and errors as for `encode_texts`.
+        """
+        return self.encode_texts(queries, batch_size, top_k, show_progress_bar, prompt_name="query")
 
     def encode_document(
         self,
@@ -215,12 +230,12 @@ class LexLIPEncoder:
     ) -> SparseBatch:
         """Encode what a collection of this model holds: images, or texts where the bundle has no image tower.
 
-        Arguments and result as for `encode_images` and `encode_texts`.
+        Arguments and result as for `encode_images` and `encode_texts`, with the prompt of documents.
         """
         if self.bundle.has_tower("image"):
             return self.encode_images(documents, batch_size, top_k, show_progress_bar)
         texts: Any = documents
-        return self.encode_texts(texts, batch_size, top_k, show_progress_bar)
+        return self.encode_texts(texts, batch_size, top_k, show_progress_bar, prompt_name="document")
 
     def iter_encode_images(
         self, images: ImageSource | Iterable[ImageSource], batch_size: int = 32, top_k: int | None = None
@@ -233,13 +248,19 @@ class LexLIPEncoder:
             ImageError: an image cannot be decoded; the message names it and its position.
             InputError: a number is out of range.
         """
+        from lexlip_infer.inputs.preprocessing import decode_images, decoded_only
+
         k = self._top_k(top_k, self.manifest.top_k.image)
-        pixels = decode_images(_several(images), self.preprocess, self.threads, ahead=2 * batch_size)
-        for rows in batched(_decoded(pixels), batch_size):
+        pixels = decode_images(several(images), self.preprocess, self.threads, ahead=2 * batch_size)
+        for rows in batched(decoded_only(pixels), batch_size):
             yield self.encode_pixels(np.stack(rows), k)
 
     def iter_encode_texts(
-        self, texts: str | Iterable[str], batch_size: int = 32, top_k: int | None = None
+        self,
+        texts: str | Iterable[str],
+        batch_size: int = 32,
+        top_k: int | None = None,
+        prompt_name: str | None = None,
     ) -> Iterator[SparseBatch]:
         """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts.
 
@@ -247,10 +268,13 @@ class LexLIPEncoder:
             InputError: as for `encode_texts`.
         """
         k = self._top_k(top_k, self.manifest.top_k.text)
+        if (text := self.manifest.text) is None:
+            raise self._no_tower("text")
+        prompt = text.prompt(prompt_name)
         count = cut = 0
         try:
-            for rows in batched(_several(texts), batch_size):
-                tokens = self.tokenize.encode(rows)
+            for rows in batched(several(texts), batch_size):
+                tokens = self.tokenize.encode(rows, prompt)
                 count, cut = count + len(rows), cut + int(tokens.cut.sum())
                 yield self._text_vectors(tokens.ids, tokens.mask, k)
         finally:
@@ -374,25 +398,3 @@ def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[It
 
     total = float(len(items)) if isinstance(items, Sequence) else None
     return track(items, f"encoding {what}", total=total, console=Console(stderr=True))
-
-
-def _several(items: Any) -> Iterable[Any]:
-    """One text or image as a list of it: Python would take a text apart into letters, an array into its rows.
-
-    Raises:
-        InputError: it is neither an input nor an iterable of inputs.
-    """
-    if isinstance(items, str | bytes | bytearray | Path | Frame | Image.Image) or hasattr(items, "read"):
-        return [items]
-    if isinstance(items, np.ndarray) and items.ndim in (2, 3):
-        return [items]
-    if not isinstance(items, Iterable):
-        raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
-    return items
-
-
-def _decoded(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
-    for position, item in enumerate(pixels):
-        if isinstance(item, ImageError):
-            raise ImageError(f"images[{position}]: {item}")
-        yield item

@@ -12,16 +12,15 @@ from lexlip_kernels.errors import require
 
 if TYPE_CHECKING:
     from lexlip_export.bundle_writer import export_bundle
-    from lexlip_export.gate_settings import GateSettings
     from lexlip_export.pretrained import initialise_from_pretrained
-    from lexlip_export.settings import ExportSettings
+    from lexlip_export.settings import ExportSettings, GateSettings
     from lexlip_export.sources import ImportOptions
 
 __all__ = ["ExportSettings", "GateSettings", "ImportOptions", "export_bundle", "initialise_from_pretrained"]
 
 _HOMES = {
     "ExportSettings": "settings",
-    "GateSettings": "gate_settings",
+    "GateSettings": "settings",
     "ImportOptions": "sources",
     "export_bundle": "bundle_writer",
     "initialise_from_pretrained": "pretrained",

@@ -17,14 +17,18 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx
+from tokenizers import Tokenizer
 
-from lexlip_export.format import check
-from lexlip_export.graph_builder import GraphBuilder
-from lexlip_kernels.errors import BundleError
+from lexlip_export.graph_builder import GraphBuilder, check
+from lexlip_infer.errors import BundleError
+from lexlip_infer.vocabulary import Vocabulary
+from lexlip_training.config import ModelConfig
 
-__all__ = ["BERT_IDS", "IR_VERSION", "anserini_graph", "anserini_order"]
+__all__ = ["ANSERINI_VOCABULARY", "anserini_graph", "anserini_order", "anserini_vocabulary", "vocabulary_of"]
 
 IR_VERSION = 9
+#: Its line numbers are the ids of `onnx/text_anserini.onnx`, which may differ from the tokenizer's.
+ANSERINI_VOCABULARY = "onnx/text_anserini_vocab.txt"
 #: Where Anserini expects the special tokens.
 BERT_IDS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102}
 
@@ -52,6 +56,25 @@ def anserini_order(vocabulary: Mapping[str, int]) -> npt.NDArray[np.int64]:
             now = int(np.flatnonzero(order == vocabulary[token])[0])
             order[[line, now]] = order[[now, line]]
     return order
+
+
+def anserini_vocabulary(config: ModelConfig, tokenizer: Tokenizer | None) -> bytes:
+    """Contents of `ANSERINI_VOCABULARY`: a term a line, in Anserini's order.
+
+    Raises:
+        BundleError: the model has no text tower, no tokenizer, or one that Anserini cannot use.
+    """
+    if config.text is None:
+        raise BundleError(f"the graph 'anserini' encodes texts, and {config.name} has no text tower")
+    vocabulary = vocabulary_of(tokenizer)
+    return "".join(f"{vocabulary.terms[term]}\n" for term in anserini_order(vocabulary.ids)).encode()
+
+
+def vocabulary_of(tokenizer: Tokenizer | None) -> Vocabulary:
+    """Terms and ids of a tokenizer that there must be."""
+    if tokenizer is None:
+        raise BundleError("the graph 'anserini' needs a vocabulary, and this model has no tokenizer")
+    return Vocabulary.from_tokenizer(tokenizer)
 
 
 def anserini_graph(

@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from lexlip_export.format import OPSET, check
+from lexlip_export.graph_builder import OPSET, check
 from lexlip_training.model import LexLIP
 
 __all__ = ["backbone_graph", "backbone_module"]

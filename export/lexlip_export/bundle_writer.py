@@ -5,8 +5,9 @@ The folder is built beside its destination and renamed into place: a bundle is t
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterable
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,25 +18,53 @@ import onnx
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
+from lexlip_export.anserini_graph import ANSERINI_VOCABULARY, anserini_vocabulary
 from lexlip_export.backbone_graph import backbone_graph
-from lexlip_export.bundle_folder import BundleFolder
-from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
-from lexlip_export.gate_settings import GateSettings
-from lexlip_export.half_storage import store_half, to_half
+from lexlip_export.further_graphs import decoder, further_graphs
+from lexlip_export.graph_builder import store_half, to_half
 from lexlip_export.head_graph import head_graph
-from lexlip_export.metadata import embed_metadata, graph_metadata
 from lexlip_export.model_card import model_card
-from lexlip_export.precision import precision_graphs
+from lexlip_export.precision.gate import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
-from lexlip_export.settings import ExportSettings, FurtherGraph
+from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
 from lexlip_export.sources import ImportOptions, load_source
-from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, backbone_file
+from lexlip_infer.bundle import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Bundle,
+    FileRecord,
+    Manifest,
+    Modality,
+    TextSettings,
+    backbone_file,
+)
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_infer.files import new_folder
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
-__all__ = ["export_bundle", "write_bundle"]
+__all__ = ["export_bundle", "graph_metadata", "write_bundle"]
+
+
+class BundleFolder:
+    """A bundle in the making: files by path, written, hashed and forgotten; all together may not fit in memory.
+
+    Args:
+        folder: where they go; must exist.
+
+    Attributes:
+        records: what the manifest says of each file written so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records: dict[str, FileRecord] = {}
+
+    def __setitem__(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.records[name] = FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 
 def export_bundle(
@@ -64,9 +93,16 @@ def export_bundle(
         OutputError: `output` exists and is no bundle.
     """
     source, settings = load_source(checkpoint, options or ImportOptions()), settings or ExportSettings()
-    if source.similarity is not None:
-        settings = settings.model_copy(update={"similarity": source.similarity})
-    write_bundle(source.model, source.tokenizer, source.record, output, settings, evaluation, gate)
+    changes: dict[str, Any] = {} if source.similarity is None else {"similarity": source.similarity}
+    if source.text_top_k is not None and "text_top_k" not in settings.model_fields_set:
+        if source.text_top_k > MOST_QUERY_TERMS:
+            raise BundleError(
+                f"{checkpoint}: max_active_dims is {source.text_top_k}, and Lucene allows a query {MOST_QUERY_TERMS} "
+                "terms; give the terms to keep: --text-top-k"
+            )
+        changes["text_top_k"] = source.text_top_k
+    settings = settings.model_copy(update=changes)
+    write_bundle(source.model, source.tokenizer, source.record, output, settings, evaluation, gate, source.text)
 
 
 def write_bundle(
@@ -77,18 +113,32 @@ def write_bundle(
     settings: ExportSettings,
     evaluation: dict[str, Any] | None = None,
     gate: GateSettings | None = None,
+    text: TextSettings | None = None,
 ) -> None:
     """Write a model in memory as a bundle; arguments and errors as for `export_bundle`.
 
-    Without a tokenizer the bundle encodes token ids and no strings.
+    Without a tokenizer the bundle encodes token ids and no strings. `text` says how texts are encoded, where that is
+    more than their length.
     """
+    if text is None and model.config.text is not None:
+        text = TextSettings(max_length=model.config.text.max_length)
+    if text is not None and FurtherGraph.ANSERINI in settings.graphs:
+        _check_anserini(text)
     _check_replaceable(output)
     with new_folder(output, replace=True) as partial:
         files = BundleFolder(partial)
-        parity = _write_model(files, model, tokenizer, settings, gate or GateSettings())
+        parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings())
         files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
-        manifest = _manifest(model.config, tokenizer, training, settings, files)
+        manifest = _manifest(model.config, text, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _check_anserini(text: TextSettings) -> None:
+    """Java's encoder gives the graph a query as it stands, and the graph cuts on the right."""
+    if prompt := text.prompt("query"):
+        raise BundleError(f"the graph 'anserini' cannot put the prompt {prompt!r} before a query; leave it out")
+    if text.truncation_side == "left":
+        raise BundleError("the graph 'anserini' cuts long queries on the right, this model on the left; leave it out")
 
 
 def _check_replaceable(output: Path) -> None:
@@ -104,7 +154,12 @@ def _check_replaceable(output: Path) -> None:
 
 
 def _write_model(
-    files: BundleFolder, model: LexLIP, tokenizer: Tokenizer | None, settings: ExportSettings, gate: GateSettings
+    files: BundleFolder,
+    model: LexLIP,
+    text: TextSettings | None,
+    tokenizer: Tokenizer | None,
+    settings: ExportSettings,
+    gate: GateSettings,
 ) -> ParityReport | None:
     """Every file that the model determines; returns the parity report, which is among them."""
     if tokenizer is not None:
@@ -125,28 +180,18 @@ def _write_model(
         top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
         of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
         further = further_graphs(model, modality, of_tower, tokenizer, settings)
-        _write_graphs(files, itertools.chain(further, of_tower.items()), model, modality, settings)
+        metadata = graph_metadata(model.config, settings, modality, text)
+        # Each graph is changed once it is its turn, so those made from others come first.
+        for name, graph in itertools.chain(further, of_tower.items()):
+            onnx.helper.set_model_props(graph, metadata)
+            stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
+            files[name] = stored.SerializeToString(deterministic=True)
     files["heads.safetensors"] = save(heads)
     return parity
 
 
 def _stored(weight: npt.NDArray[np.float32], name: str, settings: ExportSettings) -> npt.NDArray[Any]:
     return to_half(weight, name) if settings.storage == "f16" else weight
-
-
-def _write_graphs(
-    files: BundleFolder,
-    graphs: Iterable[tuple[str, onnx.ModelProto]],
-    model: LexLIP,
-    modality: Modality,
-    settings: ExportSettings,
-) -> None:
-    """Write one tower's graphs; each is changed once it is its turn, so those made from others come first."""
-    metadata = graph_metadata(model.config, settings, modality)
-    for name, graph in graphs:
-        embed_metadata(graph, metadata)
-        stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
-        files[name] = stored.SerializeToString(deterministic=True)
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -159,6 +204,7 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
 
 def _manifest(
     config: ModelConfig,
+    text: TextSettings | None,
     tokenizer: Tokenizer | None,
     training: dict[str, Any],
     settings: ExportSettings,
@@ -167,15 +213,15 @@ def _manifest(
     placeholder = None if tokenizer is None else tokenizer.token_to_id("[UNK]")
     if tokenizer is not None and placeholder is None:
         raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
-    image, text = config.image, config.text
+    image = config.image
     return Manifest.model_validate(
         {
-            "format_version": FORMAT_VERSION,
+            "format_version": 2 if text is None or text.needed == {"max_length"} else FORMAT_VERSION,
             "name": config.name,
             "vocab_size": config.vocab_size,
             "hidden_size": config.hidden_size,
             "image": image and {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
-            "text": text and {"max_length": text.max_length},
+            "text": text,
             "tokenizer": None if tokenizer is None else "tokenizer.json",
             "similarity": settings.similarity,
             "suppressed_ids": config.suppressed_ids,
@@ -190,3 +236,35 @@ def _manifest(
             "files": dict(sorted(files.records.items())),
         }
     )
+
+
+def graph_metadata(
+    config: ModelConfig, settings: ExportSettings, modality: Modality, text: TextSettings | None
+) -> dict[str, str]:
+    """The manifest's fields that matter to whoever feeds this modality's graphs or reads their outputs.
+
+    Args:
+        config: of the model.
+        settings: of the export.
+        modality: which tower.
+        text: how texts are encoded.
+
+    Returns:
+        Values by key; whatever is no string is JSON.
+    """
+    fields: dict[str, object] = {
+        "name": config.name,
+        "lexlip_version": version("lexlip-infer"),
+        "modality": modality,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "similarity": settings.similarity,
+        "top_k": settings.image_top_k if modality == "image" else settings.text_top_k,
+        "scale": settings.scale,
+        "cap": settings.cap,
+    }
+    if modality == "image" and (image := config.image):
+        fields |= {"image_size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std}
+    elif modality == "text" and text is not None:
+        fields |= text.model_dump()
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in fields.items()}

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lexlip_export.gate_settings import GateSettings
-from lexlip_export.settings import ExportSettings, FurtherGraph, named_precisions
+from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings, named_precisions
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
 
@@ -31,7 +30,10 @@ def export(
     ],
     output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
     image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
-    text_top_k: Annotated[int, typer.Option(min=1, max=1024, help="of a text")] = _DEFAULT.text_top_k,
+    text_top_k: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
+    ] = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
     graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
@@ -69,11 +71,12 @@ def export(
     options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
     settings = ExportSettings(
         image_top_k=image_top_k,
-        text_top_k=text_top_k,
         storage="f16" if half_storage else "f32",
         precisions=named_precisions(precision or []),
         graphs=tuple(graph or ()),
     )
+    if text_top_k is not None:
+        settings = settings.model_copy(update={"text_top_k": text_top_k})
     try:
         figures = None if evaluation is None else json.loads(evaluation.read_text())
     except (OSError, ValueError) as error:

@@ -1,4 +1,11 @@
-"""The graphs that a bundle holds only on request, made from backbones and heads."""
+"""The graphs that a bundle holds only on request, made from backbones and heads.
+
+- merged: backbone and lexicon head in one file, for whoever wants a single graph and no Python of ours around it;
+- logits in float16, for GPUs before Ampere (V100), where Triton reaches no tensor cores: the decoder's product stays in
+  cuBLAS, inside the graph, and `lexlip_kernels.lexicon_topk` takes the maximum, the saturation and the top-k from its
+  output, which never leaves the device. (B, L, V) exists here, which is why the caller keeps batches small;
+- anserini: see `anserini_graph`.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +14,17 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import TensorProto
 from tokenizers import Tokenizer
 
-from lexlip_export.anserini_graph import anserini_graph, anserini_order
-from lexlip_export.logits_graph import logits_graph
-from lexlip_export.merged_graph import merged_graph
+from lexlip_export.anserini_graph import anserini_graph, anserini_order, vocabulary_of
+from lexlip_export.graph_builder import GraphBuilder, check, to_half
 from lexlip_export.settings import ExportSettings, FurtherGraph
 from lexlip_infer.bundle import Modality, backbone_file
 from lexlip_infer.errors import BundleError
-from lexlip_infer.vocabulary import Vocabulary
-from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
-__all__ = ["ANSERINI_VOCABULARY", "anserini_vocabulary", "decoder", "further_graphs"]
-
-#: Its line numbers are the ids of `onnx/text_anserini.onnx`, which may differ from the tokenizer's.
-ANSERINI_VOCABULARY = "onnx/text_anserini_vocab.txt"
+__all__ = ["decoder", "further_graphs", "logits_graph", "merged_graph"]
 
 
 def further_graphs(
@@ -52,7 +54,7 @@ def further_graphs(
         yield f"onnx/{modality}_logits_fp16.onnx", logits_graph(half, *decoder(model, modality))
     if FurtherGraph.ANSERINI in settings.graphs and modality == "text":
         assert model.config.text is not None
-        order = anserini_order(_vocabulary(tokenizer).ids)
+        order = anserini_order(vocabulary_of(tokenizer).ids)
         yield "onnx/text_anserini.onnx", anserini_graph(backbone, head, model.config.text.max_length, order)
 
 
@@ -62,19 +64,52 @@ def decoder(model: LexLIP, modality: Modality) -> tuple[npt.NDArray[np.float32],
     return head.weight.detach().float().numpy(), head.decoder_bias().detach().float().numpy()
 
 
-def anserini_vocabulary(config: ModelConfig, tokenizer: Tokenizer | None) -> bytes:
-    """Contents of `ANSERINI_VOCABULARY`: a term a line, in Anserini's order.
+def merged_graph(backbone: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
+    """Join the two; neither is changed.
+
+    Args:
+        backbone: `pixel_values`, or `input_ids` and `attention_mask`, to `hidden`.
+        head: `hidden` (and `attention_mask`), `k` to `ids` and `weights`.
+
+    Returns:
+        A graph with the backbone's inputs and `k`, which keeps the head's default, to the head's outputs.
 
     Raises:
-        BundleError: the model has no text tower, no tokenizer, or one that Anserini cannot use.
+        BundleError: the result is not of the bundle's format.
     """
-    if config.text is None:
-        raise BundleError(f"the graph 'anserini' encodes texts, and {config.name} has no text tower")
-    vocabulary = _vocabulary(tokenizer)
-    return "".join(f"{vocabulary.terms[term]}\n" for term in anserini_order(vocabulary.ids)).encode()
+    graph = GraphBuilder()
+    for part, prefix in ((backbone.graph, "backbone/"), (head.graph, "head/")):
+        graph.append(part, prefix, {value.name: value.name for value in [*part.input, *part.output]})
+    graph.inputs = [*backbone.graph.input, *(value for value in head.graph.input if value.name == "k")]
+    graph.outputs = list(head.graph.output)
+    return check(graph.model("merged"), "merged graph")
 
 
-def _vocabulary(tokenizer: Tokenizer | None) -> Vocabulary:
-    if tokenizer is None:
-        raise BundleError("the graph 'anserini' needs a vocabulary, and this model has no tokenizer")
-    return Vocabulary.from_tokenizer(tokenizer)
+def logits_graph(
+    backbone: onnx.ModelProto, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]
+) -> onnx.ModelProto:
+    """Append the decoder to a half-precision backbone, which is not changed.
+
+    Args:
+        backbone: gives `hidden` (B, L, H) in float16.
+        weight: (V, H), the decoder.
+        bias: (V,), suppressed terms at -1e4, which float16 can hold.
+
+    Returns:
+        A graph with the backbone's inputs to `logits` (B, L, V) float16. Padded tokens have logits too: the mask is
+        `lexicon_topk`'s.
+
+    Raises:
+        BundleError: `hidden` is not float16, or the decoder holds values that float16 cannot.
+    """
+    (hidden,) = backbone.graph.output
+    if hidden.type.tensor_type.elem_type != TensorProto.FLOAT16:
+        raise BundleError("the logits graph needs a backbone whose `hidden` is float16; give it the fp16 backbone")
+    graph = GraphBuilder()
+    graph.append(backbone.graph, "backbone/", {value.name: value.name for value in [*backbone.graph.input, hidden]})
+    columns = graph.constant("decoder", to_half(weight.T, "the decoder"))
+    graph.node("MatMul", [hidden.name, columns], "products")
+    graph.node("Add", ["products", graph.constant("bias", to_half(bias, "the decoder's bias"))], "logits")
+    graph.inputs = list(backbone.graph.input)
+    graph.output("logits", "float16", ["batch", "tokens", len(bias)])
+    return check(graph.model("logits"), "logits graph")

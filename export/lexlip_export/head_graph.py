@@ -18,14 +18,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from lexlip_export.format import check
-from lexlip_export.graph_builder import GraphBuilder
+from lexlip_export.graph_builder import GraphBuilder, check
 
 __all__ = ["TILE", "head_graph"]
 
 #: Vocabulary columns a tile: logits of 16 images at 197 tokens then take 13 MB.
 TILE = 1024
-
 
 Decoder = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 

@@ -6,26 +6,20 @@ Every figure in it is taken from the training record or from an evaluation of th
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from lexlip_export.precision.card import precision_section
-from lexlip_export.precision.report import ParityReport
+from lexlip_export.precision.report import PARITY, Direction, ParityReport, PrecisionReport
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.record import TrainingRecord
 
 __all__ = ["model_card"]
 
+#: Of a log by epochs.
 _LOG_COLUMNS = (
-    "epoch",
-    "seconds",
-    "loss",
-    "contrast",
-    "bag",
-    "words",
-    "flops",
-    "text_to_image",
-    "image_to_text",
+    *("epoch", "seconds", "loss", "contrast", "bag", "words", "flops"),
+    *("text_to_image", "image_to_text"),
 )
 #: Of a log by optimiser steps: those that it has.
 _STEP_COLUMNS = (
@@ -62,7 +56,7 @@ def model_card(
         "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---",
         f"# {config.name}",
         description,
-        f"## Notice\n\n{training.get('notice', 'No notice was recorded with these weights.')}",
+        f"## Notice\n\n{training.get('notice') or 'No notice was recorded with these weights.'}",
         _results(training, evaluation),
         precision_section(parity),
         f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
@@ -91,9 +85,7 @@ def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str
     selected = TrainingRecord.read(training).selection()
     if selected:
         ranked = {"vectors": "full vectors, cosine, torch in bfloat16", "impacts": "kept terms, integer impacts, torch"}
-        row = " | ".join(
-            "/".join(f"{value:.1f}" for value in way) for way in (selected.text_to_image, selected.image_to_text)
-        )
+        row = f"{_slashed(selected.text_to_image)} | {_slashed(selected.image_to_text)}"
         lines.append(f"| {ranked[selected.ranking]} (selection) | {row} |")
     if evaluation:
         top_k = evaluation["top_k"]
@@ -106,7 +98,11 @@ def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str
 
 
 def _recall(figures: dict[str, float]) -> str:
-    return "/".join(f"{figures[f'r@{k}']:.1f}" for k in (1, 5, 10))
+    return _slashed(figures[f"r@{k}"] for k in (1, 5, 10))
+
+
+def _slashed(recalls: Iterable[float]) -> str:
+    return "/".join(f"{recall:.1f}" for recall in recalls)
 
 
 def _training(training: dict[str, Any]) -> str:
@@ -116,16 +112,17 @@ def _training(training: dict[str, Any]) -> str:
     lines = ["## Training", "", "```json", json.dumps(record, indent=2), "```"]
     for run in parts or [training]:
         if run.get("log"):
-            lines += ["", f"`{run['command']}`:"] if parts else []
+            lines += ["", f"`{run.get('command', 'a run without a command')}`:"] if parts else []
             lines += _log_table(run["log"])
     return "\n".join(lines)
 
 
 def _log_table(log: list[dict[str, Any]]) -> list[str]:
-    """A row an epoch, or, where the log has one every few steps, a row an evaluation."""
+    """A row an epoch; where the log has one every few steps, a row an evaluation or else the last of an epoch."""
     columns: tuple[str, ...] = _LOG_COLUMNS
     if any("step" in line for line in log):
-        log = [_rounded(line) for line in log if "dev_sum" in line]
+        chosen = [line for line in log if "dev_sum" in line] or list({line.get("epoch"): line for line in log}.values())
+        log = [_rounded(line) for line in chosen]
         columns = tuple(name for name in _STEP_COLUMNS if any(name in line for line in log))
     lines = ["", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return lines + ["| " + " | ".join(str(line.get(column, "")) for column in columns) + " |" for line in log]
@@ -137,3 +134,45 @@ def _rounded(line: dict[str, Any]) -> dict[str, Any]:
 
 def _without_log(training: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in training.items() if key not in ("log", "notice")}
+
+
+def precision_section(parity: ParityReport | None) -> str:
+    """Markdown, or nothing where the bundle holds float32 alone."""
+    if parity is None:
+        return ""
+    inputs = "; ".join(dict.fromkeys(report.inputs for report in parity.precisions))
+    lines = [
+        "## Precisions",
+        "",
+        f"Against {parity.reference} on {inputs}. All figures and limits: `{PARITY}`.",
+        "",
+        "| precision | tower | hidden states: max, mean error | weights: max, mean error | terms in common |",
+        "|---|---|---|---|---|",
+        *(row for report in parity.precisions for row in _errors(report)),
+        "",
+        "Recall at 1/5/10 in per cent, float32 → precision; share of the ten best results in common:",
+        "",
+        "| precision | text to image | image to text |",
+        "|---|---|---|",
+        *(_retrieval(report) for report in parity.precisions),
+    ]
+    return "\n".join(lines)
+
+
+def _errors(report: PrecisionReport) -> list[str]:
+    return [
+        f"| {report.precision} | {name} | {tower.hidden.max:.3g}, {tower.hidden.mean:.3g} "
+        f"| {tower.weights.max:.3g}, {tower.weights.mean:.3g} | {tower.overlap:.1%} of {tower.top_k} |"
+        for name, tower in report.towers.items()
+    ]
+
+
+def _retrieval(report: PrecisionReport) -> str:
+    if report.retrieval == "not measured":
+        return f"| {report.precision} | not measured | not measured |"
+    return f"| {report.precision} | {_way(report.retrieval.text_to_image)} | {_way(report.retrieval.image_to_text)} |"
+
+
+def _way(direction: Direction) -> str:
+    before, after = _slashed(direction.reference), _slashed(direction.candidate)
+    return f"{before} → {after}; {direction.agreement:.1%}"

@@ -6,23 +6,24 @@ vectors without a single zero, so decoders are widened and biases lowered until 
 
 from __future__ import annotations
 
+import itertools
+import string
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 
 from lexlip_export.bundle_writer import write_bundle
-from lexlip_export.gate_settings import GateSettings, Thresholds
-from lexlip_export.settings import ExportSettings, FurtherGraph, named_precisions
-from lexlip_export.synthetic_tokenizer import synthetic_tokenizer
+from lexlip_export.settings import ExportSettings, FurtherGraph, GateSettings, Thresholds, named_precisions
 from lexlip_infer.cli.shell import application, run_application
+from lexlip_infer.errors import InputError
 from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, preset
 from lexlip_training.wordpiece import suppressed_terms
 
-__all__ = ["random_bundle", "random_model", "random_parts", "sized_config"]
+__all__ = ["random_bundle", "random_model", "random_parts", "sized_config", "synthetic_tokenizer"]
 
 #: Share of positive terms that the biases are set for, on smooth random images and random words.
 SHARE = 0.03
@@ -34,6 +35,11 @@ _PROBE_GRIDS = (2, 4, 8, 16)
 _NO_LIMITS = Thresholds(hidden_mean=1e9, weight_max=1e9, weight_mean=1e9, overlap=0.0, recall_loss=100.0, agreement=0.0)
 #: Figures are recorded all the same; that random weights keep the limits of trained ones cannot be asked.
 _GATE = GateSettings(fp16=_NO_LIMITS, int8=_NO_LIMITS)
+
+#: Where BERT has them; the ids below 104 that are left go to [unused...] terms, as in BERT.
+_SPECIAL = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
+_SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+_CHARACTERS = string.punctuation + string.digits + string.ascii_lowercase
 
 
 def sized_config(config: ModelConfig, image_size: int) -> ModelConfig:
@@ -125,6 +131,38 @@ def random_bundle(
         "Random weights and an invented vocabulary: for benchmarks and tests of the machinery, useless for retrieval."
     )
     write_bundle(model, tokenizer, {"notice": notice, "seed": seed}, output, settings or ExportSettings(), gate=_GATE)
+
+
+def synthetic_tokenizer(vocab_size: int) -> Tokenizer:
+    """Lower-casing WordPiece whose pieces cover any ASCII text: characters, then words of one syllable and more.
+
+    Args:
+        vocab_size: V, at least 256.
+
+    Raises:
+        InputError: fewer terms than the special tokens and characters need.
+    """
+    terms = _terms()
+    if vocab_size < 256:
+        raise InputError(f"a vocabulary of {vocab_size} terms was asked for; expected at least 256")
+    vocabulary = {term: i for i, term in enumerate(itertools.islice(terms, vocab_size))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106  (a token of text)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", _SPECIAL["[SEP]"]), ("[CLS]", _SPECIAL["[CLS]"]))
+    tokenizer.add_special_tokens(list(_SPECIAL))
+    return tokenizer
+
+
+def _terms() -> itertools.chain[str]:
+    """Terms without end and without repetition, in the order of their ids."""
+    by_id = {i: token for token, i in _SPECIAL.items()}
+    head = (by_id.get(i, f"[unused{i}]") for i in range(max(by_id) + 1))
+    characters = itertools.chain(_CHARACTERS, (f"##{c}" for c in _CHARACTERS if c.isalnum()))
+    continuations = (f"##{syllable}" for syllable in _SYLLABLES)
+    words = ("".join(word) for length in itertools.count(1) for word in itertools.product(_SYLLABLES, repeat=length))
+    return itertools.chain(head, characters, continuations, words)
 
 
 app = application("Write a bundle of a preset's shapes with random weights.")

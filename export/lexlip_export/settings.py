@@ -1,8 +1,9 @@
-"""What an export decides beyond the weights."""
+"""What an export decides beyond the weights, and how far a precision may stray from float32 to be let in."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -10,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from lexlip_infer.bundle import Precision
 from lexlip_infer.errors import InputError
 
-__all__ = ["ExportSettings", "FurtherGraph", "named_precisions"]
+__all__ = ["MOST_QUERY_TERMS", "ExportSettings", "FurtherGraph", "GateSettings", "Thresholds", "named_precisions"]
+
+#: Lucene allows a query this many terms.
+MOST_QUERY_TERMS = 1024
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FurtherGraph(StrEnum):
@@ -21,12 +29,12 @@ class FurtherGraph(StrEnum):
     ANSERINI = "anserini"
 
 
-class ExportSettings(BaseModel):
+class ExportSettings(_Settings):
     """Defaults that the bundle carries, and how its weights are stored.
 
     Attributes:
         image_top_k: terms kept of an image.
-        text_top_k: terms kept of a text; Lucene allows a query at most 1024.
+        text_top_k: terms kept of a text; Lucene allows a query at most `MOST_QUERY_TERMS`.
         similarity: what the model was trained for.
         scale: of the quantiser.
         cap: of the quantiser; 255 keeps an impact in one byte.
@@ -35,10 +43,8 @@ class ExportSettings(BaseModel):
         precisions: of the backbones; float32 always comes first, the others have to pass the parity gate.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     image_top_k: int = Field(default=256, gt=0)
-    text_top_k: int = Field(default=64, gt=0, le=1024)
+    text_top_k: int = Field(default=64, gt=0, le=MOST_QUERY_TERMS)
     similarity: Literal["cosine", "dot"] = "cosine"
     scale: float = Field(default=100.0, gt=0)
     cap: int = Field(default=255, ge=1, le=65535)
@@ -66,3 +72,45 @@ def named_precisions(names: list[str]) -> tuple[Precision, ...]:
     if unknown:
         raise InputError(f"--precision {unknown[0]!r} is not known; expected {', '.join(known)}")
     return tuple(precision for name in names for precision in known[name])
+
+
+class Thresholds(_Settings):
+    """Limits of one precision; a figure that is not a number is over every limit.
+
+    Attributes:
+        hidden_mean: mean absolute error of hidden states, as a share of their mean magnitude.
+        weight_max: largest absolute error of a term weight.
+        weight_mean: mean absolute error of term weights.
+        overlap: least mean share of kept terms that are the same.
+        recall_loss: largest loss of the mean of recall at 1, 5 and 10, in points of per cent.
+        agreement: least mean share of the ten best results of a query that are the same.
+    """
+
+    hidden_mean: float = Field(gt=0)
+    weight_max: float = Field(gt=0)
+    weight_mean: float = Field(gt=0)
+    overlap: float = Field(ge=0, le=1)
+    recall_loss: float = Field(ge=0, le=100)
+    agreement: float = Field(ge=0, le=1)
+
+
+class GateSettings(_Settings):
+    """What the parity gate compares on, and what it lets pass.
+
+    Attributes:
+        captions: `captions.jsonl` with rows {image, captions, split}; deterministic synthetic inputs when absent, and
+            then retrieval is not measured.
+        split: rows of it to use.
+        fp16: limits of half precision: rounding noise, nothing a user could notice. Deep convolutional backbones
+            gather more of it, which these limits allow for.
+        int8: limits of dynamic int8: a trade of some quality for speed.
+    """
+
+    captions: Path | None = None
+    split: str = "dev"
+    fp16: Thresholds = Thresholds(
+        hidden_mean=0.04, weight_max=0.25, weight_mean=0.04, overlap=0.94, recall_loss=0.5, agreement=0.95
+    )
+    int8: Thresholds = Thresholds(
+        hidden_mean=0.15, weight_max=1.0, weight_mean=0.1, overlap=0.8, recall_loss=2.0, agreement=0.8
+    )

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from tokenizers import Tokenizer
 
 from lexlip_export.official.checkpoint import PositionMode, load_official
-from lexlip_export.text_folder import load_text_folder, similarity_of
+from lexlip_export.text_folder import load_text_folder
+from lexlip_infer.bundle import TextSettings
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.model import LexLIP
@@ -52,12 +53,16 @@ class Source(NamedTuple):
         tokenizer: of its text tower; None where there is none.
         record: JSON-serialisable, of where the weights come from.
         similarity: what they were trained for; None where the checkpoint leaves that to the settings.
+        text: how texts are encoded, where that is more than their length.
+        text_top_k: terms kept of a text; None where the checkpoint leaves that to the settings.
     """
 
     model: LexLIP
     tokenizer: Tokenizer | None
     record: dict[str, Any]
-    similarity: Literal["cosine", "dot"] | None
+    similarity: Literal["cosine", "dot"] | None = None
+    text: TextSettings | None = None
+    text_top_k: int | None = None
 
 
 def load_source(checkpoint: Path, options: ImportOptions) -> Source:
@@ -81,12 +86,10 @@ def _load(checkpoint: Path, options: ImportOptions) -> Source:
     kind = _kind(checkpoint)
     if kind == "ours":
         _refuse(options, (), checkpoint)
-        return Source(*load_checkpoint(checkpoint), similarity=None)
+        return Source(*load_checkpoint(checkpoint))
     if kind == "huggingface":
         _refuse(options, ("tokenizer",), checkpoint)
-        model, tokenizer_folder, record = load_text_folder(checkpoint)
-        tokenizer = read_tokenizer_file(options.tokenizer or tokenizer_folder)
-        return Source(model, tokenizer, record, similarity_of(checkpoint))
+        return Source(*load_text_folder(checkpoint, options.tokenizer))
     words = None if options.tokenizer is None else read_tokenizer_file(options.tokenizer)
     model, record = load_official(checkpoint, options.image_size, options.position_mode, options.text_heads)
     return Source(model, words, record, "cosine")

@@ -39,6 +39,10 @@ def encode(
     id_column: Annotated[str | None, typer.Option(metavar="NAME", help="column or field of the id")] = None,
     image_column: Annotated[str | None, typer.Option(metavar="NAME", help="column or field of the image")] = None,
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="column or field of the text")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="the model's prompt before each text: query, ...  [default: document]"),
+    ] = None,
     background: Annotated[str, typer.Option(metavar="COLOUR", help="behind transparent images")] = "white",
     frames: Annotated[str, typer.Option(metavar="WHICH", help="of animations: first or all")] = "first",
     truncated: Annotated[str, typer.Option(metavar="HOW", help="images that break off: fail or accept")] = "fail",
@@ -129,6 +133,7 @@ def encode(
             id_column=id_column,
             image_column=image_column,
             text_column=text_column,
+            prompt=prompt,
             background=background,
             frames=frames,
             truncated=truncated,

@@ -107,7 +107,7 @@ def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
 
 def _report(destination: Path, engine: str = "exact", documents: int = 0) -> None:
     if engine != "exact":
-        from lexlip_infer.search.registry import describe_index
+        from lexlip_infer.search.description import describe_index
 
         written_by = describe_index(destination).written_by
         typer.echo(f"{counted(documents, 'document')}, by {written_by}: {destination}", err=True)

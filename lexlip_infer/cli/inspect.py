@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lexlip_infer.collection.statistics import CollectionStatistics
-    from lexlip_infer.search.engine import IndexDescription
+    from lexlip_infer.search.description import IndexDescription
 
 
 def inspect(
@@ -29,8 +29,8 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT; of an index, what it consists of."""
-    from lexlip_infer.search.engine import IndexDescription
-    from lexlip_infer.search.registry import describe_index, find_engine
+    from lexlip_infer.search.description import IndexDescription, describe_index
+    from lexlip_infer.search.registry import find_engine
 
     found: CollectionStatistics | IndexDescription
     if find_engine(collection) is None:

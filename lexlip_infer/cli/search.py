@@ -131,8 +131,8 @@ def _load(source: QuerySource, index: Index) -> Queries:
     ids, asked = (["1"], [source.image or source.words]) if source.texts is None else _read_texts(source.texts)
     if index.takes != "impacts":
         return Queries(ids, index.queries(asked))
-    weights = index.encode(asked)
-    impacts = index.impacts(weights)
+    weights = index.query_encoder.weights(asked)
+    impacts = index.query_encoder.impacts(weights)
     return Queries(ids, impacts, bool(len(impacts.indices)), weights)
 
 
@@ -213,7 +213,9 @@ def _print(results: list[Hit], queries: Queries, index: Index) -> None:
 
     console = Console()
     if queries.weights is not None:
-        words = "  ".join(f"{term} {weight:.2f}" for term, weight in index.encoder.decode(queries.weights, 8)[0])
+        words = "  ".join(
+            f"{term} {weight:.2f}" for term, weight in index.query_encoder.encoder.decode(queries.weights, 8)[0]
+        )
         console.print(f"[dim]query terms:[/dim] {escape(words)}")
     table = Table("rank", "score", "file", "matching terms", box=None, pad_edge=False)
     for hit in results:

@@ -26,7 +26,8 @@ RUN_FORMAT_VERSION = 2
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built on first use: a search needs few of these.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class EncodedWith(_Section):
@@ -100,6 +101,7 @@ class RunSettings(_Section):
         frames: of animations.
         truncated: what becomes of images that break off.
         max_megapixels: of an image.
+        prompt: what stands before each text, a prompt of the model; not in the file where nothing does.
     """
 
     modality: Literal["image", "text"]
@@ -124,6 +126,12 @@ class RunSettings(_Section):
     frames: Literal["first", "all"] = "first"
     truncated: Literal["fail", "accept"] = "fail"
     max_megapixels: float = Field(gt=0, default=MAX_MEGAPIXELS)
+    prompt: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return fields if self.prompt else {name: value for name, value in fields.items() if name != "prompt"}
 
     @property
     def encoded_with(self) -> EncodedWith:
@@ -134,7 +142,9 @@ class RunSettings(_Section):
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], here: str = "now") -> str:
     """In what two settings differ, as "scale was 100.0, now 50.0; ..."; nothing if they are the same."""
     return "; ".join(
-        f"{name} was {before.get(name)}, {here} {value}" for name, value in now.items() if before.get(name) != value
+        f"{name} was {before.get(name)}, {here} {now.get(name)}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
     )
 
 

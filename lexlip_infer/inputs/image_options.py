@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from PIL import ImageColor
-
 from lexlip_infer.errors import InputError
 
 __all__ = [
@@ -81,6 +79,10 @@ class ImageOptions:
 
 
 def _parse(colour: str) -> tuple[int, int, int] | tuple[int, int, int, int] | None:
+    if colour == "white":  # the default, known without Pillow: who reads settings decodes nothing
+        return 255, 255, 255
+    from PIL import ImageColor
+
     try:
         return ImageColor.getrgb(colour)
     except (ValueError, AttributeError):

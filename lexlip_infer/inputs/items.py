@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from lexlip_infer.inputs.frames import Frame
 
-__all__ = ["BadItem", "ImageItem", "Reader", "TextItem"]
+__all__ = ["BadItem", "ImageItem", "Reader", "TextItem", "several"]
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -88,3 +93,24 @@ class Reader(Protocol[Item_co]):
             InputError: the collection cannot be read (any more), or is a stream that was read before.
         """
         ...
+
+
+def several(items: Any) -> Iterable[Any]:
+    """One text or image as a list of it: Python would take a text apart into letters, an array into its rows.
+
+    Raises:
+        InputError: it is neither an input nor an iterable of inputs.
+    """
+    if isinstance(items, str | bytes | bytearray | Path) or hasattr(items, "read"):
+        return [items]
+    if isinstance(items, np.ndarray) and items.ndim in (2, 3):
+        return [items]
+    if isinstance(items, Iterable):
+        return items
+    from PIL import Image
+
+    from lexlip_infer.inputs.frames import Frame
+
+    if isinstance(items, Frame | Image.Image):
+        return [items]
+    raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")

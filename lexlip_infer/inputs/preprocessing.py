@@ -5,8 +5,9 @@ Pillow releases the interpreter lock while it decodes and resizes, so threads ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,7 @@ from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.images import ImageSource, load_image
 from lexlip_infer.inputs.read_ahead import map_ahead
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-__all__ = ["ImagePreprocessor", "Pixels", "decode_images"]
+__all__ = ["ImagePreprocessor", "Pixels", "decode_images", "decoded_only"]
 
 Pixels = npt.NDArray[np.float32]
 
@@ -89,3 +87,15 @@ def decode_images(
             return ImageError(str(error))  # without its traceback, which would keep the file's bytes alive
 
     return map_ahead(decode, sources, workers, ahead, "decode")
+
+
+def decoded_only(pixels: Iterable[Pixels | ImageError]) -> Iterator[Pixels]:
+    """Pixels alone, in order.
+
+    Raises:
+        ImageError: one is a failure; the message says at which position.
+    """
+    for position, item in enumerate(pixels):
+        if isinstance(item, ImageError):
+            raise ImageError(f"images[{position}]: {item}")
+        yield item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,27 +36,32 @@ class TextTokenizer:
     Args:
         data: contents of `tokenizer.json`.
         max_length: tokens kept, special ones included.
+        truncation_side: where the tokens beyond are left out.
 
     Raises:
         BundleError: the data are not a tokenizer.
     """
 
-    def __init__(self, data: bytes, max_length: int) -> None:
+    def __init__(self, data: bytes, max_length: int, truncation_side: Literal["left", "right"] = "right") -> None:
         self.tokenizer = read_tokenizer(data)
         self.max_length = max_length
-        self.tokenizer.enable_truncation(max_length)
+        self.tokenizer.enable_truncation(max_length, direction=truncation_side)
         self.tokenizer.enable_padding()
 
-    def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Token ids and attention mask, (B, L) each, padded with id 0 and mask 0; (0, 0) of no text.
+
+        Args:
+            texts: to tokenise.
+            prompt: put before each of them; it counts as a part of the text.
 
         Raises:
             InputError: something in the list is not a str, or the list is a str itself.
         """
-        tokens = self.encode(texts)
+        tokens = self.encode(texts, prompt)
         return tokens.ids, tokens.mask
 
-    def encode(self, texts: Sequence[str]) -> Tokens:
+    def encode(self, texts: Sequence[str], prompt: str = "") -> Tokens:
         """The same, and which of the texts were cut: a reader of the results should be told.
 
         Raises:
@@ -64,7 +69,8 @@ class TextTokenizer:
         """
         if isinstance(texts, str):
             raise InputError("a single str was given; expected a list of texts: [text]")
-        encodings = self.tokenizer.encode_batch([_checked(text) for text in texts])
+        prompt = _checked(prompt)
+        encodings = self.tokenizer.encode_batch([prompt + _checked(text) for text in texts])
         shape = (len(encodings), len(encodings[0].ids) if encodings else 0)
         ids = np.array([encoding.ids for encoding in encodings], np.int64)
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)

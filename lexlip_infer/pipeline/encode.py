@@ -65,6 +65,7 @@ class TextEncodeOptions(EncodeOptions, total=False):
     """Further choices for texts."""
 
     text_column: str | None
+    prompt: str | None
 
 
 def encode_folder(

@@ -130,6 +130,7 @@ class EncodeRequest:
         compress: of part files: "none" or "gz".
         shard_id: which of `shard_num` runs that share the input this is, from 0; each makes every N-th part file.
         id_column: column or field of the id; `image_column` and `text_column` likewise.
+        prompt: name of the model's prompt that is put before each text; that of documents when absent, if it has one.
         background: see `ImageOptions`; `frames`, `truncated` and `max_megapixels` likewise.
         engine: "local", or "ray" for many machines.
         address: of a Ray cluster, HOST:PORT or "auto"; one on this machine when absent.
@@ -162,6 +163,7 @@ class EncodeRequest:
     id_column: str | None = None
     image_column: str | None = None
     text_column: str | None = None
+    prompt: str | None = None
     background: str = "white"
     frames: str = "first"
     truncated: str = "fail"
@@ -188,6 +190,8 @@ class EncodeRequest:
         other, companion = ("text_column", "texts") if self.modality == "image" else ("image_column", "images")
         if getattr(self, other) is not None:
             raise InputError(f"--{other.replace('_', '-')} goes with --{companion}; leave it out")
+        if self.prompt is not None and self.modality == "image":
+            raise InputError("--prompt goes with --texts; leave it out")
 
     def _check_engine(self) -> None:
         if self.engine == "local":
@@ -238,11 +242,12 @@ def run_settings(devices: Devices, request: EncodeRequest) -> RunSettings:
     """What decides the bytes of a run: as asked for, else the model's default.
 
     Raises:
-        InputError: the scale is out of range.
+        InputError: the scale is out of range, or the model has no such prompt.
     """
     encoder, path, model = devices.encoders[0], devices.path, request.model
     manifest, decoding = encoder.manifest, request.decoding
-    default_k = manifest.top_k.image if request.modality == "image" else manifest.top_k.text
+    of_texts = request.modality == "text"
+    default_k = manifest.top_k.text if of_texts else manifest.top_k.image
     scale = manifest.quantisation.scale if request.scale is None else request.scale
     quantisation = QuantisationSettings(scale, manifest.quantisation.cap, manifest.similarity == "cosine")
     return RunSettings.model_validate(
@@ -264,6 +269,7 @@ def run_settings(devices: Devices, request: EncodeRequest) -> RunSettings:
             "frames": decoding.frames,
             "truncated": decoding.truncated,
             "max_megapixels": decoding.max_megapixels,
+            "prompt": manifest.text.prompt(request.prompt or "document") if of_texts and manifest.text else "",
             "device": path.device.partition(":")[0],
             "backend": path.backend,
             "precision": path.precision,

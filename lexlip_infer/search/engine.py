@@ -11,9 +11,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Hit", "IndexDescription", "Ranking", "SearchEngine"]
+__all__ = ["Hit", "Ranking", "SearchEngine"]
 
 Queries_contra = TypeVar("Queries_contra", contravariant=True)
 
@@ -57,33 +56,3 @@ class Hit:
     id: str
     terms: tuple[tuple[str, int], ...] = ()
     path: Path | None = None
-
-
-class IndexDescription(BaseModel):
-    """What an index holds, told from its files: no query is needed, no model, and no Java.
-
-    Attributes:
-        engine: that answers.
-        format_version: of its files.
-        written_by: name and version of the program.
-        model: that encoded the documents, if known.
-        documents: that a search can find.
-        deleted: documents that still take room.
-        segments: number.
-        vocab_size: V; only an index of the exact engine says it.
-        postings: stored impacts, those of deleted documents included; likewise.
-        size: bytes of all files.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    engine: str
-    format_version: int
-    written_by: str
-    model: str | None
-    documents: int
-    deleted: int = 0
-    segments: int = 1
-    vocab_size: int | None = None
-    postings: int | None = None
-    size: int

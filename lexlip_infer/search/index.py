@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.runtime.machine import thread_count
-from lexlip_infer.search.engine import Hit, IndexDescription, Ranking
+from lexlip_infer.search.engine import Hit, Ranking
 from lexlip_infer.search.queries import QueryEncoder, check_texts, stack_vectors
 from lexlip_infer.search.registry import (
     BuildOptions,
     Engine,
     build_index,
     check_changes,
-    describe_index,
     find_engine,
+    images_of,
     named_engine,
     open_index,
 )
@@ -42,14 +42,14 @@ from lexlip_infer.vectors.sparse_batch import SparseBatch
 if TYPE_CHECKING:
     from PIL import Image
 
-    from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_kernels import ImpactMatrix
+    from lexlip_infer.collection.part_file import Failure
+    from lexlip_infer.search.description import IndexDescription
 
     Query = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
 __all__ = ["Index"]
 
-#: In a folder that `Index.from_images` made: where the photographs lie.
+#: In the folder of an exact index: where the photographs lie.
 _IMAGES = "images.json"
 
 
@@ -60,6 +60,8 @@ class Index:
         path: of the index.
         documents: N, deleted ones not counted.
         vocabulary: V terms of queries and documents; nothing of BM25 and Faiss.
+        query_encoder: the model of its queries, loaded when the first one is encoded.
+        failures: photographs that `from_images` left out because they cannot be decoded, and why.
     """
 
     def __init__(
@@ -70,19 +72,76 @@ class Index:
         model: str | Path | None = None,
         images: Path | None = None,
         threads: int | None = None,
-        temporary: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         self.path = path
         self._engine, self._threads = engine, thread_count(threads)
         self._model = None if model is None else str(model)
-        self._images, self._temporary = images, temporary
+        self._images = images
+        self.failures: tuple[Failure, ...] = ()
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._closed = False
         self._load()
 
     def _load(self) -> None:
         self._opened = open_index(self.path, self._engine, self._model)
         self.documents, self.vocabulary = self._opened.documents, self._opened.vocabulary
-        self._queries = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
+        self.query_encoder = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
+
+    @classmethod
+    def from_images(
+        cls,
+        images: str | Path,
+        path: str | Path | None = None,
+        *,
+        engine: str = "exact",
+        model: str | Path | None = None,
+        top_k: int | None = None,
+        threads: int | None = None,
+    ) -> Self:
+        """Encode a folder of photographs and index it.
+
+            index = Index.from_images("photographs", "photographs.idx")
+            index.documents, len(index.failures)               # (6998, 2): two are no images
+
+        To keep what was encoded, or to choose how, use `encode_folder` and then `build`.
+
+        Args:
+            images: folder, searched to any depth; a photograph's id is its path below it.
+            path: of the index, a new folder; without one it is made in a temporary folder, which goes with this object.
+            engine: "exact" or "anserini".
+            model: bundle folder or hub id; the shipped model when absent.
+            top_k: terms to keep of each photograph; the model's default when absent.
+            threads: of everything; all available when absent.
+
+        Raises:
+            InputError: there is no image in the folder, or none that can be decoded; or the engine takes no impacts.
+            BundleError: there is no such model.
+            OutputError: the index exists or cannot be written.
+            MissingExtra: a package of the engine is not installed.
+        """
+        from lexlip_infer.pipeline.encode import encode_folder
+
+        if named_engine(engine).queries != "impacts":
+            raise InputError(f"an index of {engine} holds no impacts of images; expected exact or anserini")
+        if not Path(images).is_dir():
+            raise InputError(f"{images}: no such folder; expected one of photographs")
+        if path is not None and Path(path).exists():
+            raise OutputError(f"{path}: exists; name a new folder, or open the index that it is")
+        temporary = tempfile.TemporaryDirectory(prefix="lexlip-")
+        try:
+            output = Path(temporary.name) / "encoded"
+            place = Path(temporary.name) / "index" if path is None else Path(path)
+            encode_folder(images, output, model=model, threads=threads, top_k=top_k)
+            index = cls.build(output, place, engine, threads=threads)
+            index.failures = _failures(output)
+        except BaseException:
+            temporary.cleanup()
+            raise
+        if path is None:
+            index._temporary = temporary  # noqa: SLF001  (an index of this class)
+        else:
+            temporary.cleanup()
+        return index
 
     @classmethod
     def build(
@@ -119,7 +178,10 @@ class Index:
         """
         options = BuildOptions(None if model is None else str(model), Path(ids) if isinstance(ids, str) else ids, kind)
         build_index(Path(collection), Path(path), engine, options, thread_count(threads))
-        return cls(Path(path), named_engine(engine), model=model, threads=threads)
+        index, images = cls(Path(path), named_engine(engine), model=model, threads=threads), images_of(Path(collection))
+        if images is not None and index.engine == "exact":
+            (index.path / _IMAGES).write_text(json.dumps({"images": str(images)}) + "\n", encoding="utf-8")
+        return index
 
     @classmethod
     def open(
@@ -166,6 +228,8 @@ class Index:
         Raises:
             OutputError: it is an output of lexlip-encode, which its own manifest describes.
         """
+        from lexlip_infer.search.description import describe_index
+
         return describe_index(self.path)
 
     @property
@@ -173,15 +237,10 @@ class Index:
         """What its engine is asked with: "impacts", "texts" or "vectors"."""
         return "impacts" if self._engine is None else self._engine.queries
 
-    @property
-    def encoder(self) -> LexLIPEncoder:
-        """The model of its queries, on the CPU; see `QueryEncoder.encoder`."""
-        return self._queries.encoder
-
+    @overload  # a str is one query, and never a sequence of letters
+    def search(self, query: Query, k: int = 10) -> list[Hit]: ...  # type: ignore[overload-overlap]
     @overload
-    def search(self, query: Query, k: int = 10) -> list[Hit]: ...
-    @overload
-    def search(self, query: list[Query] | list[SparseBatch] | list[str], k: int = 10) -> list[list[Hit]]: ...
+    def search(self, query: Sequence[Query | SparseBatch], k: int = 10) -> list[list[Hit]]: ...
     @overload
     def search(self, query: SparseBatch, k: int = 10) -> list[Hit] | list[list[Hit]]: ...
     def search(self, query: Any, k: int = 10) -> list[Hit] | list[list[Hit]]:
@@ -215,7 +274,9 @@ class Index:
         """Queries, as `search` takes them, in the engine's own form: impacts, texts, or dense vectors."""
         if self.takes == "texts":
             return check_texts(asked, self.path)
-        return stack_vectors(asked, self.path) if self.takes == "vectors" else self.impacts(self.encode(asked))
+        if self.takes == "vectors":
+            return stack_vectors(asked, self.path)
+        return self.query_encoder.impacts(self.query_encoder.weights(asked))
 
     def rank(self, queries: Any, k: int = 10) -> Ranking:
         """The k best documents of each query in the engine's own form, as ids and scores alone.
@@ -237,7 +298,7 @@ class Index:
         for number, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
             results.append(
                 [
-                    Hit(rank, score, name, self._opened.shares(queries, number, name), self._path(name))
+                    Hit(rank, score, name, self._opened.shares(queries, number, name), self._root and self._root / name)
                     for rank, (name, score) in enumerate(zip(ids, self.plain(scores), strict=True), start=1)
                 ]
             )
@@ -256,17 +317,6 @@ class Index:
             return Path(json.loads((self.path / _IMAGES).read_bytes())["images"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-    def _path(self, name: str) -> Path | None:
-        return None if self._root is None else self._root / name
-
-    def encode(self, queries: Sequence[Any]) -> SparseBatch:
-        """Un-normalised weights (Q, V) of texts and images, in order; see `search` for what they may be."""
-        return self._queries.weights(queries)
-
-    def impacts(self, weights: SparseBatch) -> ImpactMatrix:
-        """Weights quantised as the documents were; see `QueryEncoder.impacts`."""
-        return self._queries.impacts(weights)
 
     def append(self, collection: str | Path, *, replace: bool = False) -> int:
         """Add documents; whoever else has the index open goes on searching the state without them.
@@ -341,3 +391,10 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({self.documents:,} documents in {self.path}, engine {self.engine})"
+
+
+def _failures(output: Path) -> tuple[Failure, ...]:
+    from lexlip_infer.collection.manifest import FAILURES
+    from lexlip_infer.collection.part_file import Failure
+
+    return tuple(Failure(**json.loads(line)) for line in (output / FAILURES).read_bytes().splitlines())

@@ -17,18 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.collection.collection import read_finished, read_part
-from lexlip_infer.collection.manifest import VECTORS, EncodedWith
 from lexlip_infer.errors import InputError
 from lexlip_infer.impacts import drop_placeholders, quantise, read_json_lines
 from lexlip_infer.impacts.terms import JAVA_WHITESPACE
 from lexlip_infer.inputs.lines import read_lines
-from lexlip_infer.search.dense import open_vectors
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
 if TYPE_CHECKING:
+    from lexlip_infer.collection.manifest import EncodedWith
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.inputs.images import ImageSource
 
@@ -78,7 +76,7 @@ class QueryEncoder:
         parts = [query if isinstance(query, SparseBatch) else None for query in queries]
         texts = [i for i, query in enumerate(queries) if isinstance(query, str)]
         if texts or not queries:
-            encoded = self.encoder.encode_texts([queries[i] for i in texts], show_progress_bar=False)
+            encoded = self.encoder.encode_query([queries[i] for i in texts], show_progress_bar=False)
             if len(texts) == len(queries):
                 return encoded
             for row, i in enumerate(texts):
@@ -98,10 +96,16 @@ class QueryEncoder:
         """Weights quantised as the documents were.
 
         Raises:
-            InputError: the index does not say how that was.
+            InputError: the index does not say how that was, or another model has made the weights.
         """
         if self._encoded_with is None:
             raise InputError(f"{self._place} does not say how its documents were quantised; search it with impacts")
+        if weights.fingerprint not in (None, self._encoded_with.model_fingerprint):
+            raise InputError(
+                f"{self._place} was encoded with {self._encoded_with.model_name} "
+                f"({self._encoded_with.model_fingerprint[:12]}), the query with another model "
+                f"({weights.fingerprint[:12]}); encode both with one"
+            )
         return quantise(weights, self._encoded_with.quantisation)
 
 
@@ -192,11 +196,16 @@ def read_dense_queries(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
     Raises:
         InputError: it cannot be read as such.
     """
+    from lexlip_infer.search.dense import open_vectors
+
     vectors = stack_vectors([open_vectors(path)], path)
     return [str(number) for number in range(1, len(vectors) + 1)], vectors
 
 
 def _read_output(folder: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactMatrix]:
+    from lexlip_infer.collection.collection import read_finished, read_part
+    from lexlip_infer.collection.manifest import VECTORS
+
     manifest = read_finished(folder)
     return _rows(
         [

@@ -1,4 +1,4 @@
-"""The engines by name: how each recognises, describes, opens and builds its indexes. Nothing else knows them all.
+"""The engines by name: how each recognises, opens and builds its indexes. Nothing else knows them all.
 
 An engine's own modules, and the packages of its extra, are imported when it is first used.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.search.engine import IndexDescription, SearchEngine
+from lexlip_infer.search.engine import SearchEngine
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,8 +28,8 @@ __all__ = [
     "OpenedIndex",
     "build_index",
     "check_changes",
-    "describe_index",
     "find_engine",
+    "images_of",
     "named_engine",
     "open_index",
 ]
@@ -91,7 +91,6 @@ class Engine:
         changes: whether documents can be added and deleted.
         options: of `BuildOptions`, those it takes.
         holds: whether a path is an index of its.
-        describe: what an index holds, told from its files.
         open: an index, and the model of its queries where it has moved.
         build: from documents, at a place, in so many threads; gives the number of documents.
     """
@@ -102,7 +101,6 @@ class Engine:
     changes: bool
     options: tuple[str, ...]
     holds: Callable[[Path], bool]
-    describe: Callable[[Path], IndexDescription]
     open: Callable[[Path, str | None], OpenedIndex]
     build: Callable[[Path, Path, int, BuildOptions], int]
 
@@ -201,13 +199,11 @@ def check_changes(path: Path, wanted: str = "exact") -> None:
         raise InputError(f"{engine.label} index cannot be changed; build it again, or use --engine exact")
 
 
-def describe_index(path: Path) -> IndexDescription:
-    """What an index of any engine holds.
+def images_of(output: Path) -> Path | None:
+    """The folder whose photographs lexlip-encode has written to an output, where ids are paths in it."""
+    from lexlip_infer.collection.manifest import is_output, read_manifest
 
-    Raises:
-        OutputError: it is none, or is damaged.
-    """
-    return (find_engine(path) or ENGINES["exact"]).describe(path)
+    return _photographs(read_manifest(output).settings) if is_output(output) else None
 
 
 def _photographs(settings: RunSettings | None) -> Path | None:
@@ -222,25 +218,6 @@ def _holds_exact(path: Path) -> bool:
     from lexlip_infer.collection.manifest import is_output
 
     return (path / "index.json").exists() or (not is_output(path) and (path / "segments").exists())
-
-
-def _describe_exact(path: Path) -> IndexDescription:
-    from lexlip_infer.search.exact import ExactEngine
-
-    index = ExactEngine.open(path)
-    manifest = index.manifest
-    return IndexDescription(
-        engine="exact",
-        format_version=manifest.format_version,
-        written_by=f"lexlip-infer {manifest.version}",
-        model=None if manifest.encoded_with is None else manifest.encoded_with.model_name,
-        documents=manifest.documents,
-        deleted=manifest.deleted,
-        segments=len(manifest.segments),
-        vocab_size=manifest.vocab_size,
-        postings=sum(segment.postings for segment in manifest.segments),
-        size=index.bytes_on_disk,
-    )
 
 
 def _open_exact(path: Path, _model: str | None) -> OpenedIndex:
@@ -262,21 +239,6 @@ def _holds_lucene(path: Path, engine: str) -> bool:
     from lexlip_infer.search.anserini.lucene import read_record
 
     return read_record(path).engine == engine
-
-
-def _describe_lucene(path: Path) -> IndexDescription:
-    from lexlip_infer.search.anserini.lucene import LUCENE, read_record, size_of
-
-    record = read_record(path)
-    return IndexDescription(
-        engine=record.engine,
-        format_version=record.format_version,
-        written_by=record.anserini,
-        model=None if record.settings is None else record.settings.model_name,
-        documents=record.documents,
-        segments=len(list((path / LUCENE).glob("*.si"))),  # Lucene writes one of these files a segment
-        size=size_of(path),
-    )
 
 
 def _open_anserini(path: Path, model: str | None) -> OpenedIndex:
@@ -317,20 +279,6 @@ def _holds_faiss(path: Path) -> bool:
     return path.is_file() and path.with_name(f"{path.name}.json").is_file()
 
 
-def _describe_faiss(path: Path) -> IndexDescription:
-    from lexlip_infer.search.dense import read_dense_record
-
-    record, size = read_dense_record(path)
-    return IndexDescription(
-        engine="faiss",
-        format_version=record.format_version,
-        written_by=f"faiss {record.faiss}, {record.kind}",
-        model=None,
-        documents=len(record.ids),
-        size=size,
-    )
-
-
 def _open_faiss(path: Path, _model: str | None) -> OpenedIndex:
     from lexlip_infer.search.dense import DenseEngine
 
@@ -349,9 +297,7 @@ def _build_faiss(source: Path, path: Path, threads: int, options: BuildOptions) 
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine(
-            "exact", "an exact", "impacts", True, ("model",), _holds_exact, _describe_exact, _open_exact, _build_exact
-        ),
+        Engine("exact", "an exact", "impacts", True, ("model",), _holds_exact, _open_exact, _build_exact),
         Engine(
             "anserini",
             "an Anserini",
@@ -359,7 +305,6 @@ ENGINES: dict[str, Engine] = {
             False,
             (),
             lambda path: _holds_lucene(path, "anserini"),
-            _describe_lucene,
             _open_anserini,
             _build_anserini,
         ),
@@ -370,7 +315,6 @@ ENGINES: dict[str, Engine] = {
             False,
             (),
             lambda path: _holds_lucene(path, "bm25"),
-            _describe_lucene,
             _open_bm25,
             _build_bm25,
         ),
@@ -381,7 +325,6 @@ ENGINES: dict[str, Engine] = {
             False,
             ("ids", "kind"),
             _holds_faiss,
-            _describe_faiss,
             _open_faiss,
             _build_faiss,
         ),

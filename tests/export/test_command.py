@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import onnx
 import pytest
 from tokenizers import Tokenizer
 
-from lexlip_export.format import IR_VERSION, OPSET
+from lexlip_export.cli import run
+from lexlip_export.graph_builder import IR_VERSION, OPSET
 from lexlip_infer import Bundle, LexLIPEncoder
 from lexlip_training import LexLIP, save_checkpoint
 
@@ -23,6 +25,15 @@ RECORD = {"notice": "For tests only.", "seed": 3, "log": LOG}
 
 def export(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def export_here(*arguments: object) -> int | str | None:
+    """The same in this process, which has imported everything; the exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["lexlip-export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run()
+    return ended.value.code
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +103,14 @@ def test_model_card_says_what_was_recorded(exported: Path) -> None:
 
 def test_exporting_twice_gives_the_same_bytes(exported: Path, checkpoint: Path, tmp_path: Path) -> None:
     options = ("--half-storage", "--image-top-k", 20, "--evaluation", exported.parent / "evaluation.json")
-    export(checkpoint, tmp_path / "again", *options)
+    assert export_here(checkpoint, tmp_path / "again", *options) == 0  # and not in the same process
     assert (tmp_path / "again" / "lexlip.json").read_bytes() == (exported / "lexlip.json").read_bytes()
 
 
-def test_clear_errors(checkpoint: Path, tmp_path: Path) -> None:
+def test_clear_errors(checkpoint: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("keep")
-    assert export(checkpoint, tmp_path / "bundle").returncode == 0
+    shutil.copytree(exported, tmp_path / "bundle")
     (tmp_path / "bundle" / "thoughts.txt").write_text("keep")
     for arguments, message in [
         ((tmp_path / "nothing", tmp_path / "out"), "not a checkpoint"),
@@ -107,10 +118,9 @@ def test_clear_errors(checkpoint: Path, tmp_path: Path) -> None:
         ((checkpoint, tmp_path / "bundle"), "thoughts.txt: not part of the bundle"),
         ((checkpoint, tmp_path / "out", "--evaluation", tmp_path / "no.json"), "not the output of lexlip eval"),
     ]:
-        result = export(*arguments)
-        assert result.returncode == 2
-        assert message in result.stderr
-        assert len(result.stderr.splitlines()) == 1
+        assert export_here(*arguments) == 2
+        assert message in (said := capsys.readouterr().err)
+        assert len(said.splitlines()) == 1
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
     assert (tmp_path / "bundle" / "thoughts.txt").read_text() == "keep"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "notes"]

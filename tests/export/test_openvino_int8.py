@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexlip_export.add_openvino_int8 import add_openvino_int8, run
-from lexlip_export.openvino_int8 import openvino_int8_files
+from lexlip_export.add_openvino_int8 import add_openvino_int8, openvino_int8_files, run
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import InputError, MissingExtra

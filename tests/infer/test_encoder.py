@@ -150,7 +150,7 @@ class TestFromPretrained:
     def test_a_graph_that_fails_on_its_input(self, bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         encoder = LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
         unknown_ids = Tokens(np.full((1, 3), 10**6), np.ones((1, 3), np.int64), np.zeros(1, np.bool_))
-        monkeypatch.setattr(encoder.tokenize, "encode", lambda texts: unknown_ids)
+        monkeypatch.setattr(encoder.tokenize, "encode", lambda texts, prompt: unknown_ids)
         with pytest.raises(BundleError, match=r"text_backbone\.onnx: failed on input_ids \(1, 3\) int64") as raised:
             encoder.encode_texts(["a"])
         assert "\n" not in str(raised.value)

@@ -9,7 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lexlip_infer import Bundle, LexLIPEncoder, LexLIPError, SparseBatch, Vocabulary, __version__, list_models
+from lexlip_infer import (
+    Bundle,
+    Hit,
+    Index,
+    LexLIPEncoder,
+    LexLIPError,
+    SparseBatch,
+    Vocabulary,
+    __version__,
+    list_models,
+)
 
 
 def search(photographs: list[Path], query: str) -> list[tuple[Path, float]]:
@@ -45,3 +55,10 @@ def words_of_a_model(name: str) -> dict[str, int]:
 def stream(paths: list[str]) -> int:
     encoder = LexLIPEncoder.from_pretrained()
     return sum(batch.nnz for batch in encoder.iter_encode_images(paths, batch_size=4))
+
+
+def search_a_folder(folder: Path, picture: Path) -> list[tuple[str, float, Path | None]]:
+    with Index.from_images(folder, threads=2) as index:
+        by_words: list[Hit] = index.search("a dog on the beach", k=5)
+        both: list[list[Hit]] = index.search(["a dog", picture])
+        return [(hit.id, hit.score, hit.path) for hits in (by_words, *both) for hit in hits]

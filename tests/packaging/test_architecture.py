@@ -45,6 +45,7 @@ ROOMS = (
     ("errors",),
     ("files",),
     ("vectors",),
+    ("hub",),
     ("bundle", "vocabulary"),
     ("inputs",),
     ("datasets",),

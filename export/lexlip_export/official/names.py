@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from lexlip_export.official.container import State, tensor
+from lexlip_export.official.container import State, StoredTensor, tensor
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["Names", "beit_names", "bert_names", "collect", "head_names", "load", "without"]
+__all__ = ["Names", "beit_names", "bert_names", "collect", "head_names", "load", "reconcile_bias", "without"]
 
 Names = Mapping[str, tuple[str, ...]]
 
@@ -144,3 +144,20 @@ def _refuse(what: str, verb: str, names: list[str]) -> None:
             f"{what} {verb} {'tensor' if len(names) == 1 else 'tensors'} {', '.join(names[:3])}{more}; "
             "it is not a checkpoint of this kind, or not a whole one"
         )
+
+
+def reconcile_bias(state: State, prefix: str, what: str) -> State:
+    """The state with `bias` alone of the head below `prefix`.
+
+    Raises:
+        BundleError: `bias` and `decoder.bias` are both there and differ.
+    """
+    plain, twin = f"{prefix}bias", f"{prefix}decoder.bias"
+    if twin not in state:
+        return state
+    merged: dict[str, StoredTensor | Tensor] = {name: stored for name, stored in state.items() if name != twin}
+    if plain not in state:
+        merged[plain] = state[twin]
+    elif not torch.equal(tensor(state[plain]), tensor(state[twin])):
+        raise BundleError(f"{what}: {plain} and {twin} are one parameter, but differ; the file is inconsistent")
+    return merged

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -12,16 +14,16 @@ import torch
 from torch import Tensor
 
 from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export.graph_builder import check
 from lexlip_export.head_graph import head_graph
-from lexlip_export.precision.encoding import Encoding, encode, pool_hidden
-from lexlip_export.precision.half import LARGEST_HALF, half_model
-from lexlip_export.precision.overflow import Peaks, check_finite, watched
+from lexlip_export.precision.comparison import Encoding, encode, pool_hidden
+from lexlip_export.precision.half import LARGEST_HALF, Peaks, check_finite, half_model, watched
 from lexlip_export.precision.report import Activation
 from lexlip_infer.bundle import Modality, Precision, backbone_file
 from lexlip_infer.runtime.machine import thread_count
 from lexlip_training.model import LexLIP
 
-__all__ = ["Candidate", "Half", "Int8", "head_file"]
+__all__ = ["Candidate", "Half", "Int8", "head_file", "int8_graph"]
 
 
 def head_file(modality: Modality) -> str:
@@ -124,3 +126,28 @@ def _session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = thread_count(None)
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def int8_graph(backbone: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Quantise a float32 backbone.
+
+    Args:
+        backbone: as `backbone_graph` gives it; not changed.
+        name: for messages.
+
+    Raises:
+        BundleError: the result is not of the bundle's format.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+    source = onnx.ModelProto()
+    source.CopyFrom(backbone)
+    add_pre_process_metadata(source)  # the exporter has folded constants and inferred shapes already
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_dynamic(source, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
+        model = onnx.load(path)
+    del model.metadata_props[:]
+    model.metadata_props.extend(backbone.metadata_props)
+    return check(model, name)

@@ -8,11 +8,18 @@ Float32 islands: normalisation layers (an eps of 1e-12 is 0 in half, and squares
 bias and the term bonus; the head saturates in float32 in any case. Batch norms are not folded into convolutions:
 rounding the products of both raises the error of lexlip-tiny. Attention scores are spelled out instead of fused, so
 that they are rounded to half here as they are in the graph.
+
+An overflow probe watches the output of every layer while the half model runs, and names the one that leaves the range
+of float16 first. What comes after the first infinity is infinite too, so the size of the excess is taken from the
+float32 model on the same inputs.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +28,7 @@ from torch import Tensor, nn
 from lexlip_kernels.errors import BundleError
 from lexlip_training.model import LexLIP
 
-__all__ = ["LARGEST_HALF", "half_model"]
+__all__ = ["LARGEST_HALF", "Peaks", "check_finite", "half_model", "watched"]
 
 LARGEST_HALF = 65504.0
 
@@ -75,3 +82,53 @@ def _check_range(name: str, parameter: Tensor) -> None:
             f"precision fp16 refused: the weight {name} reaches {largest:.6g}, {largest / LARGEST_HALF:.3g} times the "
             f"largest half ({LARGEST_HALF:.0f}); export without --precision fp16"
         )
+
+
+Peaks = dict[str, float]
+"""Largest magnitude of each layer's output, by module path; infinite where one is infinite or not a number."""
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[Peaks]:
+    """Record the peaks of a model's layers, in the order in which they first run; several forwards share a maximum."""
+    found: Peaks = {}
+    hooks = [
+        module.register_forward_hook(partial(_record, found, path)) for path, module in model.named_modules() if path
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _record(found: Peaks, path: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+    outputs = output if isinstance(output, tuple) else (output,)
+    for value in outputs:
+        if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
+            peak = min(torch.inf, float(value.abs().max()))  # infinite for NaN too
+            found[path] = max(found.get(path, 0.0), peak)
+
+
+def check_finite(half: Peaks, float32: Callable[[], Peaks]) -> None:
+    """Refuse a half model that overflowed.
+
+    Args:
+        half: peaks of the half model.
+        float32: measures those of the float32 model on the same inputs; called only to report an overflow.
+
+    Raises:
+        BundleError: a layer's output was not finite; the message names the first such layer and its float32 peak.
+    """
+    first = next((path for path, peak in half.items() if not peak <= LARGEST_HALF), None)
+    if first is None:
+        return
+    size = float32().get(first, torch.inf)
+    excess = (
+        f"reaches {size:.6g} in float32, {size / LARGEST_HALF:.3g} times the largest half ({LARGEST_HALF:.0f})"
+        if size > LARGEST_HALF
+        else f"is not finite in half (largest output in float32: {size:.6g}, so a value inside it overflows)"
+    )
+    raise BundleError(
+        f"precision fp16 refused: layer {first} overflows first: it {excess}; export without --precision fp16"
+    )

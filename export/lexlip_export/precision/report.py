@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
-from lexlip_export.gate_settings import Thresholds
+from lexlip_export.settings import Thresholds
 from lexlip_infer.bundle import Modality, Precision
 
 __all__ = [

@@ -12,8 +12,7 @@ import onnx
 import pytest
 from tokenizers import Tokenizer
 
-from lexlip_export.anserini_graph import anserini_order
-from lexlip_export.further_graphs import anserini_vocabulary
+from lexlip_export.anserini_graph import anserini_order, anserini_vocabulary
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
 from lexlip_training import ModelConfig
@@ -102,7 +101,7 @@ def test_every_term_has_a_line_and_none_stands_where_anserini_looks_away(tokeniz
 
 
 def test_berts_own_layout_stays_as_it_is() -> None:
-    from lexlip_export.synthetic_tokenizer import synthetic_tokenizer
+    from lexlip_export.random_bundle import synthetic_tokenizer
 
     np.testing.assert_array_equal(anserini_order(synthetic_tokenizer(300).get_vocab()), np.arange(300))
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lexlip_export import ExportSettings
-from lexlip_export.logits_graph import logits_graph
+from lexlip_export.further_graphs import logits_graph
 from lexlip_infer.errors import BundleError
 from lexlip_kernels.lexicon_topk import lexicon_topk
 from lexlip_training import LexLIP

@@ -62,9 +62,9 @@ def test_masked_tokens_do_not_matter(merged: Any, inputs: Any) -> None:
 
 def test_parts_that_use_the_same_names_do_not_clash() -> None:
     """A backbone's own values may be called like the head's, `k` or `top` or `weights`."""
+    from lexlip_export.further_graphs import merged_graph
     from lexlip_export.graph_builder import GraphBuilder
     from lexlip_export.head_graph import head_graph
-    from lexlip_export.merged_graph import merged_graph
 
     backbone = GraphBuilder()
     backbone.input("pixel_values", "float32", ["batch", 5, 4])

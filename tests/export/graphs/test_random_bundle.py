@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexlip_export.random_bundle import SHARE, app, random_model, sized_config
-from lexlip_export.synthetic_tokenizer import synthetic_tokenizer
+from lexlip_export.random_bundle import SHARE, app, random_model, sized_config, synthetic_tokenizer
 from lexlip_infer import Bundle, LexLIPEncoder
 from lexlip_infer.cli.shell import run_application
 from lexlip_infer.errors import InputError
@@ -117,6 +116,9 @@ def test_clear_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
 
 
-def test_it_runs_as_a_module() -> None:
-    command = [sys.executable, "-m", "lexlip_export.random_bundle", "--help"]
-    assert "PRESET" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_it_runs_as_a_module(tmp_path: Path) -> None:
+    """All of it, up to the folder that it may not replace."""
+    command = [sys.executable, "-m", "lexlip_export.random_bundle", "lexlip-tiny", str(tmp_path), "--image-size", "32"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 2
+    assert "exists and is not a bundle" in outcome.stderr

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export.further_graphs import merged_graph
 from lexlip_export.head_graph import head_graph
-from lexlip_export.merged_graph import merged_graph
 from lexlip_export.random_bundle import random_model, sized_config
 from lexlip_training import LexLIP, preset
 

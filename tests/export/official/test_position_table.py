@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexlip_export.official.position_table import bicubic_2d, legacy_1d, legacy_stretch, window_of
+from lexlip_export.official.sizes import bicubic_2d, legacy_1d, legacy_stretch, window_of
 from lexlip_kernels.errors import BundleError
 
 

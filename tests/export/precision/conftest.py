@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lexlip_export import ExportSettings, bundle_writer
 from lexlip_export.bundle_writer import write_bundle
-from lexlip_export.gate_settings import GateSettings
+from lexlip_export.settings import GateSettings
 from lexlip_infer.bundle import Bundle, Modality, backbone_file, shipped_bundle
 from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, TextTowerConfig
 

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lexlip_export.precision.comparison import Comparison, kept_terms
-from lexlip_export.precision.encoding import Encoding, encode
+from lexlip_export.precision.comparison import Comparison, Encoding, encode, kept_terms, retrieval_figures
 from lexlip_export.precision.report import TowerFigures
-from lexlip_export.precision.retrieval import retrieval_figures
 from lexlip_infer import SparseBatch
 from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.impacts import QuantisationSettings

@@ -13,9 +13,8 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from lexlip_export.format import IR_VERSION, OPSET
-from lexlip_export.precision.candidates import Half, Int8, head_file
-from lexlip_export.precision.int8 import int8_graph
+from lexlip_export.graph_builder import IR_VERSION, OPSET
+from lexlip_export.precision.candidates import Half, Int8, head_file, int8_graph
 from lexlip_infer.bundle import Bundle, Modality, backbone_file
 from lexlip_kernels.lexicon_topk import lexicon_topk
 from lexlip_training import LexLIP

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lexlip_export.precision.candidates import Half
-from lexlip_export.precision.overflow import watched
+from lexlip_export.precision.half import watched
 from lexlip_infer.errors import BundleError
 from lexlip_training import LexLIP
 

@@ -145,10 +145,10 @@ def test_several_words_need_no_quotes(lexlip: Callable[..., Any], encoded: Path)
 def test_a_query_without_a_known_word(
     terminal: bool, options: list[str], lexlip: Callable[..., Any], encoded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encode_texts(self: LexLIPEncoder, texts: list[str], **options: object) -> SparseBatch:
+    def encode_query(self: LexLIPEncoder, texts: list[str], **options: object) -> SparseBatch:
         return SparseBatch(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), 150)
 
-    monkeypatch.setattr(LexLIPEncoder, "encode_texts", encode_texts)
+    monkeypatch.setattr(LexLIPEncoder, "encode_query", encode_query)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     outcome = lexlip("search", encoded, "日本語", *options)
     assert (outcome.status, outcome.stdout) == (0, "")
