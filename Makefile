@@ -80,11 +80,10 @@ bench: bench-kernels  ## measure what needs no data and no GPU; results go to be
 	.venv-dev/bin/python benchmarks/write_performance_doc.py
 
 bench-kernels: .venv-dev/.installed  ## measure every kernel that runs here, and draw its roofline
-	.venv-dev/bin/python benchmarks/bench_ceilings.py
 	.venv-dev/bin/python benchmarks/bench_impact_dot.py
 	.venv-dev/bin/python benchmarks/bench_lexicon_head.py
 	.venv-dev/bin/python benchmarks/bench_triton_ops.py --if-possible
-	.venv-dev/bin/python benchmarks/plot_rooflines.py
+	.venv-dev/bin/python benchmarks/plot_rooflines.py --ceilings
 
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
