@@ -1,4 +1,6 @@
-"""What is written appears whole or not at all: under a temporary name beside its place, synced, then renamed.
+"""Files and folders that appear whole or not at all, locks, and what a manifest names by hash: the ground floor.
+
+What is written has a temporary name beside its place; it is synced, then renamed. Nothing else makes anything durable.
 
 Temporary names are fixed, so that what a killed process has left is written over and never piles up. New files and
 folders are locked while they are written, too: two processes at a time are refused. The lock is the system's: it
@@ -9,12 +11,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import pydantic
+from pydantic import BaseModel, Field
 
 from lexlip_infer.errors import OutputError
 
@@ -255,3 +261,104 @@ def _lock(descriptor: int) -> bool:
         if error.errno not in _CANNOT_LOCK:
             raise
     return True
+
+
+class HashedFile:
+    """A file that is hashed while it is written.
+
+    Args:
+        path: written over if it exists.
+
+    Attributes:
+        path: of the file.
+        size: bytes so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._file = path.open("wb")
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    def move(self, path: Path) -> None:
+        """Bring the file to the disk, close it, and give it its name, over an older file if there is one.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        sync_file(self._file)
+        self.close()
+        self.path.replace(path)
+        sync_folder(path.parent)
+
+    def close(self) -> None:
+        """Close the file, complete or not."""
+        # A full disk fails the flush of close() as well; the first error is the one to report.
+        with suppress(OSError):
+            self._file.close()
+
+
+def hash_file(path: Path) -> str:
+    """Sha256 of a file's contents, whatever its size.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_hashed(path: Path, size: int, sha256: str, changed: Callable[[int, str], Exception]) -> bytes:
+    """The contents of a file, if they are what a manifest says.
+
+    Args:
+        path: of the file.
+        size: bytes, as the manifest says.
+        sha256: likewise.
+        changed: makes the error for other contents from their size and hash.
+
+    Raises:
+        OSError: it cannot be read.
+        Exception: what `changed` made.
+    """
+    data = path.read_bytes()
+    actual = hashlib.sha256(data).hexdigest()
+    if (len(data), actual) != (size, sha256):
+        raise changed(len(data), actual)
+    return data
+
+
+class _Version(BaseModel):
+    format_version: int = Field(ge=1)
+
+
+def read_version(data: bytes) -> int:
+    """`format_version` of a manifest: compared before all else is read, as a newer version has unknown fields.
+
+    Raises:
+        pydantic.ValidationError: there is none.
+    """
+    return _Version.model_validate_json(data).format_version
+
+
+def first_fault(error: pydantic.ValidationError, top: str = "") -> str:
+    """What is wrong with a manifest and where, such as "settings.scale: Input should be greater than 0".
+
+    Args:
+        error: of pydantic, which spreads over many lines.
+        top: stands for the place where the file as a whole is at fault.
+    """
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode() or top
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
