@@ -11,7 +11,7 @@ import torch
 
 from lexlip_kernels.errors import InputError, OutputError
 from lexlip_training.checkpoint import load_checkpoint, save_checkpoint
-from lexlip_training.checkpoint_tools import average
+from lexlip_training.cli import average
 from lexlip_training.record import mean_record
 
 if TYPE_CHECKING:

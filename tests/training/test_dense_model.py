@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training import LexLIP, ModelConfig, load_checkpoint, save_checkpoint
 from lexlip_training.checkpoint import load_dense_checkpoint
-from lexlip_training.dense_model import DenseConfig, DenseModel
+from lexlip_training.model import DenseConfig, DenseModel
 
 
 @pytest.fixture(scope="module")

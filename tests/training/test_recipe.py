@@ -16,8 +16,10 @@ from lexlip_kernels.errors import InputError
 from lexlip_training import LexLIP, ModelConfig, load_checkpoint, save_checkpoint
 from lexlip_training.data.batch import PairBatch
 from lexlip_training.engine.batches import GroupBatches
+from lexlip_training.engine.dry_run import plan
 from lexlip_training.engine.monitoring import read_log
 from lexlip_training.engine.run import train
+from lexlip_training.engine.settings import load_config
 from lexlip_training.recipe import RecipeSettings, recipe
 
 SETTINGS = RecipeSettings(
@@ -139,6 +141,22 @@ def test_what_cannot_be_trained_is_refused(captioned: Path, start: Path, tmp_pat
     single.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(InputError, match=r"red\.png: has one caption"):
         run(single, start, tmp_path / "run")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "last.pt").touch()
+    with pytest.raises(InputError, match=r"earlier version of the recipe.*--start .*old.best"):
+        run(captioned, start, tmp_path / "old")
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["last.pt"]
+
+
+def test_a_run_is_repeated_by_its_configuration(captioned: Path, start: Path, finished: Path, tmp_path: Path) -> None:
+    again = load_config(str(finished / "config.json"))
+    assert again == SETTINGS.config(captioned, None, start, 16, "", 1)
+    report = plan(again, processes=1, pairs=None)
+    assert "both towers, two captions" in report
+    with pytest.raises(InputError, match=r"data\.rows"):
+        load_config(str(finished / "config.json"), ['data.rows="captions"'])
+    with pytest.raises(InputError, match=r"read by objective\.kind 'recipe' alone"):
+        load_config(str(finished / "config.json"), ["objective.kind=momentum_contrast"])
 
 
 @pytest.mark.parametrize("both", [False, True])

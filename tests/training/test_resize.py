@@ -10,7 +10,7 @@ import torch
 
 from lexlip_kernels.errors import InputError, OutputError
 from lexlip_training.checkpoint import load_checkpoint, save_checkpoint
-from lexlip_training.checkpoint_tools import resize
+from lexlip_training.cli import resize
 from lexlip_training.model import LexLIP
 
 if TYPE_CHECKING:

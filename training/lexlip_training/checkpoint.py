@@ -19,10 +19,7 @@ from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
-from lexlip_training.dense_model import DenseConfig, DenseModel
-from lexlip_training.model import LexLIP
-
-__all__ = ["load_checkpoint", "load_dense_checkpoint", "save_checkpoint"]
+from lexlip_training.model import DenseConfig, DenseModel, LexLIP
 
 
 def save_checkpoint(folder: Path, model: LexLIP | DenseModel, tokenizer: Tokenizer, training: dict[str, Any]) -> None:

@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lexlip_kernels.errors import InputError
 
-__all__ = ["ImageTowerConfig", "ModelConfig", "TextTowerConfig", "preset"]
-
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

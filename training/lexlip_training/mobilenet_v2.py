@@ -17,8 +17,6 @@ from torch import nn
 
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["load_folded_mobilenet_v2"]
-
 
 def load_folded_mobilenet_v2(backbone: nn.Module, path: Path) -> None:
     """Copy the archive's 52 convolutions into timm's `mobilenetv2_100` (built with `pad_type="same"`).

@@ -16,8 +16,6 @@ from lexlip_training.config import ModelConfig, preset
 if TYPE_CHECKING:
     from lexlip_training.engine.settings import TrainingConfig
 
-__all__ = ["RecipeSettings", "recipe"]
-
 
 class RecipeSettings(BaseModel):
     """Weights of the objectives and the schedule of the optimiser. Unknown keys are errors."""

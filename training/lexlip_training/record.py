@@ -18,8 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["RECORD_VERSION", "Evaluation", "TrainingRecord", "mean_record", "provenance"]
-
 #: Of the records that are written; those without one are version 0.
 RECORD_VERSION = 1
 

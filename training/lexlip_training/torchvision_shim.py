@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["declare_operators"]
-
 _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -15,8 +15,6 @@ from transformers import BertConfig, BertModel
 from lexlip_kernels.errors import InputError
 from lexlip_training.config import ImageTowerConfig, TextTowerConfig
 
-__all__ = ["ImageTower", "TextTower"]
-
 #: Of an RGB image.
 _CHANNELS = 3
 

@@ -14,8 +14,6 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["SPECIAL_TOKENS", "bert_tokenizer", "read_tokenizer_file", "suppressed_terms", "train_wordpiece"]
-
 _EXPECTED = "expected a tokenizer.json, a vocab.txt, or a folder that holds one of them"
 
 
@@ -64,10 +62,20 @@ def bert_tokenizer(vocabulary: str, lowercase: bool = True) -> Tokenizer:
     if missing or len(ids) != len(pieces):
         reason = f"lacks {', '.join(missing)}" if missing else "holds a word piece twice"
         raise BundleError(f"the vocabulary {reason}; expected BERT's vocab.txt")
-    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106  (a token of text)
+    model = models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106  (a token of text)
+    return _with_ends(_bert(model, lowercase))
+
+
+def _bert(model: models.WordPiece, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _with_ends(tokenizer: Tokenizer) -> Tokenizer:
+    ids = tokenizer.get_vocab()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     return tokenizer
 
@@ -89,10 +97,7 @@ def train_wordpiece(captions: Iterable[str], vocab_size: int) -> Tokenizer:
         captions: training texts.
         vocab_size: V, special tokens included.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106  (a token of text)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+    tokenizer = _bert(models.WordPiece(unk_token="[UNK]"), lowercase=True)  # noqa: S106  (a token of text)
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         special_tokens=list(SPECIAL_TOKENS),
@@ -100,9 +105,7 @@ def train_wordpiece(captions: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(captions, trainer)
-    ids = tokenizer.get_vocab()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
-    return tokenizer
+    return _with_ends(tokenizer)
 
 
 def suppressed_terms(tokenizer: Tokenizer) -> tuple[int, ...]:

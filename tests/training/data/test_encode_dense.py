@@ -17,8 +17,8 @@ from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_kernels.errors import OutputError
 from lexlip_training import ModelConfig, encode_dense
 from lexlip_training.checkpoint import save_checkpoint
-from lexlip_training.dense_encoding import new_vector_folder
-from lexlip_training.dense_model import DenseConfig, DenseModel
+from lexlip_training.encode_dense import new_vector_folder
+from lexlip_training.model import DenseConfig, DenseModel
 
 Command = Callable[..., tuple[int | str | None, str]]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from lexlip_infer.datasets import read_captions_file, webdataset
 from lexlip_kernels.errors import ImageError, InputError, LexLIPError
 from lexlip_training.data import PairTable, SourceConfig, read_pairs
-from lexlip_training.data.pair_table import PackedStrings
+from lexlip_training.data.reading import PackedStrings
 
 HEADER = "title\tfilepath\timage_id\n"
 

@@ -63,6 +63,16 @@ def test_schedule() -> None:
     assert values[11] == 0.5
     assert values[20] == 0.0
     assert rate_factor(0, 5, 0.1) == 1.0  # int(0.5) steps of warm-up are none
+    assert rate_factor(0, 1, 0.0) == 1.0
+
+
+def test_schedule_of_the_recipe() -> None:
+    values = [rate_factor(step, 20, 0.1, from_zero=False) for step in range(20)]
+    assert values[:4] == [0.5, 1.0, 1.0, 17 / 18]
+    assert values[19] == 1 / 18
+    # Without a warm-up it is planned as if there were one step of it.
+    assert [rate_factor(step, 5, 0.1, from_zero=False) for step in range(3)] == [1.0, 1.0, 3 / 4]
+    assert rate_factor(0, 1, 0.0, from_zero=False) == 1.0
 
 
 def test_groups(random_model: LexLIP) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.config import ImageTowerConfig
-from lexlip_training.engine.stem_memory import StemMemory
+from lexlip_training.engine.batches import StemMemory
 from lexlip_training.towers import ImageTower
 
 CONFIG = ImageTowerConfig(

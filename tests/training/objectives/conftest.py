@@ -8,7 +8,7 @@ from tiny_pairs import pair_batch, tiny_config
 
 from lexlip_training import LexLIP
 from lexlip_training.data.batch import PairBatch
-from lexlip_training.dense_model import DenseConfig, DenseModel
+from lexlip_training.model import DenseConfig, DenseModel
 
 
 @pytest.fixture

@@ -10,9 +10,16 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from lexlip_training.data.batch import IGNORED
-from lexlip_training.objectives.losses import alikeness, flops, masked_tokens, pair_contrast, queue_contrast
-from lexlip_training.objectives.objective import keep_strongest, unit_vectors
-from lexlip_training.objectives.pair_queue import DenseRows, KeyRows, SparseRows
+from lexlip_training.objectives.momentum import DenseRows, KeyRows, SparseRows
+from lexlip_training.objectives.objective import (
+    alikeness,
+    flops,
+    keep_strongest,
+    masked_tokens,
+    pair_contrast,
+    queue_contrast,
+    unit_vectors,
+)
 from lexlip_training.objectives.pretrain import lexicon_bottleneck
 
 
@@ -119,7 +126,7 @@ def test_gradients_equal_finite_differences(generator: torch.Generator) -> None:
 def test_queue_gradients_equal_finite_differences(
     rows: KeyRows, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lexlip_training.objectives.pair_queue.CHUNK", 2)
+    monkeypatch.setattr("lexlip_training.objectives.momentum.CHUNK", 2)
     rows.write(torch.arange(5), rows.pack(unit_vectors(random(generator, 5, 6)).detach()))
     keys = unit_vectors(random(generator, 4, 6)).detach()
     allowed = torch.rand(4, 5, generator=generator) > 0.3

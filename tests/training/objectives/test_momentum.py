@@ -10,8 +10,7 @@ from torch import Tensor
 from lexlip_training import LexLIP
 from lexlip_training.data.batch import PairBatch
 from lexlip_training.objectives import ObjectiveConfig, build_objective
-from lexlip_training.objectives.momentum import MomentumContrast
-from lexlip_training.objectives.pair_queue import PairQueue, queue_bytes
+from lexlip_training.objectives.momentum import MomentumContrast, PairQueue, queue_bytes
 
 
 def settings(**changes: object) -> ObjectiveConfig:

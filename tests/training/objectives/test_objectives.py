@@ -14,7 +14,7 @@ from torch import Tensor
 from lexlip_kernels.errors import InputError
 from lexlip_training import LexLIP
 from lexlip_training.data.batch import IGNORED, MaskedText, PairBatch
-from lexlip_training.dense_model import DenseConfig, DenseModel
+from lexlip_training.model import DenseConfig, DenseModel
 from lexlip_training.objectives import ObjectiveConfig, build_objective
 from lexlip_training.objectives.objective import Objective
 from lexlip_training.objectives.pretrain import Pretrain

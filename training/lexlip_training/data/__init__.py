@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from lexlip_training.data.batch import GlobalBatchSampler
     from lexlip_training.data.config import DataConfig, SourceConfig
     from lexlip_training.data.pair_dataset import PairDataset, open_pairs
-    from lexlip_training.data.pair_table import PairTable
-    from lexlip_training.data.reading import read_pairs
+    from lexlip_training.data.reading import PairTable, read_pairs
 
 __all__ = ["DataConfig", "GlobalBatchSampler", "PairDataset", "PairTable", "SourceConfig", "open_pairs", "read_pairs"]
 
@@ -21,7 +20,7 @@ _HOMES = {
     "DataConfig": "config",
     "GlobalBatchSampler": "batch",
     "PairDataset": "pair_dataset",
-    "PairTable": "pair_table",
+    "PairTable": "reading",
     "SourceConfig": "config",
     "open_pairs": "pair_dataset",
     "read_pairs": "reading",

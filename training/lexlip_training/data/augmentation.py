@@ -27,8 +27,6 @@ from torch import Tensor
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_training.data.config import Augmentation
 
-__all__ = ["OPERATIONS", "TIMM_RANDAUGMENT", "Augment", "Purpose", "draws", "libraries_seeded", "official_randaugment"]
-
 
 class Purpose(IntEnum):
     """What is drawn; each purpose has a stream of its own, so that an option of one never moves another."""

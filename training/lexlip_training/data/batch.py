@@ -7,7 +7,8 @@ samples see what one rank of N*B sees, and a run resumed at (epoch, step) sees w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,6 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from lexlip_kernels.errors import InputError
-
-__all__ = ["IGNORED", "GlobalBatchSampler", "MaskedText", "PairBatch"]
 
 #: Label of a position that is not predicted, as torch's cross entropy expects it.
 IGNORED = -100
@@ -63,15 +62,9 @@ class PairBatch:
 
     def to(self, device: torch.device) -> PairBatch:
         """The same on another device."""
-        return PairBatch(
-            self.pixels.to(device),
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.image_ids.to(device),
-            self.sample_ids.to(device),
-            None if self.encoder_masked is None else self.encoder_masked.to(device),
-            None if self.decoder_masked is None else self.decoder_masked.to(device),
-        )
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: part if part is None else part.to(device) for name, part in parts.items()}
+        return PairBatch(**moved)
 
 
 class GlobalBatchSampler(Sampler[list[int]]):

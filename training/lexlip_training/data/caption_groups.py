@@ -20,9 +20,7 @@ from lexlip_kernels.errors import InputError
 from lexlip_training.config import ImageTowerConfig
 from lexlip_training.data.batch import PairBatch
 from lexlip_training.data.config import DataConfig
-from lexlip_training.data.pair_table import PairTable
-
-__all__ = ["CaptionGroups"]
+from lexlip_training.data.reading import PairTable
 
 #: Captions drawn of each image.
 TEXTS_EACH = 2

@@ -7,8 +7,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Augmentation", "DataConfig", "Format", "SourceConfig", "Split"]
-
 Format = Literal["auto", "official_tsv", "karpathy_json", "captions_jsonl", "webdataset"]
 Augmentation = Literal["timm_randaugment", "official_randaugment", "crop_flip", "none"]
 Split = Literal["train", "dev"]

@@ -19,8 +19,6 @@ from tokenizers import Tokenizer
 from lexlip_kernels.errors import InputError
 from lexlip_training.data.batch import IGNORED
 
-__all__ = ["Masked", "WholeWordMasker"]
-
 Ids = npt.NDArray[np.int64]
 _MASKED, _REPLACED = 0.8, 0.9
 

@@ -24,10 +24,7 @@ from lexlip_training.data.augmentation import Augment, Purpose, draws
 from lexlip_training.data.batch import IGNORED, MaskedText, PairBatch
 from lexlip_training.data.config import DataConfig, Split
 from lexlip_training.data.masking import Masked, WholeWordMasker
-from lexlip_training.data.pair_table import PairTable
-from lexlip_training.data.reading import read_pairs
-
-__all__ = ["Pair", "PairDataset", "log_substitution", "open_pairs"]
+from lexlip_training.data.reading import PairTable, read_pairs
 
 #: Substitutes that may be unreadable too before training gives up.
 _ATTEMPTS = 20

@@ -18,14 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training.config import ModelConfig, preset
 from lexlip_training.data import read_pairs
-from lexlip_training.dense_model import DenseConfig, DenseModel
 from lexlip_training.engine.run import micro_batch_size
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.engine.starting_model import adapted_config, enable_gradient_checkpointing
-from lexlip_training.model import LexLIP
-from lexlip_training.objectives.pair_queue import queue_bytes
-
-__all__ = ["ForwardCost", "head_bytes", "image_cost", "plan", "text_cost", "weights_bytes"]
+from lexlip_training.model import DenseConfig, DenseModel, LexLIP
+from lexlip_training.objectives.momentum import queue_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +182,9 @@ class _Sketch:
             total = 4 * forward  # the key encoders' forward pass has no backward pass
             what = "both towers, their key encoders"
         else:
-            total = 3 * (forward + texts.flops)  # the masked text, too
-            what = "both towers, the masked text; the decoder not counted"
+            total = 3 * (forward + texts.flops)  # two texts an image
+            recipe = self.config.objective.kind == "recipe"
+            what = "both towers, two captions" if recipe else "both towers, the masked text; the decoder not counted"
         step = total * self.config.optimiser.batch_size
         return [f"operations   {step / 1e15:.3g} PFLOP an optimiser step ({what}), all processes together"]
 

@@ -21,12 +21,9 @@ from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels import ImpactMatrix
 from lexlip_training.data import PairDataset
-from lexlip_training.dense_model import DenseModel
 from lexlip_training.engine.settings import EvaluationSettings
-from lexlip_training.model import LexLIP
+from lexlip_training.model import DenseModel, LexLIP
 from lexlip_training.objectives.objective import image_vectors, text_vectors
-
-__all__ = ["Evaluator"]
 
 Part = TypeVar("Part")
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from lexlip_training.objectives.objective import Objective
 
-__all__ = ["TrainingLoop"]
 
 #: Sections whose change does not make another run of it.
 _FREE = {
@@ -130,7 +129,7 @@ class TrainingLoop:
                 progress.say(_summary(record))
             if len(record) > 2:
                 log.write(record)
-            progress.update(step, figures["loss"])
+            progress.show(step, figures["loss"])
         if due:
             self.accelerator.wait_for_everyone()
             self._training_mode(epoch)

@@ -6,8 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,8 +14,6 @@ from rich.progress import Progress as RichProgress
 
 from lexlip_infer.files import replacing, write_whole
 from lexlip_kernels.errors import InputError, require
-
-__all__ = ["Progress", "RunLog", "SparsityMonitor", "plot_run", "read_log"]
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:
@@ -69,8 +66,8 @@ class RunLog:
             self._board.close()
 
 
-class Progress:
-    """The bar of one run, used as a context.
+class Progress(RichProgress):
+    """A live bar with step, loss and time left on a terminal, used as a context; elsewhere only what is said.
 
     Args:
         total: optimiser steps.
@@ -79,37 +76,21 @@ class Progress:
     """
 
     def __init__(self, total: int, step: int, enabled: bool) -> None:
-        self._enabled = enabled
+        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("loss {task.fields[loss]:.4f}"))
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         console = Console(stderr=True, soft_wrap=True)
-        columns = (
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        self._bar = RichProgress(*columns, console=console, disable=not (enabled and sys.stderr.isatty()))
-        self._task = self._bar.add_task("train", total=total, completed=step, loss=float("nan"))
+        super().__init__(*columns, *times, console=console, disable=not (enabled and sys.stderr.isatty()))
+        self._enabled = enabled
+        self._bar = self.add_task("train", total=total, completed=step, loss=float("nan"))
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def update(self, step: int, loss: float) -> None:
-        """Show how far the run is."""
-        self._bar.update(self._task, completed=step, loss=loss)
+    def show(self, step: int, loss: float) -> None:
+        """How far the run is."""
+        self.update(self._bar, completed=step, loss=loss)
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
         if self._enabled:
-            self._bar.console.print(line, highlight=False, markup=False)
+            self.console.print(line, highlight=False, markup=False)
 
 
 #: Fewer active terms than this cannot tell a few thousand photographs apart.

@@ -20,15 +20,6 @@ from lexlip_training.engine.settings import DecayRule, OptimiserSettings, RunSet
 if TYPE_CHECKING:
     from lexlip_training.objectives.objective import Objective
 
-__all__ = [
-    "OptimiserStep",
-    "decays",
-    "describe_groups",
-    "make_accelerator",
-    "parameter_groups",
-    "rate_factor",
-    "weights_dtype",
-]
 
 _MIXED = {"fp16": "fp16", "bf16": "bf16", "f32": "no", "f64": "no"}
 

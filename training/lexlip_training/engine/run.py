@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +15,7 @@ from lexlip_training.checkpoint import save_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig
 from lexlip_training.data import GlobalBatchSampler, PairTable, open_pairs, read_pairs
 from lexlip_training.data.caption_groups import CaptionGroups
-from lexlip_training.dense_model import DenseModel
-from lexlip_training.engine.batches import GroupBatches, SampledBatches
+from lexlip_training.engine.batches import GroupBatches, SampledBatches, StemMemory
 from lexlip_training.engine.evaluation import Evaluator
 from lexlip_training.engine.loop import TrainingLoop
 from lexlip_training.engine.monitoring import plot_run, read_log
@@ -25,8 +23,7 @@ from lexlip_training.engine.optimisation import describe_groups, make_accelerato
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.engine.starting_model import enable_gradient_checkpointing, starting_model
-from lexlip_training.engine.stem_memory import StemMemory
-from lexlip_training.model import LexLIP
+from lexlip_training.model import DenseModel, LexLIP
 from lexlip_training.objectives import build_objective
 from lexlip_training.record import provenance
 
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from lexlip_training.objectives.objective import Objective
-
-__all__ = ["micro_batch_size", "towers", "train"]
 
 
 def towers(model: LexLIP | DenseModel) -> ModelConfig:
@@ -71,25 +66,16 @@ def train(config: TrainingConfig, output: Path, resume: bool) -> None:
     """
     torch.set_num_threads(config.run.threads)
     accelerator = make_accelerator(config.run, config.optimiser.accumulation)
-    run = _assemble(config, accelerator, output)
-    if accelerator.is_main_process:
-        _describe(run, config)
+    loop = _assemble(config, accelerator, output)
     accelerator.wait_for_everyone()
-    run.loop.run(resume)
+    loop.run(resume)
     if accelerator.is_main_process:
         plot_run(read_log(output / "log.jsonl"), output / "curves.png")
     accelerator.end_training()
 
 
-@dataclass(slots=True)
-class _Run:
-    loop: TrainingLoop
-    groups: list[dict[str, Any]]
-    folder: RunFolder
-    record: dict[str, Any]
-
-
-def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> _Run:
+def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) -> TrainingLoop:
+    folder = RunFolder(output)
     set_seed(config.run.seed)
     follows = config.objective.kind == "recipe"  # its draws go on from those that made the model
     if follows and accelerator.num_processes > 1:
@@ -113,7 +99,6 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
         settings.decay,
         settings.backbone_rate,
     )
-    folder = RunFolder(output)
     record = provenance(config.run.notice or str(earlier.get("notice", "")))
     if earlier:
         record["continued_from"] = {key: value for key, value in earlier.items() if key not in ("notice", "log")}
@@ -127,7 +112,11 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
         lambda path, line: _save_model(path, objective.result, tokenizer, config, record | {"selected": line}, output),
         folder,
     )
-    return _Run(loop, groups, folder, record)
+    if accelerator.is_main_process:
+        folder.write_json("config.json", config.model_dump(mode="json"))
+        figures = {"steps_per_epoch": batches.first_step(1), "steps": loop.total, "seed": config.run.seed}
+        folder.write_json("run.json", record | figures | {"parameter_groups": describe_groups(groups)})
+    return loop
 
 
 def training_captions(config: TrainingConfig) -> list[str]:
@@ -203,9 +192,3 @@ def _save_model(
     tokenizer.no_padding()
     settings = {"settings": config.model_dump(mode="json"), "log": read_log(output / "log.jsonl")}
     save_checkpoint(path, model, tokenizer, record | settings)
-
-
-def _describe(run: _Run, config: TrainingConfig) -> None:
-    run.folder.write_json("config.json", config.model_dump(mode="json"))
-    figures = {"steps_per_epoch": run.loop.batches.first_step(1), "steps": run.loop.total, "seed": config.run.seed}
-    run.folder.write_json("run.json", run.record | figures | {"parameter_groups": describe_groups(run.groups)})

@@ -20,8 +20,6 @@ import torch
 from lexlip_infer.files import new_folder, sync_folder, write_whole
 from lexlip_kernels.errors import InputError, OutputError
 
-__all__ = ["RunFolder"]
-
 STATE = "state.pt"
 
 
@@ -30,10 +28,19 @@ class RunFolder:
 
     Args:
         path: created if missing.
+
+    Raises:
+        InputError: it holds a run that an earlier version of the recipe began.
+        OutputError: it cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if (path / "last.pt").exists():
+            raise InputError(
+                f"{path} holds a run of an earlier version of the recipe, which cannot be resumed; name a new folder "
+                f"and go on from its best weights, --start {path / 'best'}"
+            )
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:

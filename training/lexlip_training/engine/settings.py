@@ -20,18 +20,6 @@ from lexlip_kernels.errors import InputError
 from lexlip_training.data.config import DataConfig
 from lexlip_training.objectives.config import ObjectiveConfig
 
-__all__ = [
-    "EvaluationSettings",
-    "ModelSettings",
-    "OptimiserSettings",
-    "Precision",
-    "RunSettings",
-    "ScheduleSettings",
-    "TrainingConfig",
-    "load_config",
-    "shipped_configs",
-]
-
 Precision = Literal["fp16", "bf16", "f32", "f64"]
 DecayRule = Literal["sane", "official", "matrices"]
 

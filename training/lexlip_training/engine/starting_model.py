@@ -19,19 +19,10 @@ from torch import Tensor, nn
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import load_checkpoint, load_dense_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig, preset
-from lexlip_training.dense_model import DenseConfig, DenseModel
 from lexlip_training.engine.settings import ModelSettings
 from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
-from lexlip_training.model import LexLIP
+from lexlip_training.model import DenseConfig, DenseModel, LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file, suppressed_terms, train_wordpiece
-
-__all__ = [
-    "adapted_config",
-    "enable_gradient_checkpointing",
-    "fit_position_tables",
-    "image_size_changed",
-    "starting_model",
-]
 
 
 def starting_model(

@@ -8,8 +8,7 @@ from lexlip_kernels.errors import InputError
 from lexlip_training.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
-    from lexlip_training.dense_model import DenseModel
-    from lexlip_training.model import LexLIP
+    from lexlip_training.model import DenseModel, LexLIP
     from lexlip_training.objectives.objective import Objective
     from lexlip_training.objectives.recipe import TokenIds
 
@@ -28,8 +27,7 @@ def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel, caption
         InputError: the model lacks a tower, or is not of the kind that the objective trains.
     """
     # Here, so that settings can be read without loading timm and transformers.
-    from lexlip_training.dense_model import DenseModel
-    from lexlip_training.model import LexLIP
+    from lexlip_training.model import DenseModel, LexLIP
     from lexlip_training.objectives.momentum import MomentumContrast
     from lexlip_training.objectives.pretrain import PretrainDense, PretrainLexicon
     from lexlip_training.objectives.recipe import RecipeObjective

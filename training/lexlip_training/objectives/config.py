@@ -11,8 +11,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["ObjectiveConfig"]
-
 
 class ObjectiveConfig(BaseModel):
     """One objective. Fields that its kind does not read are ignored.

@@ -5,32 +5,253 @@
 
 Keys come from slowly following copies of the encoders. Other pairs of the batch are no negatives; the queue is all
 there is. Once per optimiser step the copies move, then the keys seen since the last step enter the queue.
+
+The queue is a ring of the last N pairs of keys, of images and of texts, which share one position and one list of image
+ids, by which other captions of a query's image are no negatives. At the paper's size two dense float32 queues take
+2.8 GB; keys can be held in half precision or by their strongest terms. Only a chunk of a compact queue is ever dense,
+in the forward and again in the backward pass.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from copy import deepcopy
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lexlip_training.data.batch import PairBatch
-from lexlip_training.dense_model import DenseModel
-from lexlip_training.model import LexLIP
+from lexlip_training.model import DenseModel, LexLIP
 from lexlip_training.objectives.config import ObjectiveConfig
-from lexlip_training.objectives.losses import gather_constant, global_sum, queue_contrast, world_size
 from lexlip_training.objectives.objective import (
     Objective,
     full_precision,
+    gather_constant,
+    global_sum,
     image_vectors,
+    queue_contrast,
     text_vectors,
     unit_vectors,
     vector_width,
+    world_size,
 )
-from lexlip_training.objectives.pair_queue import Packed, PairQueue
 
-__all__ = ["MomentumContrast"]
+#: Image id of a key that no image has.
+NO_IMAGE = torch.iinfo(torch.int64).min
+#: Keys that are dense at a time: 125 MB at 30,522 terms.
+CHUNK = 1024
+
+#: Tensors of B rows each, see `KeyRows.pack`.
+Packed = tuple[Tensor, ...]
+
+
+class KeyRows(nn.Module, ABC):
+    """N rows of width V in buffers. A row is packed once, and moves between processes packed.
+
+    Args:
+        size: N.
+        width: V.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.size, self.width = size, width
+
+    @abstractmethod
+    def pack(self, keys: Tensor) -> Packed:
+        """Keys (B, V) as they are stored; the last tensor holds numbers, any other says which terms they are of."""
+
+    @abstractmethod
+    def unpack(self, packed: Packed, dtype: torch.dtype) -> Tensor:
+        """Packed rows as keys (B, V) again, without what packing took from them."""
+
+    @abstractmethod
+    def stored(self) -> Packed:
+        """The buffers, in the order of `pack`."""
+
+    def dense(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        """Rows (stop - start, V)."""
+        return self.unpack(tuple(part[start:stop] for part in self.stored()), dtype)
+
+    def write(self, slots: Tensor, packed: Packed) -> None:
+        """Store packed rows in these slots."""
+        for buffer, rows in zip(self.stored(), packed, strict=True):
+            buffer[slots] = rows.to(buffer.dtype)
+
+    def scores(self, queries: Tensor) -> Tensor:
+        """Products (B, N) of queries (B, V) with all rows; the rows have no gradient."""
+        products: Tensor = _Scores.apply(queries, self)  # type: ignore[no-untyped-call]
+        return products
+
+
+class DenseRows(KeyRows):
+    """All numbers of a row.
+
+    Args:
+        size: N.
+        width: V.
+        dtype: float32, or float16 for half of it.
+    """
+
+    values: Tensor
+
+    def __init__(self, size: int, width: int, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(size, width)
+        self.register_buffer("values", torch.zeros(size, width, dtype=dtype))
+
+    def pack(self, keys: Tensor) -> Packed:
+        """The keys in the dtype of the buffer."""
+        return (keys.to(self.values.dtype),)
+
+    def stored(self) -> Packed:
+        """The one buffer."""
+        return (self.values,)
+
+    def unpack(self, packed: Packed, dtype: torch.dtype) -> Tensor:
+        """A view, or a copy in another dtype."""
+        return packed[0].to(dtype)
+
+
+class SparseRows(KeyRows):
+    """The k strongest terms of a row: ids in int32, weights in float16.
+
+    Args:
+        size: N.
+        width: V.
+        top_k: k; what a key loses beyond it is its similarity to nothing else.
+    """
+
+    ids: Tensor
+    values: Tensor
+
+    def __init__(self, size: int, width: int, top_k: int) -> None:
+        super().__init__(size, width)
+        self.top_k = min(top_k, width)
+        self.register_buffer("ids", torch.zeros(size, self.top_k, dtype=torch.int32))
+        self.register_buffer("values", torch.zeros(size, self.top_k, dtype=torch.float16))
+
+    def pack(self, keys: Tensor) -> Packed:
+        """Ids and weights, strongest first; not normalised again, so that a score is only ever too small."""
+        strongest = keys.topk(self.top_k, dim=1)
+        return strongest.indices.to(torch.int32), strongest.values.to(self.values.dtype)
+
+    def stored(self) -> Packed:
+        """Ids and weights."""
+        return self.ids, self.values
+
+    def unpack(self, packed: Packed, dtype: torch.dtype) -> Tensor:
+        """Scattered; an empty slot is a row of zeros."""
+        ids, values = packed
+        rows = torch.zeros(len(ids), self.width, dtype=dtype, device=values.device)
+        return rows.scatter_(1, ids.long(), values.to(dtype))
+
+
+class _Scores(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, rows: KeyRows) -> Tensor:
+        ctx.rows = rows
+        chunks = _chunks(rows.size)
+        return torch.cat([queries @ rows.dense(start, stop, queries.dtype).T for start, stop in chunks], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        rows: KeyRows = ctx.rows
+        total = gradient.new_zeros(len(gradient), rows.width)
+        for start, stop in _chunks(rows.size):
+            total += gradient[:, start:stop] @ rows.dense(start, stop, gradient.dtype)
+        return total, None
+
+
+def _chunks(size: int) -> list[tuple[int, int]]:
+    return [(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]
+
+
+def queue_storage(config: ObjectiveConfig, dense_model: bool = False) -> Literal["sparse", "half", "dense"]:
+    """How the queue holds keys once "auto" is decided."""
+    if config.storage != "auto":
+        return config.storage
+    return "dense" if dense_model else "sparse"
+
+
+def queue_bytes(config: ObjectiveConfig, vocab_size: int, dense_model: bool = False) -> int:
+    """Memory of the queue, both sides and the image ids, in bytes.
+
+    Args:
+        config: gives size and storage.
+        vocab_size: V terms, or D dimensions of a dense model.
+        dense_model: what "auto" storage depends on.
+    """
+    sparse = (4 + 2) * min(config.queue_top_k, vocab_size)
+    key = {"sparse": sparse, "half": 2 * vocab_size, "dense": 4 * vocab_size}[queue_storage(config, dense_model)]
+    return config.queue_size * (2 * key + 8)
+
+
+class PairQueue(nn.Module):
+    """N pairs of keys and where the next one goes, all in buffers.
+
+    Args:
+        config: size, storage, overflow rule and start.
+        width: V or D.
+        dense_model: what "auto" storage depends on.
+    """
+
+    image_ids: Tensor
+    position: Tensor
+    filled: Tensor
+
+    def __init__(self, config: ObjectiveConfig, width: int, dense_model: bool = False) -> None:
+        super().__init__()
+        self.size, self.overflow = config.queue_size, config.queue_overflow
+        self.images, self.texts = (_rows(config, width, dense_model) for _ in range(2))
+        self.register_buffer("image_ids", torch.full((self.size,), NO_IMAGE))
+        self.register_buffer("position", torch.tensor(0))
+        self.register_buffer("filled", torch.tensor(0))
+        if config.queue_start == "gaussian":
+            self._fill(width)
+
+    def _fill(self, width: int) -> None:
+        """Random directions, the same on every process, whatever its seed."""
+        generator = torch.Generator().manual_seed(0)
+        for rows in (self.images, self.texts):
+            noise = normalize(torch.randn(self.size, width, generator=generator), dim=1)
+            rows.write(torch.arange(self.size), rows.pack(noise))
+        self.filled.fill_(self.size)
+
+    def allowed(self, image_ids: Tensor, same_image_negatives: bool) -> Tensor:
+        """(B, N), true where a queued key is a negative of a query whose image has this id."""
+        slots = torch.arange(self.size, device=image_ids.device)
+        present = (slots < self.filled).expand(len(image_ids), -1)
+        return present if same_image_negatives else present & (image_ids[:, None] != self.image_ids[None, :])
+
+    @torch.no_grad()
+    def push(self, images: Packed, texts: Packed, image_ids: Tensor) -> None:
+        """Replace the oldest pairs by new ones, in order.
+
+        Args:
+            images: B keys, packed by `self.images`.
+            texts: B keys, packed by `self.texts`.
+            image_ids: (B,).
+        """
+        position, count = int(self.position), len(image_ids)
+        first, stop = max(0, count - self.size), count
+        if self.overflow == "drop":
+            first, stop = 0, min(count, self.size - position)
+        slots = (position + torch.arange(first, stop, device=image_ids.device)) % self.size
+        self.images.write(slots, tuple(part[first:stop] for part in images))
+        self.texts.write(slots, tuple(part[first:stop] for part in texts))
+        self.image_ids[slots] = image_ids[first:stop]
+        self.position.fill_((position + stop) % self.size)
+        self.filled.clamp_(min=min(self.size, position + stop))
+
+
+def _rows(config: ObjectiveConfig, width: int, dense_model: bool) -> KeyRows:
+    storage = queue_storage(config, dense_model)
+    if storage == "sparse":
+        return SparseRows(config.queue_size, width, config.queue_top_k)
+    return DenseRows(config.queue_size, width, torch.float16 if storage == "half" else torch.float32)
 
 
 class MomentumContrast(Objective):

@@ -24,13 +24,19 @@ from transformers.models.bert.modeling_bert import BertLayer
 from lexlip_kernels.errors import InputError
 from lexlip_kernels.lexicon_pool import max_logits, saturate
 from lexlip_training.data.batch import MaskedText, PairBatch
-from lexlip_training.dense_model import DenseModel
-from lexlip_training.model import LexiconHead, LexLIP
+from lexlip_training.model import DenseModel, LexiconHead, LexLIP
 from lexlip_training.objectives.config import ObjectiveConfig
-from lexlip_training.objectives.losses import at_least_float32, gather, gather_constant, masked_tokens, pair_contrast
-from lexlip_training.objectives.objective import Objective, full_precision, text_vectors, unit_vectors
-
-__all__ = ["BottleneckDecoder", "Encoded", "Pretrain", "PretrainDense", "PretrainLexicon", "lexicon_bottleneck"]
+from lexlip_training.objectives.objective import (
+    Objective,
+    at_least_float32,
+    full_precision,
+    gather,
+    gather_constant,
+    masked_tokens,
+    pair_contrast,
+    text_vectors,
+    unit_vectors,
+)
 
 
 def lexicon_bottleneck(logits: Tensor, word_embeddings: Tensor) -> Tensor:

@@ -26,16 +26,6 @@ from lexlip_training.model import LexLIP
 from lexlip_training.objectives.config import ObjectiveConfig
 from lexlip_training.objectives.objective import Objective
 
-__all__ = [
-    "RecipeObjective",
-    "TokenIds",
-    "flops",
-    "info_nce",
-    "inverse_document_frequency",
-    "word_divergence",
-    "word_targets",
-]
-
 #: Of the captions of each image.
 TokenIds = Sequence[Sequence[Sequence[int]]]
 
