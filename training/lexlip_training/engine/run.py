@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import save_checkpoint
-from lexlip_training.config import ImageTowerConfig, ModelConfig
+from lexlip_training.config import ImageTowerConfig
 from lexlip_training.data import GlobalBatchSampler, PairTable, open_pairs, read_pairs
 from lexlip_training.data.caption_groups import CaptionGroups
 from lexlip_training.engine.batches import GroupBatches, SampledBatches, StemMemory
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from lexlip_training.objectives.objective import Objective
-
-
-def towers(model: LexLIP | DenseModel) -> ModelConfig:
-    """The configuration of either kind's towers."""
-    return model.config if isinstance(model, LexLIP) else model.config.towers
 
 
 def micro_batch_size(config: TrainingConfig, processes: int) -> int:
@@ -176,7 +171,7 @@ def _evaluation(
 
 
 def _image(model: LexLIP | DenseModel) -> ImageTowerConfig:
-    image = towers(model).image
+    image = model.towers.image
     assert image is not None  # objectives refuse models without
     return image
 
