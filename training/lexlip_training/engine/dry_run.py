@@ -152,11 +152,10 @@ class _Sketch:
 
     def operations(self) -> list[str]:
         """Of one optimiser step: a backward pass costs two forward passes."""
-        lexicon = self.config.model.representation == "lexicon"
-        head = [
-            2 * c.tokens * self.shapes.hidden_size * self.shapes.vocab_size * lexicon for c in (self.images, self.texts)
-        ]
-        forward = self.images.flops + self.texts.flops + sum(head)
+        forward = self.images.flops + self.texts.flops
+        if isinstance(self.model, LexLIP):
+            tokens = self.images.tokens + self.texts.tokens
+            forward += 2 * tokens * self.shapes.hidden_size * self.shapes.vocab_size
         if self._momentum():
             total = 4 * forward  # the key encoders' forward pass has no backward pass
             what = "both towers, their key encoders"
