@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from lexlip_training.objectives.objective import Objective
+
+
+#: In a run's folder: what the recipe's frozen stages made of its crops, for a resumed run; as large as 1 GB.
+STEM = "stem"
 
 
 def micro_batch_size(config: TrainingConfig, processes: int) -> int:
@@ -65,6 +70,8 @@ def train(config: TrainingConfig, output: Path, resume: bool) -> None:
     accelerator.wait_for_everyone()
     loop.run(resume)
     if accelerator.is_main_process:
+        if config.model.stem_memory is None:
+            shutil.rmtree(output / STEM, ignore_errors=True)
         plot_run(read_log(output / "log.jsonl"), output / "curves.png")
     accelerator.end_training()
 
@@ -142,7 +149,7 @@ def _recipe(
     stem, unfreeze = None, config.model.unfreeze_epoch
     if config.model.frozen_stages and unfreeze != 0:
         # In the run's folder, so that a resumed run finds the crops of its first epochs.
-        where = config.model.model_copy(update={"stem_memory": config.model.stem_memory or output / "stem"})
+        where = config.model.model_copy(update={"stem_memory": config.model.stem_memory or output / STEM})
         remembered = config.model_copy(update={"model": where})
         stem = _stem_memory(remembered, model, groups.table, len(groups), torch.bfloat16)
     objective = build_objective(config.objective, model, groups.input_ids)
