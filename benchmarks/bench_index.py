@@ -12,9 +12,7 @@ to `--output`, after every size that is done.
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,22 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_impact_dot import VOCAB_SIZE, head, zipf_matrix
-from machine import machine
+from bench_impact_dot import TERMS, renumbered, zipf_matrix
+from harness import Report, machine, memory_mb, options, save, say
 
 from lexlip_infer.bench.large_scale.engines import build_exact_from_parts
-from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import JsonLinesWriter
 from lexlip_infer.search.exact import ExactEngine
-from lexlip_kernels import ImpactMatrix
 
-DEFAULT_OUTPUT = Path(__file__).parent / "results" / "index_cpu.json"
-TERMS = tuple(f"t{term}" for term in range(VOCAB_SIZE))
 PART = 20_000
 BUILD_THREADS = 2
 REPEATS = 5
-
-Report = dict[str, Any]
 
 
 def write_parts(folder: Path, documents: int, terms: int) -> None:
@@ -48,7 +40,7 @@ def write_parts(folder: Path, documents: int, terms: int) -> None:
     numbers = np.random.default_rng(1).permutation(documents)
     for part, start in enumerate(range(0, documents, PART)):
         ids = [f"photographs/{number:09d}.jpg" for number in numbers[start : start + PART]]
-        (folder / f"part-{part:05d}.jsonl").write_bytes(writer.encode(ids, head(vectors, len(ids))))
+        (folder / f"part-{part:05d}.jsonl").write_bytes(writer.encode(ids, vectors[: len(ids)]))
 
 
 def build(source: Path, index: Path) -> Report:
@@ -56,15 +48,15 @@ def build(source: Path, index: Path) -> Report:
     begun = time.perf_counter()
     build_exact_from_parts(source, index, TERMS, BUILD_THREADS)
     seconds = round(time.perf_counter() - begun, 2)
-    return {"build_threads": BUILD_THREADS, "build_s": seconds, "build_peak_mb": memory_mb("VmHWM")}
+    return {"build_threads": BUILD_THREADS, "build_s": seconds, "build_peak_mb": memory_mb("peak")}
 
 
 def search(index: Path, queries: int) -> Report:
     """Open and search; seconds, memory and queries a second of this process."""
-    before, begun = memory_mb("VmRSS"), time.perf_counter()
+    before, begun = memory_mb("resident"), time.perf_counter()
     engine = ExactEngine.open(index)
     opened = time.perf_counter() - begun
-    added = memory_mb("VmRSS") - before
+    added = memory_mb("resident") - before
     postings = sum(segment.postings for segment in engine.manifest.segments)
     report: Report = {
         "postings": postings,
@@ -74,20 +66,11 @@ def search(index: Path, queries: int) -> Report:
         "open_ms": round(opened * 1e3, 1),
         "open_added_mb": round(added, 1),
     }
-    asked = numbered(zipf_matrix(queries, 32, seed=2), engine)
+    asked = renumbered(zipf_matrix(queries, 32, seed=2), engine.vocab.terms)
     expected = engine.search(asked, 10, 2)  # reads the postings from the disk
     for threads in (1, 2):
         report[f"qps_{threads}_threads"] = rate(engine, asked, threads, expected.scores)
-    return report | {"search_resident_mb": memory_mb("VmRSS")}
-
-
-def numbered(queries: ImpactMatrix, engine: ExactEngine) -> ImpactMatrix:
-    """The same queries by the index's own term ids, which follow the terms that its documents have."""
-    ids = np.full(VOCAB_SIZE, -1, np.int32)
-    ids[[int(term[1:]) for term in engine.vocab.terms]] = np.arange(len(engine.vocab.terms))
-    rows = (zip(ids[row.indices].tolist(), row.impacts.tolist(), strict=True) for row in queries)
-    known = ([pair for pair in row if pair[0] >= 0] for row in rows)
-    return ImpactMatrix.from_rows(known, len(engine.vocab.terms))
+    return report | {"search_resident_mb": memory_mb("resident")}
 
 
 def rate(engine: ExactEngine, asked: Any, threads: int, expected: Any) -> float:
@@ -99,13 +82,6 @@ def rate(engine: ExactEngine, asked: Any, threads: int, expected: Any) -> float:
         times.append(time.perf_counter() - begun)
         assert all(np.array_equal(*pair) for pair in zip(found.scores, expected, strict=True)), "two searches disagree"
     return round(len(asked) / float(np.median(times)), 1)
-
-
-def memory_mb(field: str) -> float:
-    """Resident memory of this process, in 10^6 bytes: VmRSS now, VmHWM at most. Mapped files that are in it count."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
-    assert found is not None, "Linux has it"
-    return round(int(found[1]) * 1024 / 1e6, 1)
 
 
 def measure(documents: int, terms: int, queries: int, scratch: Path | None) -> Report:
@@ -123,16 +99,6 @@ def measure(documents: int, terms: int, queries: int, scratch: Path | None) -> R
     return report
 
 
-def say(text: str) -> None:
-    """Progress, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def save(report: Report, path: Path) -> None:
-    """Whole or not at all."""
-    write_whole(path, json.dumps(report, indent=1).encode() + b"\n")
-
-
 def main() -> None:
     """Measure every size, print, write."""
     if sys.argv[1:2] == ["build"]:
@@ -141,17 +107,12 @@ def main() -> None:
     if sys.argv[1:2] == ["search"]:
         print(json.dumps(search(Path(sys.argv[2]), int(sys.argv[3]))))
         return
-    parser = argparse.ArgumentParser(
-        description="Time building, opening and searching an index of synthetic documents."
-    )
+    parser = options("Time building, opening and searching an index of synthetic documents.", "index_cpu.json")
     parser.add_argument("--documents", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--terms", type=int, nargs="+", default=[66, 85], help="of a document")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--scratch", type=Path, default=None, help="folder on the disk to measure")
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     arguments = parser.parse_args()
-    if not arguments.output.parent.is_dir():
-        parser.error(f"{arguments.output.parent}: no such folder; name another file for --output")
     results: list[Report] = []
     report: Report = {"benchmark": "index", "data": "synthetic, for speed and size only", "machine": machine()}
     report["results"] = results

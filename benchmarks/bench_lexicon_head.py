@@ -14,18 +14,15 @@ line of JSON last; the same JSON goes to `--output`.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 import torch
-from machine import machine
+from harness import Report, finish, machine, options
 
 from lexlip_export.head_graph import head_graph
 from lexlip_kernels.lexicon_head import PackedDecoder, RankedTerms, cpu_paths, lexicon_head, native, reference
@@ -35,9 +32,6 @@ if TYPE_CHECKING:
 
 K = 256
 TILE = 1024
-DEFAULT_OUTPUT = Path(__file__).parent / "results" / "lexicon_head_cpu.json"
-
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,11 +66,11 @@ class Problem:
 
     def onnx(self, threads: int) -> Callable[[], object]:
         """The exported graph on ONNX Runtime."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # `k` is an input with a default on purpose
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.log_severity_level = 3  # `k` is an input with a default on purpose
         graph = head_graph(self.weight, self.bias, K, masked=False).SerializeToString()
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
         return lambda: session.run(None, {"hidden": self.hidden})
 
     def torch(self, threads: int, compiled: bool) -> Callable[[], object]:
@@ -200,10 +194,9 @@ def print_table(part: Report) -> None:
 
 def main() -> None:
     """Check, time, print, write."""
-    parser = argparse.ArgumentParser(description="Time the lexicon head on synthetic data.")
+    parser = options("Time the lexicon head on synthetic data.", "lexicon_head_cpu.json")
     parser.add_argument("--seconds", type=float, default=2.0, help="per measurement")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     arguments = parser.parse_args()
 
     report: Report = {
@@ -218,9 +211,7 @@ def main() -> None:
             part = measure(shape, batch, arguments.seconds)
             print_table(part)
             report["shapes"].append(part)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print("\n" + json.dumps(report))
+    finish(report, arguments.output)
 
 
 if __name__ == "__main__":

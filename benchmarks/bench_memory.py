@@ -2,98 +2,69 @@
 
     python benchmarks/bench_memory.py [--few 5000] [--many 100000] [--model MODEL]
 
-Small generated JPEGs, as many files as `--few`; the larger run reads them again and again under new ids, so that the
-disk need not hold them all. Each run is a process of its own; the peak is the system's, of that process (the ring of
-pixels included) and, apart, of its largest decode worker. Writes benchmarks/results/memory.json.
+Small generated JPEGs, as many files as `--few`; the others are further names of them, so that the disk need not hold
+them all. Each run is a process of its own, and the peak is the largest of it and of its decode workers, the ring of
+pixels included. Writes benchmarks/results/memory.json.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from kill_test import generate
-from machine import machine
-
-RESULTS = Path(__file__).parent / "results"
-
-
-class Repeated:
-    """Files of a folder, again and again, under new ids."""
-
-    passed_over = ""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self.count = count
-        self._folder = folder
-
-    def __iter__(self) -> Iterator[object]:
-        from lexlip_infer.inputs.items import ImageItem
-
-        names = sorted(path.name for path in self._folder.iterdir())
-        for number in range(self.count):
-            path = self._folder / names[number % len(names)]
-            yield ImageItem(f"{number:09d}.jpg", str(path), path, path.stat().st_size)
+import numpy as np
+from bench_encode import ENTRY
+from harness import RESULTS, Report, finish, machine, options
+from PIL import Image
 
 
-def encode(folder: Path, count: int, model: str | None) -> None:
-    """In this process; prints the peaks in KiB."""
-    from bench_encode import settings_of
-
-    from lexlip_infer import LexLIPEncoder
-    from lexlip_infer.pipeline.progress import Observer
-    from lexlip_infer.pipeline.run import encode_collection
-    from lexlip_infer.pipeline.settings import share_out
-    from lexlip_infer.pipeline.stages import PipelineOptions
-
-    devices = share_out([LexLIPEncoder.from_pretrained(model)], "image")
-    options = PipelineOptions(16, devices.lanes, devices.threads)
-    with tempfile.TemporaryDirectory() as output:
-        settings = settings_of(devices).model_copy(update={"items_per_shard": 1000})
-        reader = Repeated(folder, count)
-        manifest = encode_collection(devices.encoders, reader, Path(output) / "out", settings, options, Observer())
-        assert manifest.documents + manifest.failed == count
-    own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(json.dumps({"images": count, "peak_mib": own // 1024, "worker_peak_mib": workers // 1024}))
+def generate(folder: Path, count: int) -> None:
+    """Small JPEGs, every fiftieth of them cut short."""
+    generator = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number:06d}.jpg"
+        coarse = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(path)
+        if number % 50 == 7:
+            path.write_bytes(path.read_bytes()[:-200])
 
 
-def measure(folder: Path, count: int, model: str | None) -> dict[str, int]:
-    """The same in a process of its own."""
-    command = [sys.executable, __file__, "--folder", str(folder), "--count", str(count)]
-    command += ["--model", model] if model else []
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    result: dict[str, int] = json.loads(done.stdout)
-    print(result, flush=True)
-    return result
+def measure(folder: Path, output: Path, model: str | None) -> dict[str, int]:
+    """Encode a folder; images and peak in MiB."""
+    command = [sys.executable, "-c", ENTRY, "--images", str(folder), "--output", str(output)]
+    command += ["--items-per-shard", "1000", *(["--model", model] if model else [])]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 3):
+        sys.exit(f"the run ended with {status}")
+    found = {"images": sum(1 for _ in folder.iterdir()), "peak_mib": usage.ru_maxrss // 1024}
+    print(found, flush=True)
+    return found
 
 
 def main() -> None:
     """Measure both, compare, write."""
-    parser = argparse.ArgumentParser(description="Peak memory of encoding few and many images.")
+    parser = options("Peak memory of encoding few and many images.")
     parser.add_argument("--few", type=int, default=5000)
     parser.add_argument("--many", type=int, default=100_000)
     parser.add_argument("--model")
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.folder:
-        encode(arguments.folder, arguments.count, arguments.model)
-        return
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        generate(Path(name) / "in", arguments.few)
-        few, many = (measure(Path(name) / "in", count, arguments.model) for count in (arguments.few, arguments.many))
+        root = Path(name)
+        generate(root / "few", given.few)
+        (root / "many").mkdir()
+        names = sorted(path.name for path in (root / "few").iterdir())
+        for number in range(given.many):
+            os.link(root / "few" / names[number % len(names)], root / "many" / f"{number:09d}.jpg")
+        few, many = (measure(root / size, root / f"{size}-out", given.model) for size in ("few", "many"))
     growth = many["peak_mib"] / few["peak_mib"] - 1
     print(f"peak of {many['images']:,} images against {few['images']:,}: {growth:+.1%}")
-    record = {"benchmark": "memory", "model": arguments.model or "lexlip-tiny", "few": few, "many": many}
-    record |= {"growth": round(growth, 4), "machine": machine("onnxruntime")}
-    (RESULTS / "memory.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(record))
+    record: Report = {"benchmark": "memory", "model": given.model or "lexlip-tiny", "few": few, "many": many}
+    finish(record | {"growth": round(growth, 4), "machine": machine("onnxruntime")}, RESULTS / "memory.json")
 
 
 if __name__ == "__main__":

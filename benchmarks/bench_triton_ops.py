@@ -11,9 +11,7 @@ the inputs take. A table comes first, one line of JSON last; the same JSON goes 
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +19,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from harness import RESULTS, Report, finish, options
 
 from lexlip_kernels.lexicon_head import TensorDecoder, lexicon_head
 from lexlip_kernels.lexicon_pool import lexicon_pool, reference
@@ -30,12 +30,10 @@ from lexlip_kernels.lexicon_topk import reference as topk_reference
 if TYPE_CHECKING:
     import torch
 
-Report = dict[str, Any]
 Row = dict[str, Any]
 Engines = dict[str, Callable[[], object]]
 
 TOKENS, WIDTH, VOCAB_SIZE, TOP_K = 197, 768, 30522, 256
-RESULTS = Path(__file__).parent / "results"
 
 
 def refuse() -> str | None:
@@ -226,7 +224,7 @@ def print_table(report: Report) -> None:
 
 def main() -> None:
     """Check, time, print, write."""
-    parser = argparse.ArgumentParser(description="Time the Triton ops on random data.")
+    parser = options("Time the Triton ops on random data.")
     parser.add_argument("--dtype", choices=("float16", "bfloat16"), default="float16")
     parser.add_argument("--output", type=Path, help="default: results/triton_ops_<gpu>.json beside this file")
     parser.add_argument("--if-possible", action="store_true", help="without a GPU say so and succeed")
@@ -242,10 +240,7 @@ def main() -> None:
     report = {"benchmark": "triton_ops", "data": "random", **shape, "machine": machine(), **measure_all(dtype)}
     print_table(report)
     gpu = re.sub(r"[^a-z0-9]+", "_", report["machine"]["gpu"].lower()).strip("_")
-    output = arguments.output or RESULTS / f"triton_ops_{gpu}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print("\n" + json.dumps(report))
+    finish(report, arguments.output or RESULTS / f"triton_ops_{gpu}.json")
 
 
 if __name__ == "__main__":

@@ -224,21 +224,23 @@ def _shares(build: Build, step: str) -> None:
 
 
 def _resume(build: Build, step: str) -> None:
-    """SIGKILL after the first finished part, the same command again; then a command that may not go on there."""
-    options = (
-        "--images",
-        build.inputs / "images",
-        "--output=out",
-        "--items-per-shard",
-        max(1, build.inputs.images // 10),
-    )
-    process = build.start(step, "killed", "lexlip-encode", *options)
-    while process.poll() is None and not any((build.folder / step / "out").glob("vectors/*")):
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """SIGKILL again and again, sooner or later after a new part; the last run is let through, and one is refused."""
+    parts = ("--items-per-shard", max(1, build.inputs.images // 50))
+    options = ("--images", build.inputs / "images", "--output=out", *parts)
+    for delay in (0.0, 0.05, 0.2, 0.5):
+        before, process = _parts(build, step), build.start(step, "killed", "lexlip-encode", *options)
+        while process.poll() is None and _parts(build, step) == before:
+            time.sleep(0.01)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert _parts(build, step) >= before, "a finished part is lost"
     build.run(step, "again", "lexlip-encode", *options)
     build.run(step, "refused", "lexlip-encode", *options, "--top-k=10")
+
+
+def _parts(build: Build, step: str) -> int:
+    return sum(1 for _ in (build.folder / step / "out").glob("vectors/*"))
 
 
 def _odd(build: Build, step: str) -> None:
@@ -315,7 +317,7 @@ def _large_scale(build: Build, step: str) -> None:
     small = (
         "--image-top-k=64",
         "--image-top-k=256",
-        "--synthetic=2000",
+        "--synthetic=10000",
         "--rounds=1",
         "--timed-queries=50",
         "--seconds=1",

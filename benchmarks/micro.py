@@ -9,35 +9,83 @@ milliseconds an item (a document, a photograph, a query): the median of all runs
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from bench_impact_dot import scipy_search, to_scipy, zipf_matrix
-from bench_json_writer import make_batch, make_terms, with_json, with_orjson
+import numpy.typing as npt
+import orjson
+from bench_impact_dot import VOCAB_SIZE, scipy_search, to_scipy, zipf_matrix
+from harness import Report, finish, machine, options, say, seconds_in_turn
 from PIL import Image
 
 from lexlip_infer.bench.inputs import write_images
-from lexlip_infer.bench.machine import listen, machine_info
+from lexlip_infer.bench.machine import listen
 from lexlip_infer.bench.report import median_interval
-from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, quantise, reference
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.preprocessing import ImagePreprocessor
+from lexlip_infer.vectors.sparse_batch import SparseBatch
+from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-DEFAULT_OUTPUT = Path(__file__).parent / "results" / "micro.json"
 TERMS = 128
 
+Terms = npt.NDArray[np.object_]
 #: Name of a contestant, and what it does for `items` items at once.
 Contest = tuple[int, dict[str, Callable[[], object]]]
+
+
+def make_terms(rng: np.random.Generator) -> list[str]:
+    """Distinct lower-case words of BERT-like lengths, one in five a `##` piece."""
+    letters = np.array(list("etaoinshrdlucmfwypvbgkqjxz"))
+    terms: dict[str, None] = {"[PAD]": None}
+    while len(terms) < VOCAB_SIZE:
+        length = int(np.clip(rng.poisson(6), 2, 18))
+        terms["##" * (rng.random() < 0.2) + "".join(rng.choice(letters, length))] = None
+    return list(terms)
+
+
+def make_batch(rng: np.random.Generator, documents: int, kept: int) -> SparseBatch:
+    """Weights whose terms follow Zipf's law; Gumbel noise draws without replacement."""
+    log_frequency = -np.log(np.arange(VOCAB_SIZE, dtype=np.float32) + 50)
+    term_of_rank = rng.permutation(VOCAB_SIZE)
+    ids = np.empty((documents, kept), np.int64)
+    for row in ids:
+        scores = log_frequency + rng.gumbel(size=VOCAB_SIZE).astype(np.float32)
+        row[:] = term_of_rank[np.argpartition(-scores, kept)[:kept]]
+    weights = rng.gamma(1.5, 0.4, ids.shape).astype(np.float32) + np.float32(0.01)
+    return SparseBatch.from_ranked(ids, weights, VOCAB_SIZE)
+
+
+def dictionaries(
+    ids: Sequence[str], matrix: ImpactMatrix, terms: npt.NDArray[np.object_]
+) -> Iterator[dict[str, object]]:
+    """What a writer without a kernel has to build; the fastest of five ways tried."""
+    bounds = matrix.indptr.tolist()
+    for name, start, end in zip(ids, bounds, bounds[1:], strict=False):
+        keys = terms[matrix.indices[start:end]].tolist()
+        yield {
+            "id": name,
+            "contents": "",
+            "vector": dict(zip(keys, matrix.impacts[start:end].tolist(), strict=True)),
+        }
+
+
+def with_orjson(ids: Sequence[str], matrix: ImpactMatrix, terms: Terms) -> bytes:
+    """The fastest plain Python way known here."""
+    option = orjson.OPT_APPEND_NEWLINE
+    return b"".join([orjson.dumps(line, option=option) for line in dictionaries(ids, matrix, terms)])
+
+
+def with_json(ids: Sequence[str], matrix: ImpactMatrix, terms: Terms) -> bytes:
+    """The standard library, with one encoder for all lines."""
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    return "".join([encode(line) + "\n" for line in dictionaries(ids, matrix, terms)]).encode()
 
 
 def json_lines(documents: int) -> Contest:
@@ -109,25 +157,19 @@ def search(queries: int) -> Contest:
 def timed(contest: Contest, runs: int) -> list[dict[str, object]]:
     """Every contestant in turn in every run; the first run is not counted."""
     items, contestants = contest
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for run in range(runs + 1):
-        for name, work in contestants.items():
-            started = time.perf_counter()
-            work()
-            if run > 0:
-                seconds[name].append((time.perf_counter() - started) * 1e3 / items)
-    return [{"name": name} | median_interval([took]).model_dump() for name, took in seconds.items()]
+    seconds = seconds_in_turn(contestants, runs)
+    return [
+        {"name": name} | median_interval([[each * 1e3 / items for each in took]]).model_dump()
+        for name, took in seconds.items()
+    ]
 
 
 def main() -> None:
     """Check, measure, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options(__doc__ or "", "micro.json")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--small", action="store_true", help="a hundredth of the data, to see that it runs")
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
-    options = parser.parse_args()
-    if not options.output.parent.is_dir():
-        parser.error(f"{options.output.parent}: no such folder; name another file for --output")
+    given = parser.parse_args()
     contests = {
         "JSON lines, a document of 128 terms": (json_lines, 10_000),
         "quantising, a document of 128 terms": (quantising, 1_000),
@@ -137,16 +179,15 @@ def main() -> None:
     noise = listen()
     results = {}
     for title, (contest, size) in contests.items():
-        print(f"measuring: {title}", file=sys.stderr, flush=True)
-        results[title] = timed(contest(max(2, size // 100) if options.small else size), options.runs)
+        say(f"measuring: {title}")
+        results[title] = timed(contest(max(2, size // 100) if given.small else size), given.runs)
     for title, rows in results.items():
         print(title)
         for row in rows:
             print(f"  {row['name']:38} {row['median']:10.4f} ms  ({row['low']:.4f} - {row['high']:.4f})")
-    record = {"benchmark": "micro", "data": "SYNTHETIC", "runs": options.runs, "threads": 1, "results": results}
-    record |= {"machine": machine_info(), "noise": noise.model_dump()}
-    write_whole(options.output, json.dumps(record, indent=1).encode() + b"\n")
-    print(json.dumps(record))
+    record: Report = {"benchmark": "micro", "data": "SYNTHETIC", "runs": given.runs, "threads": 1, "results": results}
+    record |= {"machine": machine(), "noise": noise.model_dump()}
+    finish(record, given.output)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Draw a roofline of every kernel from the results that lie in `results/`; measures nothing itself.
+"""Draw a roofline of every kernel from the results that lie in `results/`.
 
-Run `python benchmarks/plot_rooflines.py`. A point's height is what the op achieved, useful operations a second; its
+Run `python benchmarks/plot_rooflines.py`; with --ceilings it first measures what this CPU can do at most, and nothing
+else is measured. A point's height is what the op achieved, useful operations a second; its
 place from left to right is how many operations it does for every byte it must move at least: inputs read once, results
-written once. The roof over it is what this machine can do, measured as well (`bench_ceilings.py` on a CPU; a copy and
-the bare product on a GPU). Left of the ridge the memory is the limit, right of it arithmetic. A point above the memory
-slope found its bytes in a cache.
+written once. The roof over it is what this machine can do, measured as well (`lexlip_infer.bench.ceilings` on a
+CPU; a copy and the bare product on a GPU). Left of the ridge the memory is the limit, right of it arithmetic. A point
+above the memory slope found its bytes in a cache.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from harness import RESULTS, Report, machine, options, save
 
-RESULTS = Path(__file__).parent / "results"
+from lexlip_infer.bench.ceilings import measure_ceilings
+
 THREADS = 2
-
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ def cpu_rooflines() -> list[Roofline]:
     ceilings = read("ceilings_cpu.json")
     if ceilings is None:
         return []
-    machine = ceilings["machine"]["cpu"]
+    processor = ceilings["machine"]["cpu"]
     (limits,) = (row for row in ceilings["ceilings"] if row["threads"] == THREADS)
     sources = (
         ("lexicon_head", "lexicon_head_cpu.json", lexicon_head_points),
         ("impact_dot", "impact_dot.json", impact_dot_points),
     )
     return [
-        Roofline(op, f"{machine}, {THREADS} threads", limits["copy_gb_per_s"], limits["gflop_per_s"], points(report))
+        Roofline(op, f"{processor}, {THREADS} threads", limits["copy_gb_per_s"], limits["gflop_per_s"], points(report))
         for op, name, points in sources
         if (report := read(name)) is not None
     ]
@@ -160,7 +160,12 @@ def draw(roofline: Roofline, path: Path) -> None:
 
 
 def main() -> None:
-    """Draw what there is."""
+    """Measure the roofs if asked to, draw what there is."""
+    parser = options("Draw a roofline of every kernel.")
+    parser.add_argument("--ceilings", action="store_true", help="measure this CPU first")
+    if parser.parse_args().ceilings:
+        ceilings = [measure_ceilings("cpu", threads).model_dump() for threads in (1, THREADS)]
+        save({"benchmark": "ceilings_cpu", "machine": machine(), "ceilings": ceilings}, RESULTS / "ceilings_cpu.json")
     pictures = [(roofline, f"roofline_{roofline.op}_cpu.png") for roofline in cpu_rooflines()]
     for source in sorted(RESULTS.glob("triton_ops_*.json")):
         gpu = source.stem.removeprefix("triton_ops_")

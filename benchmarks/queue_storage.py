@@ -8,12 +8,10 @@ of 30,522 terms. No times. Writes benchmarks/results/queue_storage.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import torch
-from machine import machine
+from harness import RESULTS, finish, machine, options
 from torch import Tensor
 
 from lexlip_infer import LexLIPEncoder
@@ -22,7 +20,6 @@ from lexlip_training.objectives import ObjectiveConfig
 from lexlip_training.objectives.momentum import PairQueue, queue_bytes
 from lexlip_training.objectives.objective import queue_contrast, unit_vectors
 
-RESULTS = Path(__file__).parent / "results"
 QUERIES = 32
 CASES = [("dense", 1), ("half", 1), *(("sparse", top_k) for top_k in (1024, 512, 256, 128, 64, 32))]
 
@@ -63,7 +60,7 @@ def measure(images: Tensor, texts: Tensor, storage: str, top_k: int) -> dict[str
 
 def main() -> None:
     """Print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__ or "")
     parser.add_argument("captions", type=Path)
     parser.add_argument("--split", default="dev")
     parser.add_argument("--pairs", type=int, default=288)
@@ -74,10 +71,8 @@ def main() -> None:
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()))
     terms = {name: float((v > 0).sum(1).float().mean()) for name, v in (("images", images), ("texts", texts))}
-    report = json.dumps({"machine": machine("torch"), "pairs": len(images), "active_terms": terms, "rows": rows})
-    print(report)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "queue_storage.json").write_text(report + "\n", encoding="utf-8")
+    report = {"machine": machine("torch"), "pairs": len(images), "active_terms": terms, "rows": rows}
+    finish(report, RESULTS / "queue_storage.json")
 
 
 if __name__ == "__main__":

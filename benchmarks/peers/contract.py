@@ -2,8 +2,9 @@
 
 A peer is a process. It loads its model, encodes all inputs once with every batch size, writes the vectors beside
 `--vectors` and prints a line of JSON about itself; for each batch size that then comes in as a line on standard input
-it encodes everything again and prints {"seconds": ...}. It stays loaded between rounds, because compiling takes some
-of them a minute. A peer that cannot run here says why in one line on standard error and ends with status 2.
+it encodes everything again and prints {"seconds": ..., "cpu_seconds": ...}. It stays loaded between rounds, because
+compiling takes some of them a minute. A peer that cannot run here says why in one line on standard error and ends with
+status 2.
 """
 
 from __future__ import annotations
@@ -135,9 +136,9 @@ def answer(engines: Mapping[str, Callable[[Job], Peer]]) -> None:
             SparseBatch.concatenate(batches).save(vectors_file(job.vectors, size))
     _say({"peer": peer.name, "output": peer.output, "peak_mb": round(memory()["peak"] / 1e6)})
     for line in sys.stdin:
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         _run(peer, job, int(line))
-        _say({"seconds": time.perf_counter() - started})
+        _say({"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - started_cpu})
 
 
 def vectors_file(vectors: Path, batch_size: int) -> Path:

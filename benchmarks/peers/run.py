@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import IO, Any
 
 import numpy as np
@@ -104,6 +105,7 @@ class Child:
         self.name: str = about["peer"]
         self.output: str = about["output"]
         self.peak_mb: int = about["peak_mb"]
+        self.cpu_seconds: dict[int, list[float]] = {}
 
     def vectors(self, batch_size: int) -> Path:
         """File of its vectors."""
@@ -118,7 +120,9 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{batch_size}\n")
         self._process.stdin.flush()
-        return float(self._answer()["seconds"])
+        answer = self._answer()
+        self.cpu_seconds.setdefault(batch_size, []).append(answer["cpu_seconds"])
+        return float(answer["seconds"])
 
     def close(self) -> None:
         """End the process, which stops when nothing more can come, or else is stopped."""
@@ -201,7 +205,9 @@ def measure(plan: Plan, modality: str, folder: Path) -> tuple[list[dict[str, Any
             children.append(child)
             outputs.append({size: compare(child, children[0], size) for size in plan.batch_sizes})
         times = _rounds(children, plan, modality)
-    return [row for size in plan.batch_sizes for row in _rows(children, outputs, times[size], modality, size)], skipped
+    return [
+        row for size in plan.batch_sizes for row in _rows(children, outputs, times[size], modality, size, plan.items)
+    ], skipped
 
 
 def _rows(
@@ -210,11 +216,12 @@ def _rows(
     times: Sequence[Sequence[float]],
     modality: str,
     batch_size: int,
+    items: int,
 ) -> Iterator[dict[str, Any]]:
     for child, output, took in zip(children, outputs, times, strict=True):
         rate = median_interval([[seconds] for seconds in took])
         row = {"peer": child.name, "modality": modality, "batch_size": batch_size, "output": output[batch_size]}
-        row["peak_mb"] = child.peak_mb
+        row |= {"peak_mb": child.peak_mb, "cpu_ms": round(1e3 * median(child.cpu_seconds[batch_size]) / items, 2)}
         row |= {"items_per_s": 1 / rate.median, "low": 1 / rate.high, "high": 1 / rate.low}
         ratio = float(np.median(np.array(times[0]) / np.array(took)))
         yield row | {"speed_of_ours_f32": ratio, "seconds_per_item": list(took)}

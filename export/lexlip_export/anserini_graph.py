@@ -24,8 +24,6 @@ from lexlip_infer.errors import BundleError
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_training.config import ModelConfig
 
-__all__ = ["ANSERINI_VOCABULARY", "anserini_graph", "anserini_order", "anserini_vocabulary", "vocabulary_of"]
-
 IR_VERSION = 9
 #: Its line numbers are the ids of `onnx/text_anserini.onnx`, which may differ from the tokenizer's.
 ANSERINI_VOCABULARY = "onnx/text_anserini_vocab.txt"

@@ -43,8 +43,6 @@ from lexlip_infer.files import new_folder
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
-__all__ = ["export_bundle", "graph_metadata", "write_bundle"]
-
 
 class BundleFolder:
     """A bundle in the making: files by path, written, hashed and forgotten; all together may not fit in memory.

@@ -24,8 +24,6 @@ from lexlip_infer.bundle import Modality, backbone_file
 from lexlip_infer.errors import BundleError
 from lexlip_training.model import LexLIP
 
-__all__ = ["decoder", "further_graphs", "logits_graph", "merged_graph"]
-
 
 def further_graphs(
     model: LexLIP,

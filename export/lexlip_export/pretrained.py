@@ -37,8 +37,6 @@ from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file
 
-__all__ = ["BertFolder", "initialise_from_pretrained", "read_bert", "read_json", "text_length"]
-
 #: Tokens of a caption, special ones included (LexLIP, table 1 of the supplement).
 _MAX_LENGTH = 40
 

@@ -23,8 +23,6 @@ from lexlip_infer.errors import InputError
 from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, preset
 from lexlip_training.wordpiece import suppressed_terms
 
-__all__ = ["random_bundle", "random_model", "random_parts", "sized_config", "synthetic_tokenizer"]
-
 #: Share of positive terms that the biases are set for, on smooth random images and random words.
 SHARE = 0.03
 #: Standard deviation of a logit; the heaviest terms then weigh about 2.

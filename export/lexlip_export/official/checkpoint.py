@@ -33,8 +33,6 @@ from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
-__all__ = ["DROPPED", "PositionMode", "load_official"]
-
 PositionMode = Literal["legacy_1d", "bicubic_2d"]
 
 #: The official code sets it on every LayerNorm; no file records it.

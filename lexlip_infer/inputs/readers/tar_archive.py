@@ -1,8 +1,8 @@
 """Samples of a tar archive in webdataset's naming, streamed: consecutive members that share a key.
 
 The key is the member's path up to the first dot of its last component, the field what follows that dot. An archive that
-ends early or is damaged in the middle is an error here; `tarfile` alone would take it for finished, and would not see a
-second archive behind the first, as `cat` and `tar --append` to a pipe make them.
+ends early or is damaged in the middle is an error here, and one that `cat` put behind another is read, too; `tarfile`
+alone would take both for finished.
 """
 
 from __future__ import annotations

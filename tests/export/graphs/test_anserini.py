@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-import anserini  # benchmarks/anserini.py
+import anserini  # tests/support/anserini.py
 import numpy as np
 import onnx
 import pytest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anserini  # benchmarks/anserini.py, which the benchmark shares
+import anserini  # tests/support/anserini.py
 import numpy as np
 import pytest
 
@@ -55,10 +55,7 @@ def queries(matrix_from_dense):
 
 @pytest.fixture(scope="module")
 def index(installed, documents, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("anserini")
-    anserini.write_collection(documents, TERMS, folder / "collection")
-    anserini.build_index(folder / "collection", folder / "index")
-    return folder / "index"
+    return anserini.build_index(documents, TERMS, tmp_path_factory.mktemp("anserini"))
 
 
 @pytest.fixture(scope="module")
