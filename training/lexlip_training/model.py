@@ -99,6 +99,11 @@ class LexLIP(nn.Module):
             if config.text.term_bonus:
                 self.term_bonus = nn.Parameter(torch.ones(config.vocab_size))
 
+    @property
+    def towers(self) -> ModelConfig:
+        """The configuration of the towers, which a dense model has as well."""
+        return self.config
+
     def _head(self) -> LexiconHead:
         config = self.config
         tied = self.text_tower.word_embeddings if config.tie_decoders else None
@@ -176,6 +181,11 @@ class DenseModel(nn.Module):
         if config.image_pooling == "cls" and not has_cls:
             raise InputError(f"image_pooling 'cls': {tower.config.backbone} keeps no CLS token; use 'mean' or 'auto'")
         return "mean" if config.image_pooling == "mean" or not has_cls else "cls"
+
+    @property
+    def towers(self) -> ModelConfig:
+        """The configuration of the towers, which LexLIP has as well."""
+        return self.config.towers
 
     def pooled_images(self, pixels: Tensor) -> Tensor:
         """(B, D) of normalised pixels (B, 3, S, S), before the division by the length."""
