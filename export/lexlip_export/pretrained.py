@@ -22,15 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexlip_export.official.container import open_container, state_of, tensor
-from lexlip_export.official.names import (
-    beit_names,
-    bert_names,
-    collect,
-    head_names,
-    load,
-    reconcile_bias,
-    without,
-)
+from lexlip_export.official.names import beit_names, bert_names, collect, head_names, load, reconcile_bias, without
 from lexlip_export.official.sizes import POSITION_TABLE, BeitSizes, BertSizes, beit_sizes, bert_sizes, layer_count
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
