@@ -9,7 +9,7 @@ override IMAGES := $(value IMAGES)
 override OUT := $(value OUT)
 export IMAGES OUT
 
-BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*)
+BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*.?pp kernels/cpp/*/*.?pp)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
 .PHONY: help demo encode images-named test test-extras fuzz check check-v100 sanitize bench bench-kernels stubs clean
@@ -44,7 +44,7 @@ check: .venv-dev/.installed  ## formatting, lints, types, and the stub of the co
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/mypy
-	.venv-dev/bin/clang-format --dry-run -Werror kernels/cpp/* tests/kernels/*.cpp tests/kernels/*/*.cpp
+	.venv-dev/bin/clang-format --dry-run -Werror kernels/cpp/*.?pp kernels/cpp/*/*.?pp tests/kernels/*.cpp tests/kernels/*/*.cpp
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o build/_native.pyi
 	diff -u kernels/lexlip_kernels/_native.pyi build/_native.pyi
 
@@ -55,12 +55,13 @@ check-v100: .venv-dev/.installed  ## whether the pins of the V100 extra resolve,
 	.venv-dev/bin/pip install --dry-run --target build/v100 --only-binary=:all: --implementation cp \
 	  --python-version 3.11 $(V100_PLATFORMS) -c constraints-v100.txt '.[gpu-v100]'
 
-SANITIZED := $(patsubst kernels/cpp/%.cpp,build/sanitize/%.o,$(filter-out %/bindings.cpp,$(wildcard kernels/cpp/*.cpp)))
+SANITIZED := $(patsubst kernels/cpp/%.cpp,build/sanitize/%.o,$(wildcard kernels/cpp/*/*.cpp))
 SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fopenmp-simd -Ikernels/cpp
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
-build/sanitize/kernels_avx2.o: SANITIZE += -mavx2 -mfma
-build/sanitize/kernels_amx.o: SANITIZE += -mamx-tile -mamx-int8
-build/sanitize/kernels_avx512_vnni.o build/sanitize/kernels_amx.o: SANITIZE += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
+PATHS := build/sanitize/lexicon_head/kernels_
+$(PATHS)avx2.o: SANITIZE += -mavx2 -mfma
+$(PATHS)amx.o: SANITIZE += -mamx-tile -mamx-int8
+$(PATHS)avx512_vnni.o $(PATHS)amx.o: SANITIZE += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
 endif
 
 sanitize: build/sanitize/check  ## run the C++ core, without Python, under address and undefined-behaviour sanitisers
@@ -69,7 +70,7 @@ sanitize: build/sanitize/check  ## run the C++ core, without Python, under addre
 build/sanitize/check: tests/kernels/sanitize_check.cpp $(SANITIZED)
 	$(CXX) $(SANITIZE) -Wno-unknown-pragmas $^ -pthread -o $@
 
-build/sanitize/%.o: kernels/cpp/%.cpp $(wildcard kernels/cpp/*.hpp) Makefile
+build/sanitize/%.o: kernels/cpp/%.cpp $(wildcard kernels/cpp/*.hpp kernels/cpp/*/*.hpp) Makefile
 	mkdir -p $(@D)
 	$(CXX) $(SANITIZE) -c $< -o $@
 

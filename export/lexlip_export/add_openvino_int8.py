@@ -33,8 +33,6 @@ from lexlip_infer.inputs.readers import open_images, open_texts
 from lexlip_infer.runtime.choice import openvino_file
 from lexlip_infer.runtime.openvino_session import UNQUANTISED, import_openvino, openvino_core
 
-__all__ = ["add_openvino_int8", "image_samples", "openvino_int8_files", "run", "text_samples"]
-
 #: One input of the backbone, by name, of batch size 1: `pixel_values`, or `input_ids` and `attention_mask`.
 Sample = Mapping[str, npt.NDArray[Any]]
 

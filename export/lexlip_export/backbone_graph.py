@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from lexlip_export.graph_builder import OPSET, check
 from lexlip_training.model import LexLIP
 
-__all__ = ["backbone_graph", "backbone_module"]
-
 
 class _ImageBackbone(nn.Module):
     def __init__(self, model: LexLIP) -> None:

@@ -18,9 +18,8 @@ import onnx
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
-from lexlip_export.anserini_graph import ANSERINI_VOCABULARY, anserini_vocabulary
 from lexlip_export.backbone_graph import backbone_graph
-from lexlip_export.further_graphs import decoder, further_graphs
+from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
 from lexlip_export.graph_builder import store_half, to_half
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
@@ -28,22 +27,11 @@ from lexlip_export.precision.gate import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
 from lexlip_export.sources import ImportOptions, load_source
-from lexlip_infer.bundle import (
-    FORMAT_VERSION,
-    MANIFEST,
-    Bundle,
-    FileRecord,
-    Manifest,
-    Modality,
-    TextSettings,
-    backbone_file,
-)
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_infer.files import new_folder
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
-
-__all__ = ["export_bundle", "graph_metadata", "write_bundle"]
 
 
 class BundleFolder:
@@ -58,13 +46,13 @@ class BundleFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records: dict[str, FileRecord] = {}
+        self.records: dict[str, dict[str, str | int]] = {}
 
     def __setitem__(self, name: str, data: bytes) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        self.records[name] = FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        self.records[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
 def export_bundle(

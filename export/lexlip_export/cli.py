@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,14 +77,22 @@ def export(
     )
     if text_top_k is not None:
         settings = settings.model_copy(update={"text_top_k": text_top_k})
-    try:
-        figures = None if evaluation is None else json.loads(evaluation.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{evaluation}: not the output of lexlip eval --json ({error})") from None
     gate = GateSettings(captions=gate_captions, split=gate_split)
-    export_bundle(checkpoint, output, settings, figures, gate=gate, options=options)
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    typer.echo(f"{output}: {size / 1e6:.1f} MB")
+    export_bundle(checkpoint, output, settings, _figures(evaluation), gate=gate, options=options)
+    say_size(output)
+
+
+def _figures(evaluation: Path | None) -> dict[str, Any] | None:
+    try:
+        return None if evaluation is None else dict(json.loads(evaluation.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f"{evaluation}: not the output of lexlip eval --json ({error})") from None
+
+
+def say_size(bundle: Path) -> None:
+    """Print what a bundle takes on the disk."""
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    typer.echo(f"{bundle}: {size / 1e6:.1f} MB")
 
 
 def run() -> None:

@@ -15,8 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["IR_VERSION", "MINIMUM", "OPSET", "GraphBuilder", "check", "store_half", "to_half"]
-
 IR_VERSION = 10
 OPSET = 20
 

@@ -20,8 +20,6 @@ from onnx import TensorProto
 
 from lexlip_export.graph_builder import GraphBuilder, check
 
-__all__ = ["TILE", "head_graph"]
-
 #: Vocabulary columns a tile: logits of 16 images at 197 tokens then take 13 MB.
 TILE = 1024
 

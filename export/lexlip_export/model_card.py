@@ -14,8 +14,6 @@ from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.record import TrainingRecord
 
-__all__ = ["model_card"]
-
 #: Of a log by epochs.
 _LOG_COLUMNS = (
     *("epoch", "seconds", "loss", "contrast", "bag", "words", "flops"),

@@ -22,22 +22,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexlip_export.official.container import open_container, state_of, tensor
-from lexlip_export.official.names import (
-    beit_names,
-    bert_names,
-    collect,
-    head_names,
-    load,
-    reconcile_bias,
-    without,
-)
+from lexlip_export.official.names import beit_names, bert_names, collect, head_names, load, reconcile_bias, without
 from lexlip_export.official.sizes import POSITION_TABLE, BeitSizes, BertSizes, beit_sizes, bert_sizes, layer_count
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file
-
-__all__ = ["BertFolder", "initialise_from_pretrained", "read_bert", "read_json", "text_length"]
 
 #: Tokens of a caption, special ones included (LexLIP, table 1 of the supplement).
 _MAX_LENGTH = 40

@@ -17,13 +17,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 
 from lexlip_export.bundle_writer import write_bundle
+from lexlip_export.cli import say_size
 from lexlip_export.settings import ExportSettings, FurtherGraph, GateSettings, Thresholds, named_precisions
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
 from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, preset
 from lexlip_training.wordpiece import suppressed_terms
-
-__all__ = ["random_bundle", "random_model", "random_parts", "sized_config", "synthetic_tokenizer"]
 
 #: Share of positive terms that the biases are set for, on smooth random images and random words.
 SHARE = 0.03
@@ -182,8 +181,7 @@ def _command(
     """Write a bundle of PRESET's shapes with random weights to DIR, for benchmarks and tests."""
     settings = ExportSettings(graphs=tuple(graph or ()), precisions=named_precisions(precision or []))
     random_bundle(preset_name, output, image_size, seed, settings)
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    typer.echo(f"{output}: {size / 1e6:.1f} MB")
+    say_size(output)
 
 
 if __name__ == "__main__":

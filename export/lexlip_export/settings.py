@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from lexlip_infer.bundle import Precision
 from lexlip_infer.errors import InputError
 
-__all__ = ["MOST_QUERY_TERMS", "ExportSettings", "FurtherGraph", "GateSettings", "Thresholds", "named_precisions"]
-
 #: Lucene allows a query this many terms.
 MOST_QUERY_TERMS = 1024
 

@@ -20,8 +20,6 @@ from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.model import LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file
 
-__all__ = ["ImportOptions", "Source", "load_source"]
-
 _Kind = Literal["ours", "official", "huggingface"]
 
 #: How files of torch.save start: as a ZIP archive, before torch 1.6 as a pickle.

@@ -22,8 +22,6 @@ from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file
 
-__all__ = ["TextFolder", "load_text_folder"]
-
 #: Of transformers' classes, those that make a normaliser of `tokenizer_config.json`, and those that make none.
 _BERT_TOKENIZERS = (None, "BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast")
 _PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")

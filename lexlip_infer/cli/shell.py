@@ -99,8 +99,14 @@ def run_application(app: typer.Typer, name: str) -> NoReturn:
 def _start_and_end_quickly() -> None:
     """A short command spends more time on loading what it needs, and on letting go of it, than on its work."""
     gc.set_threshold(50_000)  # loading makes many objects and hardly any garbage
-    atexit.register(gc.freeze)  # a process that ends need not look for some once more
+    atexit.register(_end_quickly)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else every package installed is asked for some
+
+
+def _end_quickly() -> None:
+    """A process that ends need not look for garbage once more."""
+    if "triton" not in sys.modules:  # which counts aloud what nobody has collected
+        gc.freeze()
 
 
 def _replace_closed_streams() -> None:

@@ -10,9 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "cpu_dispatch.hpp"
-#include "impact_index.hpp"
-#include "lexicon_head.hpp"
+#include "impact_dot/impact_index.hpp"
+#include "lexicon_head/cpu_dispatch.hpp"
+#include "lexicon_head/lexicon_head.hpp"
 
 namespace {
 

@@ -50,6 +50,48 @@ def test_imports_are_light(code: str) -> None:
     assert not loaded_after(code) & set(HEAVY)
 
 
+def test_a_search_loads_what_it_needs(bundle_folder: Path, tmp_path: Path) -> None:
+    """Words against an index: no numba for one query, no Pillow for a text, no engine but its own."""
+    from lexlip_infer.search.exact.building import IndexWriter
+
+    code = f"""
+import sys
+sys.argv = ["lexlip", "search", {str(tmp_path / "idx")!r}, "a dog"]
+from lexlip_infer.cli.main import run
+try:
+    run()
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+"""
+    import numpy as np
+
+    from lexlip_infer import Bundle
+    from lexlip_infer.collection.manifest import EncodedWith
+    from lexlip_kernels import ImpactMatrix
+
+    bundle = Bundle.open(bundle_folder)
+    encoded_with = EncodedWith(
+        model=str(bundle_folder),
+        model_name=bundle.manifest.name,
+        model_fingerprint=bundle.fingerprint,
+        scale=100,
+        cap=255,
+        normalise=True,
+    )
+    terms = bundle.vocabulary().terms
+    everything = np.arange(len(terms), dtype=np.int32)
+    matrix = ImpactMatrix(np.array([0, len(terms)]), everything, np.ones(len(terms), np.int32), len(terms))
+    with IndexWriter(tmp_path / "idx", len(terms), terms, encoded_with) as writer:
+        writer.add(["all.jpg"], matrix)
+        writer.commit()
+    assert not loaded_after(code) & {*HEAVY, "scipy", "PIL", "rich", "huggingface_hub"}
+
+
+def test_a_word_list_needs_no_model(bundle_folder: Path) -> None:
+    code = f"from lexlip_infer import Bundle; assert len(Bundle.open({str(bundle_folder)!r}).vocabulary())"
+    assert not loaded_after(code) & {*HEAVY, "onnxruntime"}
+
+
 @pytest.mark.parametrize("command", ["encode", "main"])
 def test_help_is_light(command: str) -> None:
     code = f"""

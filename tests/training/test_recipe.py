@@ -118,8 +118,10 @@ def test_a_killed_run_goes_on_exactly(
         patched.setattr(GroupBatches, "epoch", dying)
         with pytest.raises(KilledError):
             run(captioned, start, tmp_path)
+    assert (tmp_path / "stem").exists()
     log = run(captioned, start, tmp_path)
     assert log == [line | {"seconds": 0} for line in read_log(finished / "log.jsonl")]
+    assert not (tmp_path / "stem").exists()
     ours, theirs = (torch.load(folder / "last" / "state.pt", weights_only=True) for folder in (tmp_path, finished))
     for name, value in ours["objective"].items():
         assert torch.equal(value, theirs["objective"][name]), name

@@ -9,8 +9,6 @@ training.json      how it was made: command, seed, versions, log, development fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +36,39 @@ def save_checkpoint(folder: Path, model: LexLIP | DenseModel, tokenizer: Tokeniz
     (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n")
 
 
-def load_checkpoint(folder: Path) -> tuple[LexLIP, Tokenizer, dict[str, Any]]:
+def load_any_checkpoint(folder: Path) -> tuple[LexLIP | DenseModel, Tokenizer, dict[str, Any]]:
     """Read a checkpoint: the model in evaluation mode, its tokenizer, its training record.
 
     Raises:
-        BundleError: a file is missing or damaged, weights and configuration do not match, or the model is dense.
+        BundleError: a file is missing or damaged, or weights and configuration do not match.
     """
-    if _is_dense(folder):
-        raise BundleError(f"{folder}: a dense model, which has no lexicon; expected a checkpoint of LexLIP")
-    with _damage(folder):
-        model = LexLIP(ModelConfig.model_validate_json((folder / "config.json").read_text()))
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        model: LexLIP | DenseModel = (
+            DenseModel(DenseConfig.model_validate(config))
+            if config.get("representation") == "dense"
+            else LexLIP(ModelConfig.model_validate(config))
+        )
         load_model(model, str(folder / "model.safetensors"))
-        return model.eval(), *_companions(folder)
+        training: dict[str, Any] = json.loads((folder / "training.json").read_text("utf-8"))
+        return model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), training
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder}: not a checkpoint, {error.filename} is missing") from None
+    except Exception as error:  # noqa: BLE001  (pydantic, tokenizers and torch raise what they like)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BundleError(f"{folder}: damaged checkpoint ({reason})") from None
+
+
+def load_checkpoint(folder: Path) -> tuple[LexLIP, Tokenizer, dict[str, Any]]:
+    """The same for a checkpoint of LexLIP.
+
+    Raises:
+        BundleError: as above, or the model is dense.
+    """
+    model, tokenizer, training = load_any_checkpoint(folder)
+    if isinstance(model, DenseModel):
+        raise BundleError(f"{folder}: a dense model, which has no lexicon; expected a checkpoint of LexLIP")
+    return model, tokenizer, training
 
 
 def load_dense_checkpoint(folder: Path) -> tuple[DenseModel, Tokenizer, dict[str, Any]]:
@@ -58,32 +77,7 @@ def load_dense_checkpoint(folder: Path) -> tuple[DenseModel, Tokenizer, dict[str
     Raises:
         BundleError: as above, or the model is LexLIP.
     """
-    if not _is_dense(folder):
+    model, tokenizer, training = load_any_checkpoint(folder)
+    if isinstance(model, LexLIP):
         raise BundleError(f"{folder}: a lexicon model; expected a checkpoint of a dense one")
-    with _damage(folder):
-        model = DenseModel(DenseConfig.model_validate_json((folder / "config.json").read_text()))
-        load_model(model, str(folder / "model.safetensors"))
-        return model.eval(), *_companions(folder)
-
-
-def _is_dense(folder: Path) -> bool:
-    with _damage(folder):
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-        return config.get("representation") == "dense"
-
-
-def _companions(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
-    training: dict[str, Any] = json.loads((folder / "training.json").read_text())
-    return Tokenizer.from_file(str(folder / "tokenizer.json")), training
-
-
-@contextmanager
-def _damage(folder: Path) -> Iterator[None]:
-    """Whatever a missing or damaged file makes pydantic, tokenizers and torch raise becomes one line."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise BundleError(f"{folder}: not a checkpoint, {error.filename} is missing") from None
-    except Exception as error:  # noqa: BLE001  (tokenizers and torch raise bare Exception and RuntimeError)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BundleError(f"{folder}: damaged checkpoint ({reason})") from None
+    return model, tokenizer, training

@@ -21,13 +21,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lexlip_kernels.errors import InputError
 from lexlip_kernels.lexicon_pool import lexicon_pool, max_logits
-from lexlip_training.config import ModelConfig
+from lexlip_training.config import ModelConfig, Settings
 from lexlip_training.towers import ImageTower, TextTower
 
 #: Bias of a suppressed term: far below any logit, yet finite in half precision.
@@ -99,6 +98,11 @@ class LexLIP(nn.Module):
             if config.text.term_bonus:
                 self.term_bonus = nn.Parameter(torch.ones(config.vocab_size))
 
+    @property
+    def towers(self) -> ModelConfig:
+        """The configuration of the towers, which a dense model has as well."""
+        return self.config
+
     def _head(self) -> LexiconHead:
         config = self.config
         tied = self.text_tower.word_embeddings if config.tie_decoders else None
@@ -134,7 +138,7 @@ class LexLIP(nn.Module):
         return lexicon_pool(hidden, self.text_head.weight, self.text_head.decoder_bias(), attention_mask)
 
 
-class DenseConfig(BaseModel):
+class DenseConfig(Settings):
     """A dense dual encoder.
 
     Attributes:
@@ -142,8 +146,6 @@ class DenseConfig(BaseModel):
         image_pooling: how the image tower's tokens become one vector; "auto" takes the CLS token where there is one.
         representation: tells a checkpoint of this kind from one of a lexicon model.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     towers: ModelConfig
     image_pooling: Literal["auto", "cls", "mean"] = "auto"
@@ -176,6 +178,11 @@ class DenseModel(nn.Module):
         if config.image_pooling == "cls" and not has_cls:
             raise InputError(f"image_pooling 'cls': {tower.config.backbone} keeps no CLS token; use 'mean' or 'auto'")
         return "mean" if config.image_pooling == "mean" or not has_cls else "cls"
+
+    @property
+    def towers(self) -> ModelConfig:
+        """The configuration of the towers, which LexLIP has as well."""
+        return self.config.towers
 
     def pooled_images(self, pixels: Tensor) -> Tensor:
         """(B, D) of normalised pixels (B, 3, S, S), before the division by the length."""

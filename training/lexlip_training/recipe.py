@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
 import typer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexlip_infer.errors import BundleError, InputError, require
-from lexlip_training.config import ModelConfig, preset
+from lexlip_training.config import ModelConfig, Settings, preset
 
 if TYPE_CHECKING:
     from lexlip_training.engine.settings import TrainingConfig
 
 
-class RecipeSettings(BaseModel):
+class RecipeSettings(Settings):
     """Weights of the objectives and the schedule of the optimiser. Unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=28, gt=0)
     unfreeze_epoch: int = Field(default=25, ge=0, description="from this epoch on the whole backbone trains")
@@ -60,42 +58,22 @@ class RecipeSettings(BaseModel):
         """The run that these settings describe; see the options of the command."""
         from lexlip_training.engine.settings import TrainingConfig
 
+        def own(*names: str) -> dict[str, Any]:
+            return self.model_dump(include=set(names))
+
         values = {
-            "model": {
-                "preset": "lexlip-tiny",
-                "start": start,
-                "backbone": backbone,
-                "frozen_stages": self.stem_blocks,
-                "unfreeze_epoch": self.unfreeze_epoch,
-            },
-            "objective": {
-                "kind": "recipe",
-                "average_decay": self.ema_decay,
-                **self.model_dump(include={"bag_weight", "word_weight", "flops_weight"}),
-            },
-            "data": {
-                "train": [captions],
-                "dev": [captions],
-                "rows": "images",
-                "max_length": max_length,
-                **self.model_dump(include={"views", "word_dropout"}),
-            },
-            "optimiser": {
-                "decay": "matrices",
-                **self.model_dump(
-                    include={"batch_size", "learning_rate", "backbone_rate", "weight_decay", "gradient_norm"}
-                ),
-            },
-            "schedule": {"epochs": self.epochs, "warmup": self.warmup, "warmup_from_zero": False},
+            "model": {"preset": "lexlip-tiny", "start": start, "backbone": backbone, "frozen_stages": self.stem_blocks}
+            | own("unfreeze_epoch"),
+            "objective": {"kind": "recipe", "average_decay": self.ema_decay}
+            | own("bag_weight", "word_weight", "flops_weight"),
+            "data": {"train": [captions], "dev": [captions], "rows": "images", "max_length": max_length}
+            | own("views", "word_dropout"),
+            "optimiser": {"decay": "matrices"}
+            | own("batch_size", "learning_rate", "backbone_rate", "weight_decay", "gradient_norm"),
+            "schedule": {"warmup_from_zero": False} | own("epochs", "warmup"),
             "evaluation": {"every_epochs": self.evaluate_every, "ranking": "vectors", "batch_size": 50},
-            "run": {
-                "seed": self.seed,
-                "precision": "bf16",
-                "device": "cpu",
-                "threads": threads,
-                "tensorboard": False,
-                "notice": notice,
-            },
+            "run": {"precision": "bf16", "device": "cpu", "threads": threads, "tensorboard": False, "notice": notice}
+            | own("seed"),
         }
         return TrainingConfig.model_validate(values)
 

@@ -18,22 +18,11 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lexlip_export.official.container import State, open_container, state_of
-from lexlip_export.official.names import (
-    Names,
-    beit_names,
-    bert_names,
-    collect,
-    head_names,
-    load,
-    reconcile_bias,
-    without,
-)
+from lexlip_export.official.names import beit_names, bert_names, collect, head_names, load, reconcile_bias, without
 from lexlip_export.official.sizes import BeitSizes, BertSizes, beit_sizes, bert_sizes, bicubic_2d, legacy_1d, rows_of
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
-
-__all__ = ["DROPPED", "PositionMode", "load_official"]
 
 PositionMode = Literal["legacy_1d", "bicubic_2d"]
 
@@ -140,7 +129,7 @@ def _config(beit: BeitSizes, bert: BertSizes, stored: StoredSettings, what: str)
     )
 
 
-def _names(beit: BeitSizes, bert: BertSizes) -> Names:
+def _names(beit: BeitSizes, bert: BertSizes) -> Mapping[str, tuple[str, ...]]:
     names = {**beit_names(beit.layers, _BEIT), **bert_names(bert.layers, _BERT)}
     names |= {f"image_tower.norm.{kind}": (f"image_transformer.layernorm.{kind}",) for kind in ("weight", "bias")}
     for modality, prefix in _HEADS.items():

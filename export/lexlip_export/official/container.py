@@ -25,8 +25,6 @@ from torch import Tensor
 
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["Archive", "State", "open_container", "state_of", "tensor"]
-
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from lexlip_export.official.container import State, StoredTensor, tensor
 from lexlip_kernels.errors import BundleError
 
-__all__ = ["Names", "beit_names", "bert_names", "collect", "head_names", "load", "reconcile_bias", "without"]
-
 Names = Mapping[str, tuple[str, ...]]
 
 _BEIT_BLOCK: dict[str, tuple[str, ...]] = {

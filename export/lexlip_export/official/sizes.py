@@ -20,19 +20,6 @@ from lexlip_export.official.container import State
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ImageTowerConfig, TextTowerConfig
 
-__all__ = [
-    "BeitSizes",
-    "BertSizes",
-    "beit_sizes",
-    "bert_sizes",
-    "bicubic_2d",
-    "layer_count",
-    "legacy_1d",
-    "legacy_stretch",
-    "rows_of",
-    "window_of",
-]
-
 POSITION_TABLE = "attention.attention.relative_position_bias.relative_position_bias_table"
 
 #: timm's BEiT with the shapes and options of the paper; what differs goes into its arguments.

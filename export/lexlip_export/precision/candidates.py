@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import onnx
@@ -23,28 +23,10 @@ from lexlip_infer.bundle import Modality, Precision, backbone_file
 from lexlip_infer.runtime.machine import thread_count
 from lexlip_training.model import LexLIP
 
-__all__ = ["Candidate", "Half", "Int8", "head_file", "int8_graph"]
-
 
 def head_file(modality: Modality) -> str:
     """Path of the half head inside a bundle; the other precisions share the float32 head."""
     return f"onnx/{modality}_head_fp16.onnx"
-
-
-class Candidate(Protocol):
-    """A precision under test."""
-
-    precision: ClassVar[Precision]
-    arithmetic: ClassVar[str]
-    """What computes the figures, for the report."""
-    largest: Activation | None
-    """The largest activation seen, where range is a concern."""
-
-    def encode(self, modality: Modality, inputs: dict[str, Tensor]) -> Encoding:
-        """Encode a batch as the shipped graphs do."""
-
-    def graphs(self, modality: Modality, top_k: int) -> dict[str, onnx.ModelProto]:
-        """The graphs to ship, by path; `top_k` is the head's default."""
 
 
 class Half:
@@ -52,6 +34,10 @@ class Half:
 
     Args:
         model: in float32.
+
+    Attributes:
+        arithmetic: what computes the figures, for the report.
+        largest: the largest activation seen, where range is a concern.
 
     Raises:
         BundleError: a weight is beyond the range of float16.
@@ -65,7 +51,7 @@ class Half:
         self.largest: Activation | None = None
 
     def encode(self, modality: Modality, inputs: dict[str, Tensor]) -> Encoding:
-        """Encode a batch.
+        """Encode a batch as the shipped graphs do.
 
         Raises:
             BundleError: a layer overflows; the message names the first.
@@ -78,7 +64,7 @@ class Half:
         return encoding
 
     def graphs(self, modality: Modality, top_k: int) -> dict[str, onnx.ModelProto]:
-        """Backbone and head."""
+        """Backbone and head to ship, by path; `top_k` is the head's default."""
         head = getattr(self._half, f"{modality}_head")
         decoder, bias = head.weight.detach().numpy(), head.decoder_bias().detach().numpy()
         return {
@@ -116,9 +102,13 @@ class Int8:
         (hidden,) = self._sessions[modality].run(["hidden"], {name: value.numpy() for name, value in inputs.items()})
         return pool_hidden(self._model, modality, torch.from_numpy(np.asarray(hidden)), inputs)
 
-    def graphs(self, modality: Modality, top_k: int) -> dict[str, onnx.ModelProto]:  # noqa: ARG002  (one protocol)
+    def graphs(self, modality: Modality, top_k: int) -> dict[str, onnx.ModelProto]:  # noqa: ARG002  (as Half has it)
         """The backbone alone."""
         return {backbone_file(modality, "int8"): self._backbones[modality]}
+
+
+#: A precision under test.
+Candidate: TypeAlias = Half | Int8
 
 
 def _session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:

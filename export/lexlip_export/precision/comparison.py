@@ -23,8 +23,6 @@ from lexlip_kernels.lexicon_pool import max_logits, saturate
 from lexlip_kernels.lexicon_topk import lexicon_topk
 from lexlip_training.model import LexLIP
 
-__all__ = ["Comparison", "Encoding", "encode", "kept_terms", "pool_hidden", "retrieval_figures"]
-
 
 @dataclass(frozen=True, slots=True)
 class Encoding:

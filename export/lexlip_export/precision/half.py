@@ -28,8 +28,6 @@ from torch import Tensor, nn
 from lexlip_kernels.errors import BundleError
 from lexlip_training.model import LexLIP
 
-__all__ = ["LARGEST_HALF", "Peaks", "check_finite", "half_model", "watched"]
-
 LARGEST_HALF = 65504.0
 
 _FLOAT32_LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001

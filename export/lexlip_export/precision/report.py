@@ -9,17 +9,6 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 from lexlip_export.settings import Thresholds
 from lexlip_infer.bundle import Modality, Precision
 
-__all__ = [
-    "PARITY",
-    "Activation",
-    "Direction",
-    "Errors",
-    "ParityReport",
-    "PrecisionReport",
-    "RetrievalFigures",
-    "TowerFigures",
-]
-
 PARITY = "parity.json"
 
 #: Four digits are what a reader needs; more would differ from one processor to the next.

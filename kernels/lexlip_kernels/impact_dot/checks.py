@@ -39,7 +39,7 @@ Impacts = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """Stored impacts: 8 bits where all of them fit."""
 
 CHUNK_DOCS = 2**16
-"""Documents of a chunk, so that 16 bits number them; `kChunkDocs` of kernels/cpp/impact_index.hpp."""
+"""Documents of a chunk, so that 16 bits number them; `kChunkDocs` of kernels/cpp/impact_dot/impact_index.hpp."""
 
 INT32_MAX = 2**31 - 1
 """Largest score, row number plus one, k and number of threads."""

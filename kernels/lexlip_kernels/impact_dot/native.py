@@ -1,4 +1,4 @@
-"""impact_dot in C++ (kernels/cpp/impact_index.cpp), which fills arrays that are allocated here.
+"""impact_dot in C++ (kernels/cpp/impact_dot/impact_index.cpp), which fills arrays that are allocated here.
 
 Arguments are checked by the caller; the C++ does not look at them again.
 """

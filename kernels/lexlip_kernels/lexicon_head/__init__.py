@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from lexlip_kernels.torch_backends import TorchBackend
+    from lexlip_kernels.backends import TorchBackend
 
 __all__ = ["CpuPath", "Mode", "PackedDecoder", "RankedTerms", "TensorDecoder", "cpu_paths", "lexicon_head"]
 

@@ -13,7 +13,7 @@ from lexlip_kernels.lexicon_head import checks
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from lexlip_kernels.lexicon_head.panels import DecoderPanels
+    from lexlip_kernels.lexicon_head.native import DecoderPanels
 
 __all__ = ["PackedDecoder"]
 

@@ -1,19 +1,24 @@
-"""lexicon_head on tensors: which backend runs, and the definition in torch. The Triton kernel is in `triton_kernel`."""
+"""lexicon_head on tensors: which backend runs, the definition in torch, and Triton's composition of two other ops.
+
+On NVIDIA GPUs nothing is of shape (B, L, V): the fused product and maximum of `lexicon_pool` leaves one (B, V) scratch,
+whose k largest positive entries `lexicon_topk` selects, ranks and saturates. The bias is added when that scratch is
+first read.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lexlip_kernels.backends import TorchBackend, choose_torch_backend
 from lexlip_kernels.lexicon_pool import reference as pool_reference
 from lexlip_kernels.lexicon_topk import reference as topk_reference
-from lexlip_kernels.torch_backends import TorchBackend, choose_torch_backend
 from lexlip_kernels.torch_checks import check_decoder, check_k
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TensorDecoder", "reference_terms", "top_terms"]
+__all__ = ["TensorDecoder", "reference_terms", "top_terms", "triton_terms"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +41,7 @@ def top_terms(
     check_k(k)
     check_decoder(hidden, decoder.weight, decoder.bias, mask)
     if choose_torch_backend(backend, hidden.device.type) == "triton":
-        from lexlip_kernels.lexicon_head import triton_kernel
-
-        return triton_kernel.top_terms(hidden, decoder.weight, decoder.bias, k, mask)
+        return triton_terms(hidden, decoder.weight, decoder.bias, k, mask)
     return reference_terms(hidden, decoder.weight, decoder.bias, k, mask)
 
 
@@ -47,3 +50,17 @@ def reference_terms(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The definition on tensors, in their dtype: all logits (B, L, V), a full stable sort."""
     return topk_reference.top_k(pool_reference.max_logits(hidden, weight, bias, mask), k)
+
+
+def triton_terms(
+    hidden: Tensor, weight: Tensor, bias: Tensor, k: int, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in Triton: products accumulated in float32; float32 operands multiplied exactly, not as TF32."""
+    import torch
+
+    from lexlip_kernels.lexicon_pool.triton_kernel import max_logits
+    from lexlip_kernels.lexicon_topk.triton_kernel import top_k
+
+    with torch.no_grad(), torch.cuda.device(hidden.get_device()):
+        terms: tuple[Tensor, Tensor, Tensor] = top_k(max_logits(hidden, weight, mask), k, bias.contiguous())
+        return terms

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lexlip_kernels.backends import TorchBackend, choose_torch_backend
 from lexlip_kernels.lexicon_pool import reference
 from lexlip_kernels.lexicon_pool.reference import saturate
-from lexlip_kernels.torch_backends import TorchBackend, choose_torch_backend
 
 if TYPE_CHECKING:
     from torch import Tensor

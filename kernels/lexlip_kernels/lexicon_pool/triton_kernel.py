@@ -16,15 +16,29 @@ import triton.language as tl
 
 from lexlip_kernels.launch_config import OPTIONS, DecoderConfig, choose_config
 from lexlip_kernels.torch_checks import dtype_name
-from lexlip_kernels.triton_math import log1p, ordered
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["decoder_kernel", "finish_kernel", "lexicon_pool", "max_logits"]
+__all__ = ["decoder_kernel", "finish_kernel", "lexicon_pool", "log1p", "max_logits", "ordered"]
 
 _NOTHING = tl.constexpr(-(2**63))
 """The packed maximum of no tokens at all: below every packed logit, -inf included."""
+
+
+@triton.jit
+def log1p(x: tl.tensor) -> tl.tensor:
+    """Log(1 + x) of x >= 0 to a few units in the last place: log(u) corrected for the rounding of u = 1 + x."""
+    u = 1.0 + x
+    small = (u > 1.0) & (x < 1.0)
+    correction = tl.where(small, x, 1.0) / tl.where(small, u - 1.0, 1.0)
+    return tl.where(u == 1.0, x, tl.log(u) * correction)
+
+
+@triton.jit
+def ordered(bits: tl.tensor) -> tl.tensor:
+    """Bits of float32 to int32 of the same order, and back: negatives get what follows their sign flipped."""
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 @triton.jit

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lexlip_kernels.backends import TorchBackend, choose_torch_backend
 from lexlip_kernels.lexicon_topk import reference
-from lexlip_kernels.torch_backends import TorchBackend, choose_torch_backend
 from lexlip_kernels.torch_checks import check_k, check_logits
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import triton
 import triton.language as tl
 
 from lexlip_kernels.launch_config import MAX_FUSED_K, OPTIONS, choose_pool, choose_select
+from lexlip_kernels.lexicon_pool.triton_kernel import log1p
 from lexlip_kernels.lexicon_topk import reference
-from lexlip_kernels.triton_math import log1p
 
 if TYPE_CHECKING:
     from torch import Tensor

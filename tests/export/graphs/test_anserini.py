@@ -12,7 +12,7 @@ import onnx
 import pytest
 from tokenizers import Tokenizer
 
-from lexlip_export.anserini_graph import anserini_order, anserini_vocabulary
+from lexlip_export.further_graphs import anserini_order, anserini_vocabulary
 from lexlip_infer import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
 from lexlip_training import ModelConfig

@@ -18,8 +18,7 @@ from lexlip_export import ExportSettings, bundle_writer
 from lexlip_export.bundle_writer import write_bundle
 from lexlip_export.cli import app
 from lexlip_export.precision.candidates import Half, head_file
-from lexlip_export.precision.gate import judge, run_gate
-from lexlip_export.precision.inputs import CaptionInputs, SyntheticInputs
+from lexlip_export.precision.gate import CaptionInputs, SyntheticInputs, judge, run_gate
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import GateSettings, Thresholds
 from lexlip_infer import LexLIPEncoder

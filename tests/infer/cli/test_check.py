@@ -32,6 +32,14 @@ def test_errors_decide_the_exit_status(lexlip: Callable[..., Any], output: Path)
     assert "error foreign-file x1: Anserini parses every file" in outcome.stdout
 
 
+def test_what_lexlip_alone_refuses_is_a_warning(lexlip: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"id": "a", "vector": {"dog": 3.0}},\n{"id": "b", "vector": {"cat": 8}}]\n')
+    outcome = lexlip("check", tmp_path / "a.json")
+    assert outcome.status == 0
+    assert "warning not-a-line x2: Anserini takes it" in outcome.stdout
+    assert "warning number-spelling x1: Anserini takes 3.0" in outcome.stdout
+
+
 def test_topics_alone_and_against_a_collection(lexlip: Callable[..., Any], output: Path, tmp_path: Path) -> None:
     topics = tmp_path / "q.tsv"
     topics.write_text("1\tnosuchterm\n")

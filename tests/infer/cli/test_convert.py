@@ -120,6 +120,14 @@ def test_json_lines_of_anyone(lexlip: Lexlip, foreign: Path, tmp_path: Path) -> 
     ]
 
 
+def test_zeros_of_anyone_are_left_out(lexlip: Lexlip, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id":"9","contents":"","vector":{"`":0,"team":70,"annual":0,"war":32}}\n')
+    path = tmp_path / "out.tsv"
+    assert lexlip("convert", tmp_path / "a.jsonl", path, "--to", "anserini").status == 2  # .jsonl is asked for
+    assert lexlip("convert", tmp_path / "a.jsonl", path.with_suffix(".jsonl"), "--to", "anserini").status == 0
+    assert json.loads(path.with_suffix(".jsonl").read_bytes())["vector"] == {"team": 70, "war": 32}
+
+
 def test_term_ids_need_a_vocabulary(lexlip: Lexlip, foreign: Path, tmp_path: Path) -> None:
     path, terms = tmp_path / "out.tsv", tmp_path / "vocab.txt"
     arguments = ("convert", foreign, path, "--to", "pgvector")

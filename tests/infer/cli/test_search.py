@@ -234,3 +234,41 @@ def test_every_input_failed(lexlip: Callable[..., Any], bundle_folder: Path, tmp
     lexlip("encode", "--images", tmp_path / "in", "--output", tmp_path / "out", "--model", bundle_folder)
     line = refusal(lexlip("search", tmp_path / "out", "a dog"))
     assert line.endswith("no documents to search; every input failed, see failures.jsonl")
+
+
+def test_a_query_that_holds_nothing_finds_nothing_in_any_way_of_asking(
+    lexlip: Callable[..., Any], bundle_folder: Path, tmp_path: Path
+) -> None:
+    """An empty document and an empty query both get the placeholder [UNK], which is no word that they share."""
+    terms = LexLIPEncoder.from_pretrained(bundle_folder).vocabulary.terms
+    docs = [{"id": "blank", "vector": {"[UNK]": 1}}, {"id": "dog", "vector": {terms[9]: 5, "[UNK]": 2}}]
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in docs))
+    assert lexlip("index", tmp_path / "docs", tmp_path / "idx").status == 0
+    rows = [{"id": "nothing", "vector": {"[UNK]": 1}}, {"id": "some", "vector": {terms[9]: 1, "[UNK]": 1}}]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "q.tsv").write_text(f"nothing\t[UNK]\nother\t[unused3]\nsome\t{terms[9]} [UNK]\n")
+    for name in ("q.jsonl", "q.tsv"):
+        outcome = lexlip("search", tmp_path / "idx", "--query-vectors", tmp_path / name)
+        assert (outcome.status, outcome.stderr) == (0, "")
+        assert [line.split()[0] for line in outcome.stdout.splitlines()] == ["some", "some"]
+
+
+def test_dense_vectors_are_searched_with_dense_vectors(lexlip: Callable[..., Any], tmp_path: Path) -> None:
+    pytest.importorskip("faiss", reason="faiss is not installed (extra faiss)")
+    np.save(tmp_path / "v.npy", np.eye(3, dtype=np.float32))
+    (tmp_path / "ids.txt").write_text("a\nb\nc\n")
+    index = tmp_path / "dense"
+    built = lexlip("index", tmp_path / "v.npy", index, "--engine", "faiss", "--ids", tmp_path / "ids.txt")
+    assert built.status == 0, built.stderr
+    assert built.stderr.startswith("3 documents, by faiss ")
+    outcome = lexlip("search", index, "--query-vectors", tmp_path / "v.npy", "--hits", 1, "--json")
+    found = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert found == [
+        {"query": str(number), "rank": 1, "score": 1.0, "id": name} for number, name in enumerate("abc", start=1)
+    ]
+    assert "for the engine faiss, which holds dense vectors; a str was given" in refusal(lexlip("search", index, "dog"))
+    assert "cannot be changed" in refusal(lexlip("index", index, "--delete", "a"))
+    said = refusal(lexlip("index", tmp_path / "v.npy", tmp_path / "x", "--engine", "faiss"))
+    assert "give them with --ids FILE" in said
+    assert json.loads(lexlip("inspect", index, "--json").stdout)["engine"] == "faiss"

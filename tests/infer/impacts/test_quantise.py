@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.impacts import QuantisationSettings, fill_empty, quantise, reference
+from lexlip_infer.impacts import (
+    QuantisationSettings,
+    _kernels,  # noqa: F401  (once loaded, it quantises few weights as well)
+    drop_placeholders,
+    fill_empty,
+    quantise,
+    reference,
+)
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
@@ -137,6 +145,29 @@ def test_refuses_bad_weights(weight: float, normalise: bool) -> None:
     batch = batch_of([1.0], [], [2.0, 3.0, weight], [4.0])
     with pytest.raises(InputError, match=r"row 2 has weight .* for term id 2; expected finite"):
         quantise(batch, QuantisationSettings(normalise=normalise))
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
+def test_few_weights_are_quantised_and_refused_alike_without_numba(
+    weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [random_batch(seed, rows=5) for seed in range(5)]
+    expected = [quantise(batch, QuantisationSettings(100, 255, True)) for batch in batches]
+    with pytest.raises(InputError) as compiled:
+        quantise(batch_of([1.0], [0.5, weight]))
+    monkeypatch.delitem(sys.modules, "numba")
+    for batch, matrix in zip(batches, expected, strict=True):
+        assert_same(quantise(batch, QuantisationSettings(100, 255, True)), matrix)
+    with pytest.raises(InputError) as defined:
+        quantise(batch_of([1.0], [0.5, weight]))
+    assert str(defined.value) == str(compiled.value)
+
+
+def test_placeholders_of_empty_queries_are_dropped() -> None:
+    terms = ["[UNK]", "dog", "[unused7]", "<unk>"]
+    rows = [[(0, 1)], [(0, 1), (1, 3)], [(2, 1)], [(3, 1)], [(0, 2)], [(1, 1)], []]
+    kept = drop_placeholders(ImpactMatrix.from_rows(rows, 4), terms)
+    assert [len(kept.row(row)[0]) for row in range(7)] == [0, 2, 0, 0, 1, 1, 0]
 
 
 def test_refuses_overlapping_rows() -> None:

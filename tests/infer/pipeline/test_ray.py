@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lexlip_infer import LexLIPEncoder
+from lexlip_infer import LexLIPEncoder, encode_texts_file
 from lexlip_infer.collection.manifest import RunManifest, read_manifest
 from lexlip_infer.errors import BackendUnavailable, BundleError, OutputError
 from lexlip_infer.inputs.images import load_image
@@ -134,3 +134,15 @@ def test_a_chunk_that_kills_every_worker_ends_the_run(images: Path, encode_on_cl
     with pytest.raises(BackendUnavailable, match=r"the Ray cluster failed .*the same command continues"):
         encode_on_cluster(images, tmp_path / "out", load, actors=1)
     assert 0 < len(read_manifest(tmp_path / "out").shards) < 8
+
+
+def test_texts_that_are_cut_are_counted_once(cluster: str, bundle_folder: Path, contents: Any, tmp_path: Path) -> None:
+    texts = ["dog " * (400 if number % 3 == 0 else 1) for number in range(20)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    settings: Any = {"model": bundle_folder, "device": "cpu", "threads": 1, "items_per_shard": 6, "batch_size": 2}
+    ray_settings: Any = settings | {"engine": "ray", "address": cluster, "ray_actors": 2}
+    many = encode_texts_file(tmp_path / "texts.txt", tmp_path / "many", **ray_settings)
+    encode_texts_file(tmp_path / "texts.txt", tmp_path / "one", **settings)
+    assert many.manifest is not None
+    assert [part.texts_cut for part in many.manifest.shards] == [2, 2, 2, 1]
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")

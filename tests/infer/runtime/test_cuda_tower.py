@@ -29,7 +29,7 @@ def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def interpreter() -> None:
     pytest.importorskip("torch", reason="torch is not installed (extra 'triton')")
-    from lexlip_kernels.torch_backends import triton_refusal
+    from lexlip_kernels.backends import triton_refusal
 
     if (refusal := triton_refusal("cpu")) is not None:
         pytest.skip(refusal)

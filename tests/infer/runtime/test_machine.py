@@ -94,7 +94,7 @@ import sys
 from lexlip_infer.encoder import LexLIPEncoder
 encoder = LexLIPEncoder.from_pretrained(sys.argv[1], device="cpu")
 encoder.tokenize(["a dog"]), encoder.path("text")
-print(*(module for module in ("onnxruntime", "openvino", "scipy", "numba", "torch") if module in sys.modules))
+print(*(module for module in ("onnxruntime", "openvino", "scipy", "numba", "torch", "PIL") if module in sys.modules))
 """
     run = subprocess.run([sys.executable, "-c", code, bundle_folder], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []

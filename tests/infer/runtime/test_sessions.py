@@ -251,7 +251,7 @@ class TestTritonHeads:
     @pytest.fixture(autouse=True)
     def interpreter(self) -> None:
         pytest.importorskip("torch", reason="torch is not installed (extra 'triton')")
-        from lexlip_kernels.torch_backends import triton_refusal
+        from lexlip_kernels.backends import triton_refusal
 
         if (refusal := triton_refusal("cpu")) is not None:
             pytest.skip(refusal)

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from lexlip_kernels import torch_backends  # noqa: E402
+from lexlip_kernels import backends  # noqa: E402
 from lexlip_kernels.errors import BackendUnavailable, InputError  # noqa: E402
 from lexlip_kernels.lexicon_topk import lexicon_topk  # noqa: E402
 
@@ -47,13 +47,13 @@ def test_mask_of_pooled_logits():
 
 def test_triton_on_the_cpu_is_refused(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(torch_backends, "_TRITON_IS_INSTALLED", True)
+    monkeypatch.setattr(backends, "_TRITON_IS_INSTALLED", True)
     with pytest.raises(BackendUnavailable, match=r"lie on 'cpu'.*backend='reference'"):
         lexicon_topk(torch.zeros(1, 2, 3), 1, backend="triton")
 
 
 def test_triton_that_is_not_installed_is_refused(monkeypatch):
-    monkeypatch.setattr(torch_backends, "_TRITON_IS_INSTALLED", False)
+    monkeypatch.setattr(backends, "_TRITON_IS_INSTALLED", False)
     with pytest.raises(BackendUnavailable, match=r"not installed; pip install 'lexlip-infer\[triton\]'"):
         lexicon_topk(torch.zeros(1, 2, 3), 1, backend="triton")
 
@@ -64,8 +64,8 @@ def test_auto_is_decided_by_device_and_installation(monkeypatch):
         (False, "cuda", "reference"),
         (True, "cpu", "reference"),
     ]:
-        monkeypatch.setattr(torch_backends, "_TRITON_IS_INSTALLED", installed)
-        assert torch_backends.choose_torch_backend("auto", device) == expected
+        monkeypatch.setattr(backends, "_TRITON_IS_INSTALLED", installed)
+        assert backends.choose_torch_backend("auto", device) == expected
 
 
 @pytest.mark.parametrize("name", ["native", "", None])

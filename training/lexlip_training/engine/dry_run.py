@@ -71,32 +71,6 @@ def _cost(forward: Callable[[], Tensor], model: nn.Module) -> ForwardCost:
     return ForwardCost(tokens.shape[1], counter.get_total_flops(), sum(saved.values()))
 
 
-def weights_bytes(trained: int, keys: int) -> dict[str, int]:
-    """Float32 weights, gradients, Adam's two moments, and the key encoders' weights.
-
-    Args:
-        trained: parameters with a gradient.
-        keys: parameters of the momentum encoders.
-    """
-    return {"weights": 4 * trained, "gradients": 4 * trained, "Adam moments": 8 * trained, "key encoders": 4 * keys}
-
-
-def head_bytes(config: ModelConfig, image_tokens: int, text_tokens: int, batch: int, width: int) -> tuple[int, int]:
-    """Peak of one side's lexicon head with logits (B, L, V) and their gradient, and of the fused one.
-
-    The fused head keeps, of each term, a float32 maximum, the int32 number of its token, and the maximum's gradient.
-
-    Args:
-        config: V.
-        image_tokens: L of an image.
-        text_tokens: L of a text.
-        batch: B.
-        width: bytes of a logit.
-    """
-    logits = 2 * width * batch * max(image_tokens, text_tokens) * config.vocab_size
-    return logits, 2 * 12 * batch * config.vocab_size
-
-
 def plan(config: TrainingConfig, processes: int, pairs: int | None) -> str:
     """A report of some lines.
 
@@ -115,7 +89,9 @@ def plan(config: TrainingConfig, processes: int, pairs: int | None) -> str:
     if config.model.gradient_checkpointing:
         enable_gradient_checkpointing(model)
     model.train()
-    sketch = _Sketch(config, shapes, model, batch, processes)
+    assert shapes.image is not None  # adapted configurations have both towers
+    costs = image_cost(model, shapes.image.image_size), text_cost(model, config.data.max_length)
+    sketch = _Sketch(config, shapes, model, batch, processes, *costs)
     return "\n".join([*sketch.header(), *_steps(config, pairs), *sketch.operations(), *sketch.memory()])
 
 
@@ -155,6 +131,8 @@ class _Sketch:
     model: LexLIP | DenseModel
     batch: int
     processes: int
+    images: ForwardCost
+    texts: ForwardCost
 
     def header(self) -> list[str]:
         image, text, batch = self.shapes.image, self.shapes.text, self.batch
@@ -163,7 +141,7 @@ class _Sketch:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         size, length = image.image_size, self.config.data.max_length
         micro = f"{self.config.optimiser.accumulation} micro-batches x {batch} pairs"
-        tokens = f"image tokens ({batch}, {self._image().tokens}, {self.shapes.hidden_size})"
+        tokens = f"image tokens ({batch}, {self.images.tokens}, {self.shapes.hidden_size})"
         pixels = f"pixels ({batch}, 3, {size}, {size}), text ({batch}, {length})"
         return [
             f"model        {self.shapes.name}, {self.config.model.representation}, {parameters / 1e6:.1f} M parameters",
@@ -174,15 +152,15 @@ class _Sketch:
 
     def operations(self) -> list[str]:
         """Of one optimiser step: a backward pass costs two forward passes."""
-        images, texts = self._image(), self._text()
-        lexicon = self.config.model.representation == "lexicon"
-        head = [2 * c.tokens * self.shapes.hidden_size * self.shapes.vocab_size * lexicon for c in (images, texts)]
-        forward = images.flops + texts.flops + sum(head)
+        forward = self.images.flops + self.texts.flops
+        if isinstance(self.model, LexLIP):
+            tokens = self.images.tokens + self.texts.tokens
+            forward += 2 * tokens * self.shapes.hidden_size * self.shapes.vocab_size
         if self._momentum():
             total = 4 * forward  # the key encoders' forward pass has no backward pass
             what = "both towers, their key encoders"
         else:
-            total = 3 * (forward + texts.flops)  # two texts an image
+            total = 3 * (forward + self.texts.flops)  # two texts an image
             recipe = self.config.objective.kind == "recipe"
             what = "both towers, two captions" if recipe else "both towers, the masked text; the decoder not counted"
         step = total * self.config.optimiser.batch_size
@@ -191,8 +169,9 @@ class _Sketch:
     def memory(self) -> list[str]:
         width = {"fp16": 2, "bf16": 2, "f32": 4, "f64": 8}[self.config.run.precision]
         trained = sum(parameter.numel() for parameter in self.model.parameters())
-        parts = weights_bytes(trained, trained if self._momentum() else 0)
-        saved = self._image().saved + self._text().saved * (1 if self._momentum() else 2)
+        parts = {"weights": 4 * trained, "gradients": 4 * trained, "Adam moments": 8 * trained}
+        parts["key encoders"] = 4 * trained if self._momentum() else 0
+        saved = self.images.saved + self.texts.saved * (1 if self._momentum() else 2)
         parts["activations of the towers"] = saved * self.batch * width
         lines = [f"memory       a process, GiB: {', '.join(f'{k} {_gib(v)}' for k, v in parts.items() if v)}"]
         return [*lines, *self._alternatives(sum(parts.values()), width)]
@@ -200,8 +179,13 @@ class _Sketch:
     def _alternatives(self, common: int, width: int) -> list[str]:
         heads, queues = {"": 0}, {"": 0}
         if isinstance(self.model, LexLIP):
-            plain, fused = head_bytes(self.shapes, self._image().tokens, self.config.data.max_length, self.batch, width)
-            heads = {"plain head": plain, "fused head": fused}
+            # Logits (B, L, V) and their gradient; or, of each term, a float32 maximum, the int32 number of its token,
+            # and the maximum's gradient.
+            logits = 2 * width * self.batch * max(self.images.tokens, self.config.data.max_length)
+            heads = {
+                "plain head": logits * self.shapes.vocab_size,
+                "fused head": 2 * 12 * self.batch * self.shapes.vocab_size,
+            }
         if self._momentum():
             dense = not isinstance(self.model, LexLIP)
             kinds = ("dense",) if dense else ("dense", "sparse")
@@ -220,13 +204,6 @@ class _Sketch:
 
     def _width(self) -> int:
         return self.shapes.vocab_size if isinstance(self.model, LexLIP) else self.shapes.hidden_size
-
-    def _image(self) -> ForwardCost:
-        assert self.shapes.image is not None
-        return image_cost(self.model, self.shapes.image.image_size)
-
-    def _text(self) -> ForwardCost:
-        return text_cost(self.model, self.config.data.max_length)
 
 
 def _gib(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +13,7 @@ from tokenizers import Tokenizer
 
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import save_checkpoint
-from lexlip_training.config import ImageTowerConfig, ModelConfig
+from lexlip_training.config import ImageTowerConfig
 from lexlip_training.data import GlobalBatchSampler, PairTable, open_pairs, read_pairs
 from lexlip_training.data.caption_groups import CaptionGroups
 from lexlip_training.engine.batches import GroupBatches, SampledBatches, StemMemory
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
     from lexlip_training.objectives.objective import Objective
 
 
-def towers(model: LexLIP | DenseModel) -> ModelConfig:
-    """The configuration of either kind's towers."""
-    return model.config if isinstance(model, LexLIP) else model.config.towers
+#: In a run's folder: what the recipe's frozen stages made of its crops, for a resumed run; as large as 1 GB.
+STEM = "stem"
 
 
 def micro_batch_size(config: TrainingConfig, processes: int) -> int:
@@ -70,6 +70,8 @@ def train(config: TrainingConfig, output: Path, resume: bool) -> None:
     accelerator.wait_for_everyone()
     loop.run(resume)
     if accelerator.is_main_process:
+        if config.model.stem_memory is None:
+            shutil.rmtree(output / STEM, ignore_errors=True)
         plot_run(read_log(output / "log.jsonl"), output / "curves.png")
     accelerator.end_training()
 
@@ -147,7 +149,7 @@ def _recipe(
     stem, unfreeze = None, config.model.unfreeze_epoch
     if config.model.frozen_stages and unfreeze != 0:
         # In the run's folder, so that a resumed run finds the crops of its first epochs.
-        where = config.model.model_copy(update={"stem_memory": config.model.stem_memory or output / "stem"})
+        where = config.model.model_copy(update={"stem_memory": config.model.stem_memory or output / STEM})
         remembered = config.model_copy(update={"model": where})
         stem = _stem_memory(remembered, model, groups.table, len(groups), torch.bfloat16)
     objective = build_objective(config.objective, model, groups.input_ids)
@@ -176,7 +178,7 @@ def _evaluation(
 
 
 def _image(model: LexLIP | DenseModel) -> ImageTowerConfig:
-    image = towers(model).image
+    image = model.towers.image
     assert image is not None  # objectives refuse models without
     return image
 

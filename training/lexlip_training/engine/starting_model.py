@@ -8,7 +8,6 @@ own resize does it, the three rows of the class token kept as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lexlip_kernels.errors import InputError
-from lexlip_training.checkpoint import load_checkpoint, load_dense_checkpoint
+from lexlip_training.checkpoint import load_any_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig, preset
 from lexlip_training.engine.settings import ModelSettings
 from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
@@ -41,14 +40,13 @@ def starting_model(
     """
     if settings.start is None:
         return _fresh(settings, captions)
-    earlier, tokenizer, record = _load(settings.start)
-    config = earlier.config if isinstance(earlier, LexLIP) else earlier.config.towers
+    earlier, tokenizer, record = load_any_checkpoint(settings.start)
     if isinstance(earlier, DenseModel) and settings.representation == "lexicon":
         raise InputError(
             f"{settings.start}: a dense model, which has no lexicon to train; start from a LexLIP checkpoint"
         )
-    wanted = adapted_config(config, settings)
-    if not rebuild and isinstance(earlier, LexLIP) and wanted == config:
+    wanted = adapted_config(earlier.towers, settings)
+    if not rebuild and isinstance(earlier, LexLIP) and wanted == earlier.towers:
         return earlier, tokenizer, record
     model = _build(settings, wanted)
     weights = fit_position_tables(earlier.state_dict(), model)
@@ -95,13 +93,6 @@ def _adapted_image(image: ImageTowerConfig, settings: ModelSettings) -> ImageTow
 def _is_patch_based(backbone: str) -> bool:
     """Whether timm builds this backbone for one image size; convolutions take any."""
     return any(family in backbone for family in ("beit", "vit", "deit", "eva", "swin"))
-
-
-def _load(folder: Path) -> tuple[LexLIP | DenseModel, Tokenizer, dict[str, Any]]:
-    config = folder / "config.json"
-    if config.exists() and '"representation"' in config.read_text("utf-8"):
-        return load_dense_checkpoint(folder)
-    return load_checkpoint(folder)
 
 
 def _fresh(

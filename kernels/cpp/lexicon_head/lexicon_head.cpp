@@ -9,7 +9,6 @@
 #include "column_weights.hpp"
 #include "parallel.hpp"
 #include "top_k.hpp"
-#include "vocabulary_scan.hpp"
 
 namespace lexlip {
 namespace {
@@ -38,6 +37,47 @@ std::vector<int32_t> first_integers(int64_t count) {
 void append_hits(std::span<const int32_t> columns, std::span<const float> weights, std::vector<Hit>& hits) {
   for (size_t i = 0; i < columns.size(); ++i)
     if (weights[i] > 0) hits.push_back({order_key(weights[i]), columns[i]});
+}
+
+// Bounds of float32 logits, bias included, of several rows; each array (rows, vocabulary).
+struct ScannedRows {
+  std::vector<float> first;         // no token's logit is larger; -inf in a row without tokens
+  std::vector<float> second;        // no logit of a token other than `token` is larger
+  std::vector<std::int32_t> token;  // among the tokens that take part
+};
+
+void scan_panel(const Decoder& decoder, const QuantisedTokens& row, int64_t panel, size_t row_start,
+                const CpuKernels& kernels, ScannedRows& out) {
+  float first[kPanelColumns];
+  float second[kPanelColumns];
+  std::int32_t token[kPanelColumns];
+  kernels.upper_bounds(row, panel_of(decoder, panel), {first, second, token});
+  const auto column = static_cast<size_t>(panel * kPanelColumns);
+  const size_t count = std::min<size_t>(kPanelColumns, decoder.bias.size() - column);
+  for (size_t c = 0; c < count; ++c) {
+    const size_t i = row_start + column + c;
+    out.first[i] = first[c] + decoder.bias[column + c];
+    out.second[i] = second[c] + decoder.bias[column + c];
+    out.token[i] = token[c];
+  }
+}
+
+// The int8 pass over the whole vocabulary: which terms, and which of their tokens, can still matter.
+ScannedRows scan_vocabulary(const Decoder& decoder, std::span<const TokenRow> rows, const CpuKernels& kernels,
+                            int64_t threads) {
+  const size_t size = rows.size() * decoder.bias.size();
+  ScannedRows out{std::vector<float>(size), std::vector<float>(size), std::vector<std::int32_t>(size)};
+  // A task is one row and a few panels in order, so that each fetches the next.
+  constexpr int64_t kGroup = 8;
+  const int64_t num_rows = std::ssize(rows);
+  const int64_t groups = (decoder.panels() + kGroup - 1) / kGroup;
+  parallel_for(groups * num_rows, threads, [&](int64_t task) {
+    const auto row = static_cast<size_t>(task % num_rows);
+    const int64_t last = std::min((task / num_rows + 1) * kGroup, decoder.panels());
+    for (int64_t panel = task / num_rows * kGroup; panel < last; ++panel)
+      scan_panel(decoder, rows[row].quantised(), panel, row * decoder.bias.size(), kernels, out);
+  });
+  return out;
 }
 
 // One row of a scan, and what it takes to follow it up.

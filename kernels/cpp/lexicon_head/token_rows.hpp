@@ -4,13 +4,32 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <vector>
 
-#include "aligned_vector.hpp"
 #include "cpu_kernels.hpp"
 
 namespace lexlip {
+
+// A vector that begins on a cache line. A wide load that straddles two lines takes twice as long; an AMX
+// tile, which is sixteen of them, four times.
+template <typename T>
+struct CacheLineAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t kAlignment{64};
+
+  CacheLineAllocator() = default;
+  template <typename Other>
+  explicit CacheLineAllocator(const CacheLineAllocator<Other>&) {}
+
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, kAlignment); }
+  bool operator==(const CacheLineAllocator&) const = default;
+};
+
+template <typename T>
+using AlignedVector = std::vector<T, CacheLineAllocator<T>>;
 
 // hidden (rows, tokens, channels) and mask (rows, tokens), 0 where a token is padding. Padding is never read.
 struct HiddenStates {

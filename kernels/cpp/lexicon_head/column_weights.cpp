@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <vector>
 
-#include "aligned_vector.hpp"
 #include "parallel.hpp"
 
 namespace lexlip {
