@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lexlip_kernels.errors import InputError
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """What all settings have in common: they do not change, and unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ImageTowerConfig(_Settings):
+class ImageTowerConfig(Settings):
     """An image backbone and what turns its tokens into hidden states of the common width.
 
     Attributes:
@@ -47,7 +49,7 @@ class ImageTowerConfig(_Settings):
     freeze_batch_norm: bool = False
 
 
-class TextTowerConfig(_Settings):
+class TextTowerConfig(Settings):
     """A BERT encoder.
 
     Attributes:
@@ -69,7 +71,7 @@ class TextTowerConfig(_Settings):
     term_bonus: bool = False
 
 
-class ModelConfig(_Settings):
+class ModelConfig(Settings):
     """An encoder into one vocabulary, of images, of texts, or of both.
 
     Attributes:

@@ -21,13 +21,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lexlip_kernels.errors import InputError
 from lexlip_kernels.lexicon_pool import lexicon_pool, max_logits
-from lexlip_training.config import ModelConfig
+from lexlip_training.config import ModelConfig, Settings
 from lexlip_training.towers import ImageTower, TextTower
 
 #: Bias of a suppressed term: far below any logit, yet finite in half precision.
@@ -139,7 +138,7 @@ class LexLIP(nn.Module):
         return lexicon_pool(hidden, self.text_head.weight, self.text_head.decoder_bias(), attention_mask)
 
 
-class DenseConfig(BaseModel):
+class DenseConfig(Settings):
     """A dense dual encoder.
 
     Attributes:
@@ -147,8 +146,6 @@ class DenseConfig(BaseModel):
         image_pooling: how the image tower's tokens become one vector; "auto" takes the CLS token where there is one.
         representation: tells a checkpoint of this kind from one of a lexicon model.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     towers: ModelConfig
     image_pooling: Literal["auto", "cls", "mean"] = "auto"

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
 import typer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lexlip_infer.errors import BundleError, InputError, require
-from lexlip_training.config import ModelConfig, preset
+from lexlip_training.config import ModelConfig, Settings, preset
 
 if TYPE_CHECKING:
     from lexlip_training.engine.settings import TrainingConfig
 
 
-class RecipeSettings(BaseModel):
+class RecipeSettings(Settings):
     """Weights of the objectives and the schedule of the optimiser. Unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=28, gt=0)
     unfreeze_epoch: int = Field(default=25, ge=0, description="from this epoch on the whole backbone trains")

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from lexlip_training.config import Settings
 
 Format = Literal["auto", "official_tsv", "karpathy_json", "captions_jsonl", "webdataset"]
 Augmentation = Literal["timm_randaugment", "official_randaugment", "crop_flip", "none"]
 Split = Literal["train", "dev"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceConfig(_Settings):
+class SourceConfig(Settings):
     """One collection of pairs; a plain string stands for its path.
 
     Attributes:
@@ -38,7 +36,7 @@ class SourceConfig(_Settings):
         return {"path": str(value)} if isinstance(value, str | Path) else value
 
 
-class DataConfig(_Settings):
+class DataConfig(Settings):
     """Data of a run.
 
     Attributes:

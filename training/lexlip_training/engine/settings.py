@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lexlip_kernels.errors import InputError
+from lexlip_training.config import Settings
 from lexlip_training.data.config import DataConfig
 from lexlip_training.objectives.config import ObjectiveConfig
 
@@ -24,11 +25,7 @@ Precision = Literal["fp16", "bf16", "f32", "f64"]
 DecayRule = Literal["sane", "official", "matrices"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSettings(_Section):
+class ModelSettings(Settings):
     """What is trained, and from which weights.
 
     Attributes:
@@ -64,7 +61,7 @@ class ModelSettings(_Section):
     gradient_checkpointing: bool = False
 
 
-class OptimiserSettings(_Section):
+class OptimiserSettings(Settings):
     """AdamW.
 
     Attributes:
@@ -91,7 +88,7 @@ class OptimiserSettings(_Section):
     gradient_norm: float | None = Field(default=1.0, gt=0)
 
 
-class ScheduleSettings(_Section):
+class ScheduleSettings(Settings):
     """Linear warm-up, then linear decay to zero.
 
     Attributes:
@@ -107,7 +104,7 @@ class ScheduleSettings(_Section):
     warmup_from_zero: bool = True
 
 
-class EvaluationSettings(_Section):
+class EvaluationSettings(Settings):
     """Recall on the development split, which selects the best checkpoint.
 
     Attributes:
@@ -129,7 +126,7 @@ class EvaluationSettings(_Section):
     text_top_k: int = Field(default=64, gt=0)
 
 
-class RunSettings(_Section):
+class RunSettings(Settings):
     """How the run is carried out.
 
     Attributes:
@@ -158,7 +155,7 @@ class RunSettings(_Section):
     notice: str = ""
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Settings):
     """A whole run."""
 
     model: ModelSettings = ModelSettings()

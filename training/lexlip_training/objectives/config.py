@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from lexlip_training.config import Settings
 
 
-class ObjectiveConfig(BaseModel):
+class ObjectiveConfig(Settings):
     """One objective. Fields that its kind does not read are ignored.
 
     Attributes:
@@ -46,8 +48,6 @@ class ObjectiveConfig(BaseModel):
         word_weight: of the recipe's divergence from the words of the captions.
         average_decay: of the average of the weights, per optimiser step, that the recipe evaluates and saves.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["pretrain_lexicon", "pretrain_dense", "momentum_contrast", "recipe"]
     temperature: float = Field(default=0.05, gt=0)
