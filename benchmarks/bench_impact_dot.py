@@ -107,7 +107,7 @@ def beside_anserini(documents: ImpactMatrix, queries: ImpactMatrix, k: int, roun
     from lexlip_infer.bench.large_scale.results import agreement
     from lexlip_infer.impacts import JsonLinesWriter
     from lexlip_infer.search.anserini import AnseriniEngine, build_anserini_index
-    from lexlip_infer.search.exact import ExactEngine
+    from lexlip_infer.search.exact.engine import ExactEngine
 
     with tempfile.TemporaryDirectory() as name:
         folder, indexes = Path(name), dict[str, Report]()

@@ -26,7 +26,7 @@ from harness import Report, machine, memory_mb, options, save, say
 
 from lexlip_infer.bench.large_scale.engines import build_exact_from_parts
 from lexlip_infer.impacts import JsonLinesWriter
-from lexlip_infer.search.exact import ExactEngine
+from lexlip_infer.search.exact.engine import ExactEngine
 
 PART = 20_000
 BUILD_THREADS = 2

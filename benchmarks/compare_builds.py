@@ -51,21 +51,15 @@ LEFT_OUT = (
     "*.log",
     "*.lock",
 )
+#: Names of the output formats, by the suffix of their files.
 FORMATS = {
-    "anserini": "jsonl",
-    "anserini-topics": "tsv",
-    "npz": "npz",
-    "parquet": "parquet",
-    "ciff": "ciff",
-    "qdrant": "jsonl",
-    "milvus": "json",
-    "opensearch": "ndjson",
-    "elasticsearch": "ndjson",
-    "vespa": "jsonl",
-    "pgvector": "tsv",
-    "seismic": "jsonl",
-    "tei": "json",
-    "ids": "jsonl",
+    "jsonl": ("anserini", "qdrant", "vespa", "seismic", "ids"),
+    "tsv": ("anserini-topics", "pgvector"),
+    "ndjson": ("opensearch", "elasticsearch"),
+    "json": ("milvus", "tei"),
+    "npz": ("npz",),
+    "parquet": ("parquet",),
+    "ciff": ("ciff",),
 }
 SYSTEMS = ("exact", "anserini", "faiss-flat", "faiss-hnsw", "faiss-ivfpq", "bm25", "bag-of-words")
 CLASSES = ("dog", "girl", "boy", "man", "woman", "water", "snow", "street")
@@ -285,7 +279,7 @@ def _index_anserini(build: Build, step: str) -> None:
 
 def _convert(build: Build, step: str) -> None:
     build.run(step, "formats", "lexlip", "convert", "--formats")
-    for name, suffix in FORMATS.items():
+    for name, suffix in ((name, suffix) for suffix, names in FORMATS.items() for name in names):
         source = "texts" if name == "anserini-topics" else "out"
         options = ("--replace-dots=_",) if name == "elasticsearch" else ("--tokens",) if name == "parquet" else ()
         build.run(step, name, "lexlip", "convert", f"../encode/{source}", f"{name}.{suffix}", f"--to={name}", *options)

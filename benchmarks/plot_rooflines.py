@@ -18,10 +18,10 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 from harness import RESULTS, Report, machine, options, save
 
 from lexlip_infer.bench.ceilings import measure_ceilings
+from lexlip_infer.bench.presentation import draw_roofs
 
 THREADS = 2
 
@@ -139,12 +139,7 @@ def gpu_rooflines(report: Report) -> list[Roofline]:
 def draw(roofline: Roofline, path: Path) -> None:
     """One picture: roofs in grey, measurements in colour."""
     figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
-    ridge = max(roofline.ceilings.values()) / roofline.gb_per_s
-    places = [point.intensity for point in roofline.points]
-    reach = np.geomspace(min(*places, ridge) / 4, max(*places, ridge) * 4, 200)
-    for name, ceiling in roofline.ceilings.items():
-        axes.plot(reach, np.minimum(reach * roofline.gb_per_s, ceiling), color="0.55", linewidth=1)
-        axes.annotate(f"{name}: {ceiling:,.0f}", (reach[-1], ceiling), ha="right", va="bottom", color="0.35")
+    draw_roofs(axes, roofline.ceilings, roofline.gb_per_s, [point.intensity for point in roofline.points])
     markers = "os^vDP*X<>ph"
     for number, point in enumerate(sorted(roofline.points, key=lambda point: -point.rate)):
         style = {"marker": markers[number % len(markers)], "color": f"C{number % 10}", "linestyle": "none"}
@@ -152,8 +147,9 @@ def draw(roofline: Roofline, path: Path) -> None:
             point.intensity, point.rate, label=f"{point.name}: {point.rate:,.{0 if point.rate >= 10 else 2}f}", **style
         )
     axes.set(xscale="log", yscale="log", xlabel="operations per byte that has to move")
-    axes.set(ylabel="10$^9$ operations a second", title=f"{roofline.op}: {roofline.machine}")
-    axes.annotate(f"memory: {roofline.gb_per_s:,.0f} GB/s", (reach[0], reach[0] * roofline.gb_per_s), color="0.35")
+    axes.set(
+        ylabel="10$^9$ operations a second", title=f"{roofline.op}: {roofline.machine}, {roofline.gb_per_s:,.0f} GB/s"
+    )
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)

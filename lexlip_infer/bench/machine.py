@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.runtime.machine import thread_count
 
-__all__ = ["Noise", "children_peak", "listen", "machine_info", "memory", "processor"]
+__all__ = ["Noise", "children_peak", "listen", "machine_info", "memory", "package_version", "processor"]
 
 #: Recorded where they are installed.
 _PACKAGES = (
@@ -57,9 +57,9 @@ def machine_info(*packages: str) -> dict[str, object]:
         "load_average_1min": round(os.getloadavg()[0], 2),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
+        "packages": {name: found for name in _PACKAGES if (found := package_version(name)) is not None},
         "revision": _revision(),
-        **{name: _version(name) for name in packages},
+        **{name: package_version(name) for name in packages},
     }
 
 
@@ -80,7 +80,8 @@ def _gpus() -> list[str]:
     return _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).splitlines()
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Of an installed distribution."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "ceilings_table",
     "changes_table",
     "draw_report",
+    "draw_roofs",
     "name_of",
     "results_table",
     "stages_table",
@@ -163,7 +164,7 @@ def _roofline(report: Report) -> Any:
         if row.gflop_per_s and row.gb_per_s
     ]
     ceilings = report.ceilings[-1]
-    _roofs(axes, ceilings, [place for place, _, _ in points])
+    draw_roofs(axes, ceilings.gflop_per_s, ceilings.copy_gb_per_s, [place for place, _, _ in points])
     for number, (place, rate, name) in enumerate(points):
         axes.plot(place, rate, "os^vDP*X"[number % 8], color=f"C{number % 10}", label=f"{name}: {rate:,.0f}")
     axes.set(xscale="log", yscale="log", xlabel="operations per byte that has to move", ylabel="GFLOP/s")
@@ -172,11 +173,12 @@ def _roofline(report: Report) -> Any:
     return figure
 
 
-def _roofs(axes: Any, ceilings: Ceilings, places: Sequence[float]) -> None:
-    ridge = max(ceilings.gflop_per_s.values()) / ceilings.copy_gb_per_s
+def draw_roofs(axes: Any, rates: Mapping[str, float], gb_per_s: float, places: Sequence[float]) -> None:
+    """A roof for each rate in GFLOP/s, as far as the points' operations per byte need it; `gb_per_s` is its slope."""
+    ridge = max(rates.values()) / gb_per_s
     reach = np.geomspace(min(*places, ridge) / 4, max(*places, ridge) * 4, 200)
-    for name, rate in ceilings.gflop_per_s.items():
-        axes.plot(reach, np.minimum(reach * ceilings.copy_gb_per_s, rate), color="0.55", linewidth=1)
+    for name, rate in rates.items():
+        axes.plot(reach, np.minimum(reach * gb_per_s, rate), color="0.55", linewidth=1)
         axes.annotate(f"{name}: {rate:,.0f}", (reach[-1], rate), ha="right", va="bottom", color="0.35")
 
 

@@ -19,7 +19,7 @@ from lexlip_infer.bench.assemble import Measured, assemble
 from lexlip_infer.bench.ceilings import Ceilings, measure_ceilings
 from lexlip_infer.bench.machine import listen, machine_info
 from lexlip_infer.bench.presentation import name_of
-from lexlip_infer.bench.report import Report, Result
+from lexlip_infer.bench.report import Report
 from lexlip_infer.bench.settings import Job, Mode, Setting
 from lexlip_infer.bench.work import Work, work_of
 from lexlip_infer.bench.worker import Sample, run_worker
@@ -27,7 +27,7 @@ from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.runtime.choice import PathChoice
 
-__all__ = ["Plan", "Remaining", "Tell", "run_benchmark", "telling"]
+__all__ = ["Plan", "Tell", "run_benchmark", "telling"]
 
 _MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -75,7 +75,13 @@ def run_benchmark(plan: Plan, tell: Tell, ceilings_width: int = 2048) -> Report:
     tell("counting operations")
     works = _works(plan, samples)
     results = [
-        _result(plan.bundle, Measured(setting, samples[number]), works[setting.modality], path, ceilings)
+        assemble(
+            Measured(setting, samples[number]),
+            works[setting.modality],
+            plan.bundle.manifest.files[path.graph.replace(".xml", ".bin")].size,
+            path.precision,
+            ceilings[path.device, setting.threads],
+        )
         for number, (setting, path) in enumerate(zip(plan.settings, paths, strict=True))
     ]
     noise.append(listen())
@@ -110,12 +116,12 @@ def _ceilings(settings: Sequence[Setting], paths: Sequence[PathChoice], tell: Te
 def _samples(plan: Plan, tell: Tell) -> dict[int, list[Sample]]:
     """By number of the setting, of complete rounds."""
     found: dict[int, list[Sample]] = {number: [] for number in range(len(plan.settings))}
-    remaining = Remaining(plan.rounds * len(plan.settings))
+    turns, started = list(itertools.product(range(plan.rounds), enumerate(plan.settings))), time.monotonic()
     try:
-        for turn, (number, setting) in itertools.product(range(plan.rounds), enumerate(plan.settings)):
-            tell(f"round {turn + 1} of {plan.rounds}: {name_of(setting)}; {remaining}")
+        for done, (turn, (number, setting)) in enumerate(turns):
+            left = _remaining(done, len(turns), started)
+            tell(f"round {turn + 1} of {plan.rounds}: {name_of(setting)}; {left}")
             found[number] += [run_worker(job) for job in _jobs(plan, setting)]
-            remaining.step()
     except KeyboardInterrupt:
         complete = min(map(len, found.values()))
         if complete == 0:
@@ -139,14 +145,6 @@ def _works(plan: Plan, samples: Mapping[int, Sequence[Sample]]) -> dict[Modality
         if setting.modality not in works:
             works[setting.modality] = work_of(plan.bundle, setting.modality, round(run.tokens / run.items))
     return works
-
-
-def _result(
-    bundle: Bundle, measured: Measured, work: Work, path: PathChoice, ceilings: Mapping[_Key, Ceilings]
-) -> Result:
-    stored = path.graph.replace(".xml", ".bin")
-    weights = bundle.manifest.files[stored].size
-    return assemble(measured, work, weights, path.precision, ceilings[path.device, measured.setting.threads])
 
 
 def _model(bundle: Bundle) -> dict[str, object]:
@@ -178,24 +176,9 @@ def telling() -> Iterator[Tell]:
         yield lambda text: status.update(escape(text))
 
 
-class Remaining:
-    """How long the rest of equal steps takes, from those that are done.
-
-    Args:
-        steps: of all of it.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._done = 0
-        self._started = time.monotonic()
-
-    def step(self) -> None:
-        """One more is done."""
-        self._done += 1
-
-    def __str__(self) -> str:
-        if self._done == 0:
-            return "no estimate yet"
-        left = (time.monotonic() - self._started) / self._done * (self._steps - self._done)
-        return f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left"
+def _remaining(done: int, steps: int, started: float) -> str:
+    """How long the rest of equal steps takes, from those that are done."""
+    if done == 0:
+        return "no estimate yet"
+    left = (time.monotonic() - started) / done * (steps - done)
+    return f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left"

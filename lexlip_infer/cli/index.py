@@ -63,7 +63,7 @@ def index(
         return
     source, destination = _both(paths)
     if add:
-        from lexlip_infer.search.exact import append
+        from lexlip_infer.search.exact.building import append
 
         count = append(source, destination, thread_count(threads), replace, model)
         typer.echo(f"{counted(count, 'document')} added", err=True)
@@ -93,7 +93,7 @@ def _listed(file: Path | None) -> list[str]:
 
 
 def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
-    from lexlip_infer.search.exact import compact, delete, verify
+    from lexlip_infer.search.exact.changing import compact, delete, verify
 
     if ids is not None:
         typer.echo(f"{counted(delete(destination, ids), 'document')} deleted", err=True)
@@ -112,7 +112,7 @@ def _report(destination: Path, engine: str = "exact", documents: int = 0) -> Non
         written_by = describe_index(destination).written_by
         typer.echo(f"{counted(documents, 'document')}, by {written_by}: {destination}", err=True)
         return
-    from lexlip_infer.search.exact import read_index_manifest
+    from lexlip_infer.search.exact.manifest import read_index_manifest
 
     manifest = read_index_manifest(destination)
     postings = sum(segment.postings for segment in manifest.segments)

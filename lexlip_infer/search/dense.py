@@ -229,11 +229,9 @@ class DenseEngine:
 
     Attributes:
         record: kind, parameters and ids.
-        bytes_on_disk: of both files.
     """
 
     record: DenseRecord
-    bytes_on_disk: int
     _index: Any
 
     @classmethod
@@ -245,14 +243,14 @@ class DenseEngine:
             OutputError: a file is missing or damaged, or the two do not belong together.
         """
         faiss = require("faiss", "faiss")
-        record, size = read_dense_record(file)
+        record, _ = read_dense_record(file)
         try:
             index = faiss.read_index(os.fspath(file))
         except RuntimeError as error:
             raise OutputError(f"{file}: Faiss cannot read it ({str(error).splitlines()[0]}); index again") from None
         if (index.ntotal, index.d) != (len(record.ids), record.dimensions):
             raise OutputError(f"{file}: holds other vectors than {_record_path(file)} says; index again")
-        return cls(record, size, index)
+        return cls(record, index)
 
     @property
     def documents(self) -> int:

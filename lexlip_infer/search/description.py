@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.search.anserini.lucene import LUCENE, read_record, size_of
 from lexlip_infer.search.dense import read_dense_record
-from lexlip_infer.search.exact import ExactEngine
+from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_infer.search.registry import find_engine
 
 __all__ = ["IndexDescription", "describe_index"]

@@ -333,7 +333,7 @@ class Index:
         Returns:
             Number of documents that were added.
         """
-        from lexlip_infer.search.exact import append
+        from lexlip_infer.search.exact.building import append
 
         self._check_changes()
         count = append(Path(collection), self.path, self._threads, replace, self._model)
@@ -347,7 +347,7 @@ class Index:
             InputError: the engine changes no index (named), or it does not hold one of the ids.
             OutputError: as `append`.
         """
-        from lexlip_infer.search.exact import delete
+        from lexlip_infer.search.exact.changing import delete
 
         self._check_changes()
         if isinstance(ids, str):
@@ -363,7 +363,7 @@ class Index:
             InputError: the engine changes no index (named).
             OutputError: as `append`.
         """
-        from lexlip_infer.search.exact import compact
+        from lexlip_infer.search.exact.changing import compact
 
         self._check_changes()
         compact(self.path)

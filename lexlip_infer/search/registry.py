@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from lexlip_infer.collection.manifest import EncodedWith, RunSettings
+    from lexlip_infer.search.bm25 import BM25Engine
+    from lexlip_infer.search.dense import DenseEngine
+    from lexlip_infer.search.exact.engine import ExactEngine
     from lexlip_infer.vocabulary import Vocabulary
 
 __all__ = [
@@ -89,20 +92,26 @@ class Engine:
         label: with its article, for messages.
         queries: what it is asked with.
         changes: whether documents can be added and deleted.
-        options: of `BuildOptions`, those it takes.
-        holds: whether a path is an index of its.
-        open: an index, and the model of its queries where it has moved.
-        build: from documents, at a place, in so many threads; gives the number of documents.
+        options: of `BuildOptions`, those that it alone takes.
     """
 
     name: str
     label: str
     queries: Literal["impacts", "texts", "vectors"]
-    changes: bool
-    options: tuple[str, ...]
-    holds: Callable[[Path], bool]
-    open: Callable[[Path, str | None], OpenedIndex]
-    build: Callable[[Path, Path, int, BuildOptions], int]
+    changes: bool = False
+    options: tuple[str, ...] = ()
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine("exact", "an exact", "impacts", changes=True),
+        Engine("anserini", "an Anserini", "impacts"),
+        Engine("bm25", "a BM25", "texts"),
+        Engine("faiss", "a Faiss", "vectors", options=("ids", "kind")),
+    )
+}
+"""By name; the first is the default."""
 
 
 def find_engine(path: Path, wanted: str = "auto") -> Engine | None:
@@ -113,11 +122,24 @@ def find_engine(path: Path, wanted: str = "auto") -> Engine | None:
     """
     if wanted != "auto" and wanted not in ENGINES:
         raise InputError(f"--engine {wanted}: no such engine; expected one of {', '.join(('auto', *ENGINES))}")
-    found = next((engine for engine in ENGINES.values() if engine.holds(path)), None)
-    name = "exact" if found is None else found.name  # an output of lexlip-encode is searched exactly
+    found = _recognise(path)
+    name = found or "exact"  # an output of lexlip-encode is searched exactly
     if wanted not in {"auto", name} and path.exists():
         raise InputError(f"{path} is for the engine {name}, not {wanted}; build another index with lexlip index")
-    return found
+    return None if found is None else ENGINES[found]
+
+
+def _recognise(path: Path) -> str | None:
+    if path.is_file() and path.with_name(f"{path.name}.json").is_file():
+        return "faiss"
+    if (path / "lucene").is_dir():
+        from lexlip_infer.search.anserini.lucene import read_record
+
+        return read_record(path).engine
+    # What a killed build has left is called an unfinished index, and not an output.
+    from lexlip_infer.collection.manifest import is_output
+
+    return "exact" if (path / "index.json").exists() or (not is_output(path) and (path / "segments").exists()) else None
 
 
 def open_index(path: Path, engine: Engine | None, model: str | None = None) -> OpenedIndex:
@@ -135,8 +157,28 @@ def open_index(path: Path, engine: Engine | None, model: str | None = None) -> O
         MissingExtra: a package of the engine is not installed.
         BackendUnavailable: the engine cannot run here.
     """
-    if engine is not None:
-        return engine.open(path, model)
+    index: ExactEngine | BM25Engine | DenseEngine
+    if engine is None:
+        return _open_output(path, model)
+    if engine.name == "anserini":
+        return _open_anserini(path, model)
+    if engine.name == "bm25":
+        from lexlip_infer.search.bm25 import BM25Engine
+
+        index = BM25Engine.open(path)
+    elif engine.name == "faiss":
+        from lexlip_infer.search.dense import DenseEngine
+
+        index = DenseEngine.open(path)
+    else:
+        from lexlip_infer.search.exact.engine import ExactEngine
+
+        index = ExactEngine.open(path)
+        return OpenedIndex(index, index.documents, index.manifest.encoded_with, index.vocab, None, index.impacts_of)
+    return OpenedIndex(index, index.documents)
+
+
+def _open_output(path: Path, model: str | None) -> OpenedIndex:
     from lexlip_infer.collection.collection import Collection
     from lexlip_infer.collection.manifest import is_output
     from lexlip_infer.search.exact.engine import OutputEngine
@@ -144,16 +186,23 @@ def open_index(path: Path, engine: Engine | None, model: str | None = None) -> O
     if not is_output(path):
         raise OutputError(f"{path}: neither an index nor the output of lexlip-encode; build one with lexlip index")
     documents = Collection.open_output(path, model=model, unfinished=True)
-    assert documents.manifest is not None, "an output has one"
-    settings, output = documents.manifest.settings, OutputEngine.open(documents)
-    return OpenedIndex(
-        output,
-        output.documents,
-        settings.encoded_with,
-        documents.vocabulary,
-        _photographs(settings),
-        output.impacts_of,
-    )
+    output = OutputEngine.open(documents)
+    encoded_with = documents.manifest.settings.encoded_with if documents.manifest else None
+    return OpenedIndex(output, output.documents, encoded_with, documents.vocabulary, images_of(path), output.impacts_of)
+
+
+def _open_anserini(path: Path, model: str | None) -> OpenedIndex:
+    from lexlip_infer.search.anserini import AnseriniEngine, read_record
+
+    settings = read_record(path, "anserini").settings
+    if settings is None:
+        raise InputError(
+            f"{path} does not say which model encodes its queries; index what lexlip-encode wrote, or use "
+            "--engine exact, whose index holds its own terms"
+        )
+    vocabulary = settings.encoded_with.open_bundle(path, model).vocabulary()
+    index = AnseriniEngine.open(path, vocabulary.terms)
+    return OpenedIndex(index, index.documents, settings.encoded_with, vocabulary, _photographs(settings))
 
 
 def build_index(source: Path, path: Path, engine: str, options: BuildOptions, threads: int) -> int:
@@ -174,7 +223,23 @@ def build_index(source: Path, path: Path, engine: str, options: BuildOptions, th
     for name in ("ids", "kind"):
         if getattr(options, name) is not None and name not in chosen.options:
             raise InputError(f"--{name} means nothing to the engine {engine}; leave it out")
-    return chosen.build(source, path, threads, options)
+    if engine == "anserini":
+        from lexlip_infer.search.anserini import build_anserini_index
+
+        return build_anserini_index(source, path, threads).documents
+    if engine == "bm25":
+        from lexlip_infer.search.bm25 import build_bm25_index
+
+        return build_bm25_index(source, path, threads).documents
+    if engine == "faiss":
+        from lexlip_infer.search.dense import build_dense_index
+
+        if options.ids is None:
+            raise InputError(f"{source}: dense vectors have no ids of their own; give them with --ids FILE, one a line")
+        return len(build_dense_index(source, options.ids, options.kind or "flat", path, threads).ids)
+    from lexlip_infer.search.exact.building import build_exact_index
+
+    return build_exact_index(source, path, threads, options.model)
 
 
 def named_engine(name: str) -> Engine:
@@ -206,128 +271,6 @@ def images_of(output: Path) -> Path | None:
     return _photographs(read_manifest(output).settings) if is_output(output) else None
 
 
-def _photographs(settings: RunSettings | None) -> Path | None:
-    """The folder that an encoding run read, whose ids are paths in it."""
-    if settings is None or settings.modality != "image" or not Path(settings.source).is_dir():
-        return None
-    return Path(settings.source)
-
-
-def _holds_exact(path: Path) -> bool:
-    """Also what a killed build of one has left, so that it is called an unfinished index and not an output."""
-    from lexlip_infer.collection.manifest import is_output
-
-    return (path / "index.json").exists() or (not is_output(path) and (path / "segments").exists())
-
-
-def _open_exact(path: Path, _model: str | None) -> OpenedIndex:
-    from lexlip_infer.search.exact import ExactEngine
-
-    index = ExactEngine.open(path)
-    return OpenedIndex(index, index.documents, index.manifest.encoded_with, index.vocab, impacts_of=index.impacts_of)
-
-
-def _build_exact(source: Path, path: Path, threads: int, options: BuildOptions) -> int:
-    from lexlip_infer.search.exact import build_exact_index
-
-    return build_exact_index(source, path, threads, options.model)
-
-
-def _holds_lucene(path: Path, engine: str) -> bool:
-    if not (path / "lucene").is_dir():
-        return False
-    from lexlip_infer.search.anserini.lucene import read_record
-
-    return read_record(path).engine == engine
-
-
-def _open_anserini(path: Path, model: str | None) -> OpenedIndex:
-    from lexlip_infer.search.anserini import AnseriniEngine, read_record
-
-    record = read_record(path, "anserini")
-    if record.settings is None:
-        raise InputError(
-            f"{path} does not say which model encodes its queries; index what lexlip-encode wrote, or use "
-            "--engine exact, whose index holds its own terms"
-        )
-    encoded_with = record.settings.encoded_with
-    vocabulary = encoded_with.open_bundle(path, model).vocabulary()
-    index = AnseriniEngine.open(path, vocabulary.terms)
-    return OpenedIndex(index, index.documents, encoded_with, vocabulary, _photographs(record.settings))
-
-
-def _build_anserini(source: Path, path: Path, threads: int, _options: BuildOptions) -> int:
-    from lexlip_infer.search.anserini import build_anserini_index
-
-    return build_anserini_index(source, path, threads).documents
-
-
-def _open_bm25(path: Path, _model: str | None) -> OpenedIndex:
-    from lexlip_infer.search.bm25 import BM25Engine
-
-    index = BM25Engine.open(path)
-    return OpenedIndex(index, index.documents)
-
-
-def _build_bm25(source: Path, path: Path, threads: int, _options: BuildOptions) -> int:
-    from lexlip_infer.search.bm25 import build_bm25_index
-
-    return build_bm25_index(source, path, threads).documents
-
-
-def _holds_faiss(path: Path) -> bool:
-    return path.is_file() and path.with_name(f"{path.name}.json").is_file()
-
-
-def _open_faiss(path: Path, _model: str | None) -> OpenedIndex:
-    from lexlip_infer.search.dense import DenseEngine
-
-    index = DenseEngine.open(path)
-    return OpenedIndex(index, index.documents)
-
-
-def _build_faiss(source: Path, path: Path, threads: int, options: BuildOptions) -> int:
-    from lexlip_infer.search.dense import build_dense_index
-
-    if options.ids is None:
-        raise InputError(f"{source}: dense vectors have no ids of their own; give them with --ids FILE, one a line")
-    return len(build_dense_index(source, options.ids, options.kind or "flat", path, threads).ids)
-
-
-ENGINES: dict[str, Engine] = {
-    engine.name: engine
-    for engine in (
-        Engine("exact", "an exact", "impacts", True, ("model",), _holds_exact, _open_exact, _build_exact),
-        Engine(
-            "anserini",
-            "an Anserini",
-            "impacts",
-            False,
-            (),
-            lambda path: _holds_lucene(path, "anserini"),
-            _open_anserini,
-            _build_anserini,
-        ),
-        Engine(
-            "bm25",
-            "a BM25",
-            "texts",
-            False,
-            (),
-            lambda path: _holds_lucene(path, "bm25"),
-            _open_bm25,
-            _build_bm25,
-        ),
-        Engine(
-            "faiss",
-            "a Faiss",
-            "vectors",
-            False,
-            ("ids", "kind"),
-            _holds_faiss,
-            _open_faiss,
-            _build_faiss,
-        ),
-    )
-}
-"""By name; the first is the default."""
+def _photographs(settings: RunSettings) -> Path | None:
+    folder = Path(settings.source)
+    return folder if settings.modality == "image" and folder.is_dir() else None

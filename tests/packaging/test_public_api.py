@@ -52,7 +52,7 @@ def test_imports_are_light(code: str) -> None:
 
 def test_a_search_loads_what_it_needs(bundle_folder: Path, tmp_path: Path) -> None:
     """Words against an index: no numba for one query, no Pillow for a text, no engine but its own."""
-    from lexlip_infer.search.exact import IndexWriter
+    from lexlip_infer.search.exact.building import IndexWriter
 
     code = f"""
 import sys

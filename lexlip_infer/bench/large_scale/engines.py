@@ -87,7 +87,7 @@ def build_exact_from_parts(documents: Path, index: Path, terms: Sequence[str], t
     Parts are parsed in threads, a few ahead of the writer, so that memory does not grow with their number.
     """
     from lexlip_infer.impacts import JsonLinesParser
-    from lexlip_infer.search.exact import IndexWriter
+    from lexlip_infer.search.exact.building import IndexWriter
 
     parser = JsonLinesParser(Vocabulary(tuple(terms)))
     parts = sorted(documents.iterdir())

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lexlip_infer.bench.large_scale.engines import check_installed
@@ -23,6 +22,7 @@ from lexlip_infer.bench.large_scale.results import Results, collect
 from lexlip_infer.bench.large_scale.settings import Settings, System
 from lexlip_infer.bench.large_scale.texts import QuerySet, write_texts
 from lexlip_infer.bench.large_scale.vectors import write_vectors
+from lexlip_infer.bench.machine import package_version
 from lexlip_infer.datasets import CaptionedImages, read_captioned_images
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError
@@ -62,24 +62,13 @@ def run_experiment(
     check_installed(settings.families)
     data = read_captioned_images(Path(settings.captions), settings.split)
     experiment = _Experiment(encoder, settings, ExperimentFiles(folder), data, say)
-    with Journal.open(folder, settings, machine | {"engines": _versions()}) as journal:
+    versions = {name: found for name in _PACKAGES if (found := package_version(name)) is not None}
+    with Journal.open(folder, settings, machine | {"engines": versions}) as journal:
         experiment.run(journal)
         results = collect(experiment.files, journal.record)
         write_whole(folder / "results.json", results.model_dump_json(indent=1).encode() + b"\n")
         write_report(results, folder)
     return results
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in _PACKAGES if _installed(name)}
-
-
-def _installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 class _Experiment:

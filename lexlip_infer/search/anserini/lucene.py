@@ -136,11 +136,9 @@ class LuceneIndex:
 
     Attributes:
         record: what the index holds.
-        bytes_on_disk: all files of the index.
     """
 
     record: AnseriniRecord
-    bytes_on_disk: int
     _searcher: Any
 
     @property
@@ -149,7 +147,7 @@ class LuceneIndex:
         return self.record.documents
 
 
-def open_lucene(index: Path, engine: Literal["anserini", "bm25"]) -> tuple[AnseriniRecord, int, Any]:
+def open_lucene(index: Path, engine: Literal["anserini", "bm25"]) -> tuple[AnseriniRecord, Any]:
     """The fields of an `LuceneIndex`; starts Java in this process.
 
     Raises:
@@ -160,7 +158,7 @@ def open_lucene(index: Path, engine: Literal["anserini", "bm25"]) -> tuple[Anser
     record = read_record(index, engine)
     searcher = java_class(_SEARCHERS[engine])
     try:
-        return record, size_of(index), searcher(str(index / LUCENE))
+        return record, searcher(str(index / LUCENE))
     except require("jnius", "anserini").JavaException as error:
         raise OutputError(f"{index / LUCENE}: Lucene cannot read the index ({error}); index again") from None
 

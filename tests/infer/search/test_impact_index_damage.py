@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import OutputError
-from lexlip_infer.search.exact import ExactEngine, IndexWriter, compact, delete, verify
+from lexlip_infer.search.exact.building import IndexWriter
+from lexlip_infer.search.exact.changing import compact, delete, verify
+from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_kernels import ImpactMatrix
 
 FILES = ("term_offsets", "posting_docs", "posting_impacts", "term_max_impacts", "id_offsets", "id_text")
@@ -97,7 +99,9 @@ HEADER = """
     import os, signal, sys
     from pathlib import Path
     import numpy as np
-    from lexlip_infer.search.exact import ExactEngine, IndexWriter, append, compact, delete
+    from lexlip_infer.search.exact.building import IndexWriter, append
+    from lexlip_infer.search.exact.changing import compact, delete
+    from lexlip_infer.search.exact.engine import ExactEngine
     from lexlip_kernels import ImpactMatrix
     index = Path(sys.argv[1])
 """

@@ -23,6 +23,7 @@ from lexlip_infer.search.anserini import (
     read_record,
 )
 from lexlip_infer.search.bm25 import BM25Engine, build_bm25_index
+from lexlip_infer.search.description import describe_index
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -290,7 +291,7 @@ CAPTIONS = {"x y": "A dog runs", "é😀": "Two dogs running on the beach", "c":
 
 def bm25_search(index: Path, queries: list[str], k: int) -> Ranking:
     engine = BM25Engine.open(index)
-    assert engine.bytes_on_disk > 0
+    assert describe_index(index).size > 0
     return engine.search(queries, k, 2)
 
 
