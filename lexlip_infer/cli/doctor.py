@@ -107,7 +107,7 @@ def _print_paths(bundle: Bundle) -> None:
 
 
 def _print_engines() -> None:
-    from lexlip_infer.cli.doctor_engines import search_engines
+    from lexlip_infer.cli.doctor_paths import search_engines
 
     typer.echo("what else can be searched with")
     for name, text in search_engines():

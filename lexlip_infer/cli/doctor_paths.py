@@ -1,15 +1,16 @@
-"""What `lexlip doctor` says about paths: the one that is taken, and every other with what it lacks."""
+"""What `lexlip doctor` says of this machine: paths that are taken, every other with what it lacks, search engines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 
 from lexlip_infer.bundle import Bundle, Modality
-from lexlip_infer.errors import BackendUnavailable, MissingExtra
+from lexlip_infer.errors import BackendUnavailable, LexLIPError, MissingExtra, require
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.machine import Machine
 
-__all__ = ["other_paths", "taken_paths"]
+__all__ = ["other_paths", "search_engines", "taken_paths"]
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
 
@@ -56,3 +57,25 @@ def other_paths(bundle: Bundle, machine: Machine, runs_bf16: Callable[[], bool])
 def _described(path: PathChoice) -> str:
     names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
     return f"{names[path.backend]} {path.precision} on {path.device}, {path.head} head"
+
+
+def search_engines() -> Iterator[tuple[str, str]]:
+    """Anserini and Faiss, and whether each runs here, or what is missing and how to get it."""
+    for name, check in (("Anserini, BM25", _anserini), ("Faiss", _faiss)):
+        try:
+            yield name, f"yes: {check()}"
+        except (LexLIPError, ImportError) as error:  # a broken installation may raise the latter
+            yield name, f"no: {error}"
+
+
+def _anserini() -> str:
+    from lexlip_infer.search.anserini import check_java
+    from lexlip_infer.search.anserini.java import anserini_jar
+
+    jar = anserini_jar().name.removesuffix("-fatjar.jar")
+    return f"{jar} of pyserini {version('pyserini')}, on {check_java()}"
+
+
+def _faiss() -> str:
+    check: Callable[[], str] = require("faiss", "faiss").get_compile_options
+    return f"{require('faiss', 'faiss').__version__}, compiled for {check().strip() or 'any CPU'}"

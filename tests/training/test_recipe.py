@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from lexlip_training.engine.batches import GroupBatches
 from lexlip_training.engine.dry_run import plan
 from lexlip_training.engine.monitoring import read_log
 from lexlip_training.engine.run import train
-from lexlip_training.engine.settings import load_config
+from lexlip_training.engine.settings import TrainingConfig, load_config
 from lexlip_training.recipe import RecipeSettings, recipe
 
 SETTINGS = RecipeSettings(
@@ -49,9 +50,15 @@ def start(model_config: ModelConfig, tokenizer: Tokenizer, tmp_path_factory: pyt
     return folder
 
 
+def configuration(captioned: Path, start: Path, settings: RecipeSettings = SETTINGS) -> TrainingConfig:
+    """With a log line a step."""
+    config = settings.config(captioned, None, start, 16, "", 1)
+    return config.model_copy(update={"run": config.run.model_copy(update={"log_steps": 1})})
+
+
 def run(captioned: Path, start: Path, output: Path, settings: RecipeSettings = SETTINGS) -> list[dict[str, Any]]:
     """Train to the end, or on; the log without times."""
-    train(settings.config(captioned, None, start, 16, "", 1), output, resume=True)
+    train(configuration(captioned, start, settings), output, resume=True)
     return [line | {"seconds": 0} for line in read_log(output / "log.jsonl")]
 
 
@@ -64,10 +71,11 @@ def finished(captioned: Path, start: Path, tmp_path_factory: pytest.TempPathFact
 
 def test_log_and_selection(finished: Path) -> None:
     log = read_log(finished / "log.jsonl")
-    # Three steps while the stem is frozen, the last of them short; two afterwards. Step 10 is a line of the log, too.
+    # Three steps while the stem is frozen, the last of them short; two afterwards.
+    assert [line["epoch"] for line in log] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3]
     evaluated = {line["step"]: line for line in log if "dev_sum" in line}
     assert [(step, line["epoch"]) for step, line in evaluated.items()] == [(6, 1), (11, 3)]
-    assert evaluated[11]["words"] < evaluated[6]["words"]
+    assert fmean(line["words"] for line in log[9:]) < fmean(line["words"] for line in log[:3])
     assert evaluated[11]["text_to_image"].count("/") == 2
     model, _, training = load_checkpoint(finished / "best")
     assert training["selected"]["dev_sum"] == max(line["dev_sum"] for line in evaluated.values())
@@ -152,7 +160,7 @@ def test_what_cannot_be_trained_is_refused(captioned: Path, start: Path, tmp_pat
 
 def test_a_run_is_repeated_by_its_configuration(captioned: Path, start: Path, finished: Path, tmp_path: Path) -> None:
     again = load_config(str(finished / "config.json"))
-    assert again == SETTINGS.config(captioned, None, start, 16, "", 1)
+    assert again == configuration(captioned, start)
     report = plan(again, processes=1, pairs=None)
     assert "both towers, two captions" in report
     with pytest.raises(InputError, match=r"data\.rows"):

@@ -52,11 +52,22 @@ def encode(bundle_folder: Path, photographs: Path, tmp_path: Path) -> Spawn:
     return spawn
 
 
+def until(done: Callable[[], bool], otherwise: str) -> None:
+    """Look again and again, as often as a hung process takes to be believed in."""
+    for _ in range(20_000):
+        if done():
+            return
+        time.sleep(0.005)
+    pytest.fail(otherwise)
+
+
+def wait_for_the_end(process: subprocess.Popen[str]) -> None:
+    """Of a run and all its workers."""
+    until(lambda: not group_of(process), "workers are left behind")
+
+
 def wait_for_shards(output: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while not output.is_dir() or len(list(output.glob("vectors/*"))) < count:
-        assert time.monotonic() < deadline, "no shard appeared"
-        time.sleep(0.002)
+    until(lambda: output.is_dir() and len(list(output.glob("vectors/*"))) >= count, "no shard appeared")
 
 
 def results(output: Path) -> dict[str, Any]:
@@ -182,10 +193,7 @@ def test_ctrl_c_goes_to_all_and_leaves_nobody(interrupts: int, with_workers: Spa
     assert process.returncode in ((130,) if interrupts == 1 else (130, -signal.SIGINT))
     said = f"interrupted; the same command continues {output} where it stopped\n"
     assert stderr == said if interrupts == 1 else stderr in ("", said)
-    deadline = time.monotonic() + 60
-    while group_of(process):
-        assert time.monotonic() < deadline, "workers are left behind"
-        time.sleep(0.01)
+    wait_for_the_end(process)
     assert not json.loads((output / "manifest.json").read_bytes())["complete"]
 
 
@@ -196,10 +204,7 @@ def test_killed_with_workers(with_workers: Spawn, tmp_path: Path) -> None:
         wait_for_shards(output, shards)
         process.kill()
         process.communicate()
-        deadline = time.monotonic() + 60
-        while group_of(process):
-            assert time.monotonic() < deadline, "workers are left behind"
-            time.sleep(0.01)
+        wait_for_the_end(process)
     last = with_workers(output)
     assert last.communicate()[1].startswith("1,000 images in 10 part files")
     ids = [
