@@ -14,8 +14,6 @@ from lexlip_infer.search.exact.manifest import IndexManifest, SegmentRecord, dam
 from lexlip_infer.search.exact.merging import merge_segments
 from lexlip_infer.search.exact.segment import SEGMENTS, Segment, write_deletions
 
-__all__ = ["compact", "delete", "verify"]
-
 
 def delete(index: Path, ids: Iterable[str]) -> int:
     """Mark documents as deleted; searches give at once what an index without them would.
