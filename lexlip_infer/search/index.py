@@ -343,7 +343,7 @@ class Index:
             InputError: the engine changes no index (named), or it does not hold one of the ids.
             OutputError: as `append`.
         """
-        from lexlip_infer.search.exact.changing import delete
+        from lexlip_infer.search.exact.building import delete
 
         self._check_changes()
         if isinstance(ids, str):
@@ -359,7 +359,7 @@ class Index:
             InputError: the engine changes no index (named).
             OutputError: as `append`.
         """
-        from lexlip_infer.search.exact.changing import compact
+        from lexlip_infer.search.exact.building import compact
 
         self._check_changes()
         compact(self.path)
