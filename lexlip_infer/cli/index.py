@@ -93,7 +93,7 @@ def _listed(file: Path | None) -> list[str]:
 
 
 def _change(destination: Path, ids: list[str] | None, merge: bool) -> None:
-    from lexlip_infer.search.exact.changing import compact, delete, verify
+    from lexlip_infer.search.exact.building import compact, delete, verify
 
     if ids is not None:
         typer.echo(f"{counted(delete(destination, ids), 'document')} deleted", err=True)

@@ -13,8 +13,10 @@ imitated: only the exact one changes its indexes, BM25 takes words alone, and Fa
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -76,16 +78,15 @@ class Index:
         self.path = path
         self._engine, self._threads = engine, thread_count(threads)
         self._model = None if model is None else str(model)
-        self._images = images
+        self._images, self._closed = images, False
         self.failures: tuple[Failure, ...] = ()
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._closed = False
+        self._remove: Callable[[], object] | None = None
         self._load()
+        self.query_encoder = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
 
     def _load(self) -> None:
         self._opened = open_index(self.path, self._engine, self._model)
         self.documents, self.vocabulary = self._opened.documents, self._opened.vocabulary
-        self.query_encoder = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
 
     @classmethod
     def from_images(
@@ -127,20 +128,19 @@ class Index:
             raise InputError(f"{images}: no such folder; expected one of photographs")
         if path is not None and Path(path).exists():
             raise OutputError(f"{path}: exists; name a new folder, or open the index that it is")
-        temporary = tempfile.TemporaryDirectory(prefix="lexlip-")
+        temporary = Path(tempfile.mkdtemp(prefix="lexlip-"))
         try:
-            output = Path(temporary.name) / "encoded"
-            place = Path(temporary.name) / "index" if path is None else Path(path)
+            output, place = temporary / "encoded", temporary / "index" if path is None else Path(path)
             encode_folder(images, output, model=model, threads=threads, top_k=top_k)
             index = cls.build(output, place, engine, threads=threads)
             index.failures = _failures(output)
         except BaseException:
-            temporary.cleanup()
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         if path is None:
-            index._temporary = temporary  # noqa: SLF001  (an index of this class)
+            index._remove = weakref.finalize(index, shutil.rmtree, temporary, ignore_errors=True)  # noqa: SLF001
         else:
-            temporary.cleanup()
+            shutil.rmtree(temporary, ignore_errors=True)
         return index
 
     @classmethod
@@ -294,15 +294,13 @@ class Index:
 
     def hits(self, queries: Any, ranking: Ranking) -> list[list[Hit]]:
         """A ranking with paths, and with the terms that matched where the engine can tell."""
-        results = []
-        for number, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True)):
-            results.append(
-                [
-                    Hit(rank, score, name, self._opened.shares(queries, number, name), self._root and self._root / name)
-                    for rank, (name, score) in enumerate(zip(ids, self.plain(scores), strict=True), start=1)
-                ]
-            )
-        return results
+        return [
+            [
+                Hit(rank, score, name, self._opened.shares(queries, number, name), self._root and self._root / name)
+                for rank, (name, score) in enumerate(zip(ids, self.plain(scores), strict=True), start=1)
+            ]
+            for number, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True))
+        ]
 
     def plain(self, scores: npt.NDArray[np.float64]) -> list[float]:
         """Scores as Python's numbers: of impacts they are whole."""
@@ -347,7 +345,7 @@ class Index:
             InputError: the engine changes no index (named), or it does not hold one of the ids.
             OutputError: as `append`.
         """
-        from lexlip_infer.search.exact.changing import delete
+        from lexlip_infer.search.exact.building import delete
 
         self._check_changes()
         if isinstance(ids, str):
@@ -363,7 +361,7 @@ class Index:
             InputError: the engine changes no index (named).
             OutputError: as `append`.
         """
-        from lexlip_infer.search.exact.changing import compact
+        from lexlip_infer.search.exact.building import compact
 
         self._check_changes()
         compact(self.path)
@@ -377,8 +375,8 @@ class Index:
     def close(self) -> None:
         """Let go of the index, and remove a temporary one."""
         self._closed = True
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        if self._remove is not None:
+            self._remove()
 
     def __enter__(self) -> Self:
         return self

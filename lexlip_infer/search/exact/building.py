@@ -1,4 +1,7 @@
-"""Documents become segments in bounded memory: runs are written out as they fill up, and merged at the end."""
+"""Everything that changes an index: documents come, go, and are merged; and the reading that tells whether it is sound.
+
+They become segments in bounded memory: runs are written out as they fill up, and merged at the end.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ import numpy as np
 from lexlip_infer.collection.collection import Collection
 from lexlip_infer.collection.manifest import EncodedWith, differences, is_output
 from lexlip_infer.errors import InputError
+from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
-from lexlip_infer.search.exact.manifest import SegmentRecord
+from lexlip_infer.search.exact.manifest import IndexManifest, SegmentRecord, damaged, record_file, unreadable
 from lexlip_infer.search.exact.merging import merge_segments
-from lexlip_infer.search.exact.segment import open_segment, pack_ids, write_arrays, write_deletions
+from lexlip_infer.search.exact.segment import SEGMENTS, Segment, open_segment, pack_ids, write_arrays, write_deletions
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = ["BUFFERED_POSTINGS", "IndexWriter", "append", "build_exact_index"]
+__all__ = ["BUFFERED_POSTINGS", "IndexWriter", "append", "build_exact_index", "compact", "delete", "verify"]
 
 BUFFERED_POSTINGS = 24_000_000
 """Impacts in memory before a run is written; a run takes about 32 bytes of memory per impact at its peak."""
@@ -237,3 +241,86 @@ def _utf8(name: str) -> bytes:
         return name.encode()
     except UnicodeEncodeError:
         raise InputError(f"document id {name!r} is not valid Unicode; rename the document") from None
+
+
+def delete(index: Path, ids: Iterable[str]) -> int:
+    """Mark documents as deleted; searches give at once what an index without them would.
+
+    Args:
+        index: an index.
+        ids: of documents; one that occurs twice counts once.
+
+    Raises:
+        InputError: an id is not in the index; nothing is deleted.
+        OutputError: the index is damaged, is being changed by another process, or cannot be written.
+
+    Returns:
+        Number of documents.
+    """
+    with ImpactIndexFolder.change(index) as folder:
+        segments = folder.segments()
+        rows: list[list[int]] = [[] for _ in segments]
+        names = sorted(set(ids))
+        for name in names:
+            number, row = _find(segments, name)
+            rows[number].append(row)
+        if names:
+            folder.commit(
+                [
+                    _with_deleted(folder, segment, gone) if gone else segment.record
+                    for segment, gone in zip(segments, rows, strict=True)
+                ]
+            )
+        return len(names)
+
+
+def compact(index: Path) -> None:
+    """Merge all segments into one without deleted documents; results stay the same.
+
+    Every byte is verified first: new files get new hashes, which would make damage look sound from then on.
+
+    Raises:
+        OutputError: the index is damaged, is being changed by another process, or cannot be written.
+    """
+    with ImpactIndexFolder.change(index) as folder:
+        if len(folder.manifest.segments) < 2 and not folder.manifest.deleted:
+            return
+        verify(index)
+        merged = merge_segments(index, folder.new_name(), folder.segments())
+        folder.commit([merged] if merged.documents else [])
+
+
+def verify(index: Path) -> IndexManifest:
+    """Compare every file's hash, and check every invariant of the postings; opening an index does neither.
+
+    Raises:
+        OutputError: something is damaged or missing; the message names it.
+    """
+    engine = ExactEngine.open(index)
+    for file in engine.manifest.files:
+        try:
+            intact = record_file(index, file.name) == file
+        except OSError as error:
+            raise unreadable(error) from None
+        if not intact:
+            raise damaged(index / file.name, "its sha256 does not match")
+    for segment in engine.segments:
+        try:
+            segment.impacts.validate()
+        except InputError as error:
+            raise damaged(index / SEGMENTS / segment.record.name, str(error)) from None
+    return engine.manifest
+
+
+def _find(segments: list[Segment], name: str) -> tuple[int, int]:
+    encoded = name.encode("utf-8", "surrogatepass")
+    for number, segment in enumerate(segments):
+        row = segment.find(encoded)
+        if row is not None:
+            return number, row
+    raise InputError(f"document id {name!r} is not in the index; nothing was deleted")
+
+
+def _with_deleted(folder: ImpactIndexFolder, segment: Segment, gone: list[int]) -> SegmentRecord:
+    rows = np.union1d(segment.deleted, np.array(gone, np.int32)).astype(np.int32)
+    return write_deletions(folder.path, segment.record, folder.manifest.generation + 1, rows)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.impacts import JsonLinesWriter
-from lexlip_infer.search.exact.building import IndexWriter, append, build_exact_index
-from lexlip_infer.search.exact.changing import compact, delete, verify
+from lexlip_infer.search.exact.building import IndexWriter, append, build_exact_index, compact, delete, verify
 from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
 from lexlip_kernels import ImpactMatrix

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import OutputError
-from lexlip_infer.search.exact.building import IndexWriter
-from lexlip_infer.search.exact.changing import compact, delete, verify
+from lexlip_infer.search.exact.building import IndexWriter, compact, delete, verify
 from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_kernels import ImpactMatrix
 
@@ -100,7 +99,7 @@ HEADER = """
     from pathlib import Path
     import numpy as np
     from lexlip_infer.search.exact.building import IndexWriter, append
-    from lexlip_infer.search.exact.changing import compact, delete
+    from lexlip_infer.search.exact.building import compact, delete
     from lexlip_infer.search.exact.engine import ExactEngine
     from lexlip_kernels import ImpactMatrix
     index = Path(sys.argv[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -54,6 +55,16 @@ def test_a_folder_becomes_an_index_that_goes_with_the_object(bundle_folder: Path
     assert not place.exists()
     with pytest.raises(InputError, match="this index is closed"):
         index.search("a dog")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_forgotten_index_leaves_nothing_behind(bundle_folder: Path, photographs: Path) -> None:
+    index = Index.from_images(photographs, model=bundle_folder, threads=1)
+    place = index.path
+    assert place.exists()
+    del index
+    gc.collect()
+    assert not place.parent.exists()
 
 
 def test_a_folder_becomes_an_index_that_stays(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
