@@ -28,55 +28,64 @@ _PEERS = Path("benchmarks") / "peers" / "run.py"
 app = application("Measure how fast a model runs here, stage by stage.")
 
 
+# Options that take more than a line.
+_Model = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]"),
+]
+_Preset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="lexlip-base or lexlip-tiny, with --random-weights (extra export)"),
+]
+_RandomWeights = Annotated[
+    bool, typer.Option("--random-weights", help="make a bundle of --preset with random weights, and measure that")
+]
+_Precision = Annotated[
+    str, typer.Option(metavar="LIST", help="of auto, f32, fp16, int8, openvino:f32, openvino:bf16, openvino:int8")
+]
+_Images = Annotated[Path | None, typer.Option(metavar="DIR", help="images to encode, the first --items of them")]
+_Synthetic = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=100_000, help="made-up images instead  [default: 64]")
+]
+_Items = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="encoded in each round, again where inputs are fewer  [default: 256; peers 16]"
+    ),
+]
+_Rounds = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=1000, help="turns of every setting  [default: 5; peers 4]")
+]
+_Peers = Annotated[
+    bool,
+    typer.Option(
+        "--peers", help="measure other engines on the same model instead, with --preset (checkout, extra dev)"
+    ),
+]
+_Plot = Annotated[Path | None, typer.Option(metavar="DIR", help="draw roofline, stages and throughput (extra viz)")]
+
+
 @app.command(context_settings=HELP_OPTIONS)
 def bench(
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]"),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="lexlip-base or lexlip-tiny, with --random-weights (extra export)"),
-    ] = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="make a bundle of --preset with random weights, and measure that")
-    ] = False,
+    model: _Model = None,
+    preset: _Preset = None,
+    random_weights: _RandomWeights = False,
     modality: Annotated[str, typer.Option(metavar="WHICH", help="image, text, or both that the model has")] = "both",
     device: Annotated[str, typer.Option(metavar="LIST", help="of auto, cpu, cuda, cuda:N")] = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="LIST", help="of auto, f32, fp16, int8, openvino:f32, openvino:bf16, openvino:int8")
-    ] = "auto",
+    precision: _Precision = "auto",
     batch_sizes: Annotated[str, typer.Option(metavar="LIST", help="images or texts at a time")] = "1,16",
     threads: Annotated[str | None, typer.Option(metavar="LIST", help="CPU threads  [default: all available]")] = None,
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="images to encode, the first --items of them")
-    ] = None,
-    synthetic: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=100_000, help="made-up images instead  [default: 64]")
-    ] = None,
+    images: _Images = None,
+    synthetic: _Synthetic = None,
     words: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="in each made-up text")] = 12,
-    items: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="encoded in each round, again where inputs are fewer  [default: 256; peers 16]"
-        ),
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=1000, help="turns of every setting  [default: 5; peers 4]")
-    ] = None,
+    items: _Items = None,
+    rounds: _Rounds = None,
     stages: Annotated[bool, typer.Option("--stages", help="also print where the time of each setting goes")] = False,
-    peers: Annotated[
-        bool,
-        typer.Option(
-            "--peers", help="measure other engines on the same model instead, with --preset (checkout, extra dev)"
-        ),
-    ] = False,
+    peers: _Peers = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the whole record as one JSON object")] = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="keep the record, for --compare")] = None,
     compare: Annotated[Path | None, typer.Option(metavar="FILE", help="a record to compare with")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="draw roofline, stages and throughput (extra viz)")
-    ] = None,
+    plot: _Plot = None,
     version: Version = False,  # noqa: ARG001  (its callback does the work)
 ) -> None:
     """Measure throughput, latency, memory and the share of every stage, against ceilings measured first.
@@ -109,6 +118,12 @@ def bench(
         report = _measure(bundle, present, folder, (images, synthetic or 64, words, items or 256, rounds or 5), tell)
     if save is not None:
         save_report(report, save)
+    _show(report, stages, as_json, plot)
+    if baseline is not None:
+        _print_changes(baseline, report, as_json)
+
+
+def _show(report: Report, stages: bool, as_json: bool, plot: Path | None) -> None:
     if as_json:
         typer.echo(report.model_dump_json())
     else:
@@ -117,8 +132,6 @@ def bench(
         from lexlip_infer.bench.presentation import draw_report
 
         draw_report(report, plot)
-    if baseline is not None:
-        _print_changes(baseline, report, as_json)
 
 
 def _run_peers(options: dict[str, object], as_json: bool) -> int:

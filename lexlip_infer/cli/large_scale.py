@@ -17,38 +17,43 @@ _TOP_KS = (32, 64, 85, 128, 256)
 _SYSTEMS = ("exact", "anserini", "faiss-flat", "faiss-hnsw", "faiss-ivfpq", "bm25", "bag-of-words")
 
 
+# Options that take more than a line.
+_Model = Annotated[str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")]
+_Distractors = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="output of lexlip-encode; may be repeated")
+]
+_Synthetic = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0, max=10**9, help="documents drawn from real distributions, for speed and size only"
+    ),
+]
+_ImageTopK = Annotated[
+    list[int] | None, typer.Option(metavar="N", min=1, help=f"to compare; may be repeated  [default: {_TOP_KS}]")
+]
+_TextTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of a query  [default: the model's]")]
+_Systems = Annotated[
+    list[str] | None, typer.Option("--system", metavar="NAME", help=f"one of {', '.join(_SYSTEMS)}; repeated")
+]
+_DenseImages = Annotated[Path | None, typer.Option(metavar="DIR", help="vectors.npy and ids.txt of the test images")]
+_DenseDistractors = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="the same of further images; may be repeated")
+]
+
+
 def large_scale(
     captions: Annotated[Path, typer.Argument(metavar="FILE", help="captions.jsonl with rows {image, captions, split}")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="folder for report, figures and indexes")],
     split: Annotated[str, typer.Option(metavar="NAME", help="rows to use")] = "dev",
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
-    ] = None,
-    distractors: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="output of lexlip-encode; may be repeated")
-    ] = None,
-    synthetic: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, max=10**9, help="documents drawn from real distributions, for speed and size only"
-        ),
-    ] = 0,
-    image_top_k: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=1, help=f"to compare; may be repeated  [default: {_TOP_KS}]")
-    ] = None,
-    text_top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="terms of a query  [default: the model's]")
-    ] = None,
-    systems: Annotated[
-        list[str] | None, typer.Option("--system", metavar="NAME", help=f"one of {', '.join(_SYSTEMS)}; repeated")
-    ] = None,
-    dense_images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="vectors.npy and ids.txt of the test images")
-    ] = None,
+    model: _Model = None,
+    distractors: _Distractors = None,
+    synthetic: _Synthetic = 0,
+    image_top_k: _ImageTopK = None,
+    text_top_k: _TextTopK = None,
+    systems: _Systems = None,
+    dense_images: _DenseImages = None,
     dense_texts: Annotated[Path | None, typer.Option(metavar="DIR", help="the same of all captions, in order")] = None,
-    dense_distractors: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="the same of further images; may be repeated")
-    ] = None,
+    dense_distractors: _DenseDistractors = None,
     dense_size: Annotated[int, typer.Option(metavar="D", min=1, help="of synthetic dense vectors")] = 768,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="times each system is opened and timed")] = 3,
     timed_queries: Annotated[int, typer.Option(metavar="N", min=1, help="of a pass, at most")] = 1000,
@@ -69,8 +74,7 @@ def large_scale(
 
     require("matplotlib", extra="viz")  # now, not when everything is measured
     chosen = tuple(systems or FAMILIES)
-    unknown = [name for name in chosen if name not in FAMILIES]
-    if unknown:
+    if unknown := [name for name in chosen if name not in FAMILIES]:
         raise InputError(f"--system {unknown[0]}: expected one of {', '.join(FAMILIES)}")
     encoder = LexLIPEncoder.from_pretrained(model, "cpu", threads=threads)
     manifest = encoder.manifest
