@@ -240,10 +240,6 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def _is_file(path: Path, file: BinaryIO) -> bool:
-    return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-
-
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.impacts import reference
+from lexlip_infer.impacts.reference import quantise as quantise_by_definition
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def quantise(batch: SparseBatch, settings: QuantisationSettings | None = None) -
         bad = np.flatnonzero(~((batch.values >= 0) & (batch.values < np.inf)))
         if len(bad):
             raise _bad_weight(batch, int(bad[0]))
-        return reference.quantise(batch, settings)
+        return quantise_by_definition(batch, settings)
     from lexlip_infer.impacts._kernels import quantise_rows
 
     indptr = np.zeros_like(batch.indptr)

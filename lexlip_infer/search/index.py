@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.files import write_whole
 from lexlip_infer.runtime.machine import thread_count
 from lexlip_infer.search.engine import Hit, Ranking
 from lexlip_infer.search.queries import QueryEncoder, check_texts, stack_vectors
@@ -178,7 +179,7 @@ class Index:
         build_index(Path(collection), Path(path), engine, options, thread_count(threads))
         index, images = cls(Path(path), named_engine(engine), model=model, threads=threads), images_of(Path(collection))
         if images is not None and index.engine == "exact":
-            (index.path / _IMAGES).write_text(json.dumps({"images": str(images)}) + "\n", encoding="utf-8")
+            write_whole(index.path / _IMAGES, (json.dumps({"images": str(images)}) + "\n").encode())
         return index
 
     @classmethod

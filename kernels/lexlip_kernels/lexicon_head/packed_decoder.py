@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lexlip_kernels.backends import available_backends
-from lexlip_kernels.lexicon_head import checks
+from lexlip_kernels.lexicon_head.checks import MAX_MAGNITUDE, check_count, check_decoder, refuse_column
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,16 +44,16 @@ class PackedDecoder:
         Raises:
             InputError: wrong dtype, layout or shape; a NaN, an infinity, or a norm of 2^126 or more.
         """
-        checks.check_decoder(weight, bias)
-        checks.check_count("threads", threads)
+        check_decoder(weight, bias)
+        check_count("threads", threads)
         if "native" not in available_backends():
             norms = np.sqrt(np.square(weight, dtype=np.float64).sum(axis=1))
             return cls._checked(weight, bias, norms, None)
-        from lexlip_kernels.lexicon_head import native
+        from lexlip_kernels.lexicon_head.native import pack
 
-        panels, refused = native.pack(weight, int(threads))
+        panels, refused = pack(weight, int(threads))
         if refused >= 0:
-            raise checks.refuse_column(weight, refused)
+            raise refuse_column(weight, refused)
         return cls._checked(weight, bias, panels.norm, panels)
 
     @classmethod
@@ -64,8 +64,8 @@ class PackedDecoder:
         norms: npt.NDArray[Any],
         panels: DecoderPanels | None,
     ) -> PackedDecoder:
-        if not norms.max() < checks.MAX_MAGNITUDE:
-            raise checks.refuse_column(weight, int((norms < checks.MAX_MAGNITUDE).argmin()))
+        if not norms.max() < MAX_MAGNITUDE:
+            raise refuse_column(weight, int((norms < MAX_MAGNITUDE).argmin()))
         return cls(weight, bias, float(norms.max()), panels)
 
     @property

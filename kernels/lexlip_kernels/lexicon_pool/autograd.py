@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from lexlip_kernels.lexicon_pool import triton_backward, triton_kernel
+from lexlip_kernels.lexicon_pool.triton_backward import hidden_gradient, weight_gradient
+from lexlip_kernels.lexicon_pool.triton_kernel import lexicon_pool as pool
 from lexlip_kernels.torch_checks import check_decoder
 
 
@@ -24,7 +25,7 @@ def _forward(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor | None, saturated: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.cuda.device(hidden.get_device()):
-        return triton_kernel.lexicon_pool(hidden, weight, bias, mask, saturated)
+        return pool(hidden, weight, bias, mask, saturated)
 
 
 @_forward.register_fake
@@ -45,8 +46,7 @@ def _backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """From the gradient of the maxima before saturation, (B, V) float32, contiguous, 0 where there is no token."""
     with torch.cuda.device(hidden.get_device()):
-        hidden_gradient = triton_backward.hidden_gradient(slope, token, hidden, weight)
-        return hidden_gradient, triton_backward.weight_gradient(slope, token, hidden, weight)
+        return hidden_gradient(slope, token, hidden, weight), weight_gradient(slope, token, hidden, weight)
 
 
 @_backward.register_fake
@@ -72,8 +72,8 @@ def _gradients(
     hidden, weight, output, token = ctx.saved_tensors
     slope = gradient * torch.exp(-output) if ctx.saturated else gradient
     slope = torch.where(output > 0 if ctx.saturated else token >= 0, slope, 0.0).contiguous()
-    hidden_gradient, weight_gradient = _backward(slope, token, hidden, weight)
-    return hidden_gradient, weight_gradient, slope.sum(0).to(ctx.bias_dtype), None, None
+    gradients = _backward(slope, token, hidden, weight)
+    return *gradients, slope.sum(0).to(ctx.bias_dtype), None, None
 
 
 _forward.register_autograd(_gradients, setup_context=_save)

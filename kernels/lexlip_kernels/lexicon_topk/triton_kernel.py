@@ -16,7 +16,7 @@ import triton.language as tl
 
 from lexlip_kernels.launch_config import MAX_FUSED_K, OPTIONS, choose_pool, choose_select
 from lexlip_kernels.lexicon_pool.triton_kernel import log1p
-from lexlip_kernels.lexicon_topk import reference
+from lexlip_kernels.lexicon_topk.reference import top_k as sorted_top_k
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -226,7 +226,7 @@ def top_k(pooled: Tensor, k: int, bias: Tensor | None = None) -> tuple[Tensor, T
         bias: (V,) contiguous, added first in float32, when given.
     """
     if k > MAX_FUSED_K or pooled.shape[0] == 0:
-        return reference.top_k(pooled if bias is None else pooled.float() + bias.float(), k)
+        return sorted_top_k(pooled if bias is None else pooled.float() + bias.float(), k)
     values, ids = _select(pooled, None, bias, k)
     while values.shape[1] > MAX_RANKED:
         values, ids = _select(values, ids, None, k)
