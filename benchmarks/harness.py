@@ -19,8 +19,6 @@ import numpy as np
 from lexlip_infer.bench.machine import machine_info, memory
 from lexlip_infer.files import write_whole
 
-__all__ = ["RESULTS", "Report", "finish", "machine", "memory_mb", "options", "save", "say", "seconds_in_turn", "spread"]
-
 RESULTS = Path(__file__).parent / "results"
 Report = dict[str, Any]
 Name = TypeVar("Name", bound=Hashable)

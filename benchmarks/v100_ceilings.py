@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CARDS", "WORKS", "Card", "Work", "table"]
-
 LAYERS, HIDDEN, VOCABULARY, PATCH = 12, 768, 30522, 16
 HALF = 2
 """Bytes of a logit."""

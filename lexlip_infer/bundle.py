@@ -39,20 +39,6 @@ from lexlip_infer.files import first_fault, read_hashed, read_version, write_who
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
-__all__ = [
-    "FORMAT_VERSION",
-    "MANIFEST",
-    "Bundle",
-    "KeptTerms",
-    "Manifest",
-    "Modality",
-    "Precision",
-    "Quantisation",
-    "backbone_file",
-    "list_models",
-    "shipped_bundle",
-]
-
 #: 3 added prompts and the side that long texts are cut on; a bundle that needs neither is still written as 2.
 FORMAT_VERSION = 3
 MANIFEST = "lexlip.json"

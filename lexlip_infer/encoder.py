@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.images import ImageSource
     from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 
-__all__ = ["LexLIPEncoder"]
-
 _logger = logging.getLogger(__name__)
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Item = TypeVar("Item")

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from lexlip_infer.errors import BundleError
 
-__all__ = ["snapshot"]
-
 
 def snapshot(
     name: str, files: Iterable[str], revision: str | None, token: str | None, cache_dir: str | Path | None

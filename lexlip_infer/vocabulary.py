@@ -9,8 +9,6 @@ from tokenizers import Tokenizer
 
 from lexlip_infer.errors import BundleError
 
-__all__ = ["Vocabulary", "read_tokenizer"]
-
 
 def read_tokenizer(data: bytes) -> Tokenizer:
     """The tokenizer in the contents of a `tokenizer.json`.

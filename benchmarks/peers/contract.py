@@ -27,8 +27,6 @@ from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import LexLIPError
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["Job", "Peer", "answer", "inputs_of", "read_job", "vectors_file"]
-
 #: Texts, or pixels (B, 3, S, S), to the vectors of a batch; None from a model whose vectors are of another kind.
 Encode = Callable[[Any], SparseBatch | None]
 

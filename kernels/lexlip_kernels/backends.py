@@ -16,15 +16,6 @@ from typing import Literal
 
 from lexlip_kernels.errors import BackendUnavailable, InputError
 
-__all__ = [
-    "Backend",
-    "TorchBackend",
-    "available_backends",
-    "choose_backend",
-    "choose_torch_backend",
-    "triton_refusal",
-]
-
 Backend = Literal["auto", "native", "reference"]
 TorchBackend = Literal["auto", "triton", "reference"]
 

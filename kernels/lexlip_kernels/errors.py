@@ -20,17 +20,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = [
-    "BackendUnavailable",
-    "BundleError",
-    "ImageError",
-    "InputError",
-    "LexLIPError",
-    "MissingExtra",
-    "OutputError",
-    "require",
-]
-
 
 class LexLIPError(Exception):
     """Base of every error this project raises on purpose."""

@@ -20,8 +20,6 @@ import numpy.typing as npt
 
 from lexlip_kernels.errors import InputError
 
-__all__ = ["ImpactMatrix", "SparseRows", "row_offsets"]
-
 Value = TypeVar("Value", np.float32, np.int32)
 Rows = slice | Sequence[int] | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
 

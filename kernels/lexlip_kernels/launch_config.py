@@ -8,16 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "MAX_FUSED_K",
-    "DecoderConfig",
-    "PoolConfig",
-    "SelectConfig",
-    "choose_config",
-    "choose_pool",
-    "choose_select",
-]
-
 MAX_FUSED_K = 1024
 """Largest k of the Triton top-k; beyond it a full stable sort is used, which then does hardly more work."""
 

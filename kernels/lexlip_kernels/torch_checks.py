@@ -13,8 +13,6 @@ from lexlip_kernels.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FLOATING", "MAX_TOKENS", "check_decoder", "check_k", "check_logits", "check_mask", "dtype_name"]
-
 FLOATING = ("float16", "bfloat16", "float32")
 """Element types that the Triton kernels take."""
 

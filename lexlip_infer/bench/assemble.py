@@ -14,8 +14,6 @@ from lexlip_infer.bench.stages import IMAGE_STAGES, TEXT_STAGES, Sequential
 from lexlip_infer.bench.work import Floor, Work, floor
 from lexlip_infer.bench.worker import Pipelined, Sample
 
-__all__ = ["Measured", "assemble"]
-
 #: Arithmetic of each lexicon head: the native one scans in int8 and computes few terms in float32.
 _HEAD_PRECISION = {"native": "int8", "onnx": "f32"}
 _BYTES = {"f32": 4, "fp16": 2, "bf16": 2, "int8": 1}

@@ -21,8 +21,6 @@ from pydantic import BaseModel, ConfigDict
 from lexlip_infer.errors import require
 from lexlip_infer.formats.ciff import bytes_field, integer_field
 
-__all__ = ["Ceilings", "measure_ceilings", "product_graph"]
-
 _WIDTH = 2048
 _COPIED = 2**28
 _REPEATS = 7

@@ -24,8 +24,6 @@ from lexlip_infer.errors import InputError, MissingExtra
 from lexlip_infer.inputs.items import BadItem
 from lexlip_infer.inputs.readers import open_images, open_texts
 
-__all__ = ["Repeated", "make_random_bundle", "open_inputs", "write_images", "write_inputs", "write_texts"]
-
 #: Of a photograph as collections have them; a JPEG of it in quality 90 takes about 100 KB.
 _WIDTH, _HEIGHT = 640, 480
 

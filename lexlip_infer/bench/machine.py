@@ -18,8 +18,6 @@ from pydantic import BaseModel, ConfigDict
 
 from lexlip_infer.runtime.machine import thread_count
 
-__all__ = ["Noise", "children_peak", "listen", "machine_info", "memory", "package_version", "processor"]
-
 #: Recorded where they are installed.
 _PACKAGES = (
     "lexlip-infer",

@@ -16,17 +16,6 @@ from lexlip_infer.bench.stages import TEXT_STAGES
 from lexlip_infer.errors import OutputError, require
 from lexlip_infer.files import replacing
 
-__all__ = [
-    "ceilings_table",
-    "changes_table",
-    "draw_report",
-    "draw_roofs",
-    "name_of",
-    "results_table",
-    "stages_table",
-    "warnings_of",
-]
-
 
 def name_of(setting: Setting) -> str:
     """A setting in a few words."""

@@ -22,22 +22,6 @@ from lexlip_infer.bench.settings import Setting
 from lexlip_infer.errors import InputError
 from lexlip_infer.files import first_fault, write_whole
 
-__all__ = [
-    "Change",
-    "Interval",
-    "Latency",
-    "Report",
-    "Result",
-    "StageRow",
-    "Verdict",
-    "compare_reports",
-    "compare_rounds",
-    "differences",
-    "median_interval",
-    "read_report",
-    "save_report",
-]
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True)

@@ -27,8 +27,6 @@ from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.runtime.choice import PathChoice
 
-__all__ = ["Plan", "Tell", "run_benchmark", "telling"]
-
 _MODES: tuple[Mode, ...] = get_args(Mode)
 
 

@@ -13,8 +13,6 @@ from lexlip_infer.bundle import Modality
 from lexlip_infer.errors import InputError
 from lexlip_infer.runtime.choice import BACKENDS, RuntimeOptions
 
-__all__ = ["Job", "Mode", "Setting", "parse_numbers", "settings_grid"]
-
 #: "sequential": one stage after the other, each timed. "pipelined": as `lexlip-encode` does it, from files to a file.
 Mode = Literal["sequential", "pipelined"]
 

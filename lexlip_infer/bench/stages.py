@@ -27,8 +27,6 @@ from lexlip_infer.runtime.opening import open_tower
 from lexlip_infer.runtime.tower import Backbone, Inputs, Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["IMAGE_STAGES", "TEXT_STAGES", "Sequential", "StageClock", "run_sequential"]
-
 IMAGE_STAGES = ("read", "decode", "resize", "transfer", "backbone", "head", "top-k", "quantise", "write")
 TEXT_STAGES = ("read", "tokenise", "transfer", "backbone", "head", "top-k", "quantise", "write")
 

@@ -21,8 +21,6 @@ import numpy.typing as npt
 from lexlip_infer.bench.ceilings import Ceilings
 from lexlip_infer.bundle import Bundle, Modality, backbone_file
 
-__all__ = ["Floor", "Work", "backbone_operations", "floor", "head_operations", "operator_operations", "work_of"]
-
 
 class Work(NamedTuple):
     """Of one image or text, padding included.

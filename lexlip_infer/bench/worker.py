@@ -24,8 +24,6 @@ from lexlip_infer.pipeline.progress import Observer
 from lexlip_infer.pipeline.run import encode_collection
 from lexlip_infer.pipeline.settings import Devices, EncodeRequest, pipeline_options, run_settings, share_out
 
-__all__ = ["Pipelined", "Sample", "measure", "run_pipelined", "run_worker"]
-
 
 class Pipelined(BaseModel):
     """What a run took.

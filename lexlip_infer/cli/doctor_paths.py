@@ -10,8 +10,6 @@ from lexlip_infer.errors import BackendUnavailable, LexLIPError, MissingExtra, r
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.machine import Machine
 
-__all__ = ["other_paths", "search_engines", "taken_paths"]
-
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 #: What can be asked for by name, as `lexlip-encode` takes it.

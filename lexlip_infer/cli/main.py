@@ -10,8 +10,6 @@ from typer.core import TyperGroup
 
 from lexlip_infer.cli.shell import Version, application, run_application
 
-__all__ = ["app", "run"]
-
 #: Name of each command, its module in this package, and what that calls it.
 _COMMANDS = {
     "encode": ("encode", "encode"),

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Backend", "Device", "Head", "Precision"]
-
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N; auto takes a GPU where one can be used")
 ]

@@ -16,15 +16,6 @@ from lexlip_infer.datasets.captioned_images import CaptionedImage, CaptionedImag
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.lines import LONGEST, read_lines, separated_rows
 
-__all__ = [
-    "default_split",
-    "read_captioned_images",
-    "read_captions_file",
-    "read_captions_jsonl",
-    "read_karpathy",
-    "read_official_tsv",
-]
-
 #: Suffixes of official TSVs; some of the authors' are called .csv.
 _TABLES = (".tsv", ".csv")
 #: What the official tables hold where an image has no id.

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
 
-__all__ = ["PROTOCOLS", "WHOLE_FILE", "CaptionedImage", "CaptionedImages", "Protocol"]
-
 #: In place of an offset and a size: of an image that is a file of its own.
 WHOLE_FILE = -1
 

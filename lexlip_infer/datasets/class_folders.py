@@ -14,8 +14,6 @@ from lexlip_infer.inputs.lines import read_lines
 from lexlip_infer.inputs.readers.patterns import walk
 from lexlip_infer.inputs.readers.places import LocalPlace
 
-__all__ = ["TEMPLATES", "ClassFolders", "read_class_folders", "read_templates"]
-
 #: Photographs, said in several ways; after the templates that CLIP was evaluated with.
 TEMPLATES = (
     "a photo of a {}.",

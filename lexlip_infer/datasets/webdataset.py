@@ -18,8 +18,6 @@ from lexlip_infer.inputs.readers.places import LocalPlace
 from lexlip_infer.inputs.readers.source import PassedOver
 from lexlip_infer.inputs.readers.tar_archive import Member, Sample, samples
 
-__all__ = ["read_shard"]
-
 #: Bytes of a sample's captions.
 _LONGEST = 2**24
 _CAPTIONS = frozenset({"txt", "json"})

@@ -16,8 +16,6 @@ from PIL import Image, ImageCms
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.tiff import grey_of_tiff
 
-__all__ = ["flatten"]
-
 #: Profile colour space and pixel mode that belong together, by the mode of an image.
 _SPACES = {
     "L": ("GRAY", "L"),

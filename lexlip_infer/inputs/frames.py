@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from PIL import ImageFile
 
-__all__ = ["Frame", "count_frames", "open_frame"]
-
 #: Formats whose frames are moments of one scene; the pages of a TIFF and the previews in a JPEG are none.
 _ANIMATED = {"AVIF", "GIF", "PNG", "WEBP"}
 

@@ -25,8 +25,6 @@ from lexlip_infer.inputs.tiff import describe_tiff
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FORMATS", "is_heif", "open_image", "read_image_file", "silenced"]
-
 #: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 

@@ -10,16 +10,6 @@ from typing import Literal, get_args
 
 from lexlip_infer.errors import InputError
 
-__all__ = [
-    "DEFAULT_OPTIONS",
-    "IMAGE_SUFFIXES",
-    "MAX_MEGAPIXELS",
-    "Frames",
-    "ImageOptions",
-    "Truncated",
-    "is_image_name",
-]
-
 #: Of the formats that are read (`image_files.FORMATS`) and of HEIF; not .pfm, whose floats have no defined range. A
 #: suffix only decides which files of a folder are taken for images, never how one is decoded.
 IMAGE_SUFFIXES = (

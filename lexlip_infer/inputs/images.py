@@ -27,8 +27,6 @@ from lexlip_infer.inputs.tiff import check_tiff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ImageSource", "load_image", "truncation"]
-
 ImageSource = str | Path | bytes | BinaryIO | Frame | Image.Image | npt.NDArray[np.uint8]
 
 #: Of an image file that is given open: more is no photograph.

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from lexlip_infer.inputs.frames import Frame
 
-__all__ = ["BadItem", "ImageItem", "Reader", "TextItem", "several"]
-
 Item_co = TypeVar("Item_co", covariant=True)
 
 

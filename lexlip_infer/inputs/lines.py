@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["LONGEST", "decode_line", "numbered_lines", "read_lines", "separated_rows"]
-
 #: Bytes of a line or row that are held; what is longer is no caption, and no path.
 LONGEST = 2**26
 

@@ -17,8 +17,6 @@ from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.images import ImageSource, load_image
 from lexlip_infer.inputs.read_ahead import map_ahead
 
-__all__ = ["ImagePreprocessor", "Pixels", "decode_images", "decoded_only"]
-
 Pixels = npt.NDArray[np.float32]
 
 #: Aspect ratio up to which a centre crop is cut from the whole resized image, exactly as torchvision does.

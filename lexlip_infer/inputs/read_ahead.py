@@ -15,8 +15,6 @@ from typing import TypeVar
 
 from lexlip_infer.errors import InputError
 
-__all__ = ["batched", "in_order", "map_ahead"]
-
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 

@@ -13,8 +13,6 @@ from lexlip_infer.vocabulary import read_tokenizer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TextTokenizer", "Tokens", "check_token_ids"]
-
 
 class Tokens(NamedTuple):
     """Texts as a backbone takes them.

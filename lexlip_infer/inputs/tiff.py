@@ -17,8 +17,6 @@ from lexlip_infer.errors import ImageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_tiff", "describe_tiff", "grey_of_tiff"]
-
 _SAVE = "save it with 8 or 16 bits a channel"
 _KINDS = {
     0: "grey, white as zero",

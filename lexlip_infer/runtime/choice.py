@@ -20,18 +20,6 @@ from lexlip_infer.bundle import Modality, Precision, backbone_file
 from lexlip_infer.errors import BackendUnavailable, BundleError, InputError, MissingExtra
 from lexlip_infer.runtime.machine import Machine, thread_count
 
-__all__ = [
-    "BACKENDS",
-    "HEADS",
-    "PRECISIONS",
-    "PathChoice",
-    "RuntimeOptions",
-    "choose_any_path",
-    "choose_path",
-    "logits_file",
-    "openvino_file",
-]
-
 PRECISIONS = ("auto", "f32", "fp16", "bf16", "int8")
 BACKENDS = ("auto", "onnxruntime", "openvino")
 HEADS = ("auto", "native", "onnx", "triton")

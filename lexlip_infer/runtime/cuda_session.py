@@ -21,8 +21,6 @@ from lexlip_infer.errors import BundleError
 from lexlip_infer.runtime.machine import CUDA_PROVIDER
 from lexlip_infer.runtime.onnxruntime_session import check_names, open_session, translate
 
-__all__ = ["MAX_SHAPES", "CudaGraphs", "CudaSession", "cuda_provider"]
-
 _NUMPY_TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64}
 
 #: ONNX Runtime's run option that names a recorded graph; -1 records none.

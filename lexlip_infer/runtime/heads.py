@@ -22,8 +22,6 @@ from lexlip_infer.runtime.onnxruntime_session import CpuSession
 from lexlip_infer.runtime.tower import DeviceOutOfMemory, Ranked, is_out_of_memory
 from lexlip_kernels.lexicon_head import PackedDecoder, lexicon_head
 
-__all__ = ["HEADS", "CudaOnnxHead", "NativeHead", "OnnxHead", "TritonHead", "TritonTopK", "head_inputs", "read_decoder"]
-
 HEADS = "heads.safetensors"
 
 

@@ -11,8 +11,6 @@ from functools import cache
 from lexlip_infer.errors import InputError
 from lexlip_kernels import available_backends
 
-__all__ = ["CUDA_PROVIDER", "GPU_CURE", "Machine", "compute_capabilities", "look_around", "thread_count"]
-
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
 #: onnxruntime-gpu owns the import folder of the base wheel, so it has to be installed last.

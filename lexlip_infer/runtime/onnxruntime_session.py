@@ -19,8 +19,6 @@ from lexlip_infer.errors import BackendUnavailable, BundleError, LexLIPError
 from lexlip_infer.runtime.machine import GPU_CURE
 from lexlip_infer.runtime.tower import DeviceOutOfMemory, is_out_of_memory
 
-__all__ = ["CpuSession", "check_names", "open_session", "translate"]
-
 _CPU_PROVIDER = "CPUExecutionProvider"
 
 

@@ -13,8 +13,6 @@ from lexlip_infer.runtime.onnxruntime_session import CpuSession
 from lexlip_infer.runtime.openvino_session import OpenVINOSession
 from lexlip_infer.runtime.tower import INPUTS, Backbone, Head, RowsAtOnce, Tower
 
-__all__ = ["Placement", "open_cuda_tower", "open_tower", "placement", "rows_within"]
-
 #: Bytes that the logits of one launch may take: 1 GiB.
 _LOGITS_BYTES = 1 << 30
 

@@ -27,8 +27,6 @@ import numpy.typing as npt
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, require
 
-__all__ = ["MOST_STREAMS", "UNQUANTISED", "OpenVINOSession", "Streams", "import_openvino", "openvino_core", "runs_bf16"]
-
 #: Where an int8 model says in its `rt_info` how its other layers compute: "f32", or "bf16" on a CPU that has it.
 UNQUANTISED = ("lexlip", "unquantised_precision")
 

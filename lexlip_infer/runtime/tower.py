@@ -19,18 +19,6 @@ from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.runtime.choice import PathChoice
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = [
-    "INPUTS",
-    "Backbone",
-    "DeviceOutOfMemory",
-    "Head",
-    "Inputs",
-    "Ranked",
-    "RowsAtOnce",
-    "Tower",
-    "is_out_of_memory",
-]
-
 Inputs = Mapping[str, npt.NDArray[Any]]
 Backbone = Callable[[Inputs], list[Any]]
 

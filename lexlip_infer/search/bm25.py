@@ -28,8 +28,6 @@ from lexlip_infer.search.anserini.lucene import (
 )
 from lexlip_infer.search.engine import Ranking
 
-__all__ = ["BM25Engine", "build_bm25_index"]
-
 
 def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
     """Index texts.

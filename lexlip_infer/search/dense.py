@@ -27,16 +27,6 @@ from lexlip_infer.errors import InputError, OutputError, require
 from lexlip_infer.files import new_file
 from lexlip_infer.search.engine import Ranking
 
-__all__ = [
-    "DenseEngine",
-    "DenseKind",
-    "DenseRecord",
-    "build_dense_index",
-    "choose_parameters",
-    "open_vectors",
-    "read_dense_record",
-]
-
 DenseKind = Literal["flat", "hnsw", "ivfpq"]
 
 #: Vectors that are read at a time.

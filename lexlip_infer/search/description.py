@@ -11,8 +11,6 @@ from lexlip_infer.search.dense import read_dense_record
 from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_infer.search.registry import find_engine
 
-__all__ = ["IndexDescription", "describe_index"]
-
 
 class IndexDescription(BaseModel):
     """Counts and sizes.

@@ -12,8 +12,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Hit", "Ranking", "SearchEngine"]
-
 Queries_contra = TypeVar("Queries_contra", contravariant=True)
 
 

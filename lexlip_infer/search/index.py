@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
     Query = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
-__all__ = ["Index"]
-
 #: In the folder of an exact index: where the photographs lie.
 _IMAGES = "images.json"
 

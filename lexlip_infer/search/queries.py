@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.inputs.images import ImageSource
 
-__all__ = ["QueryEncoder", "QueryVectors", "check_texts", "read_dense_queries", "read_query_vectors", "stack_vectors"]
-
 
 class QueryEncoder:
     """The model of an index's queries, loaded when the first one is encoded.

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     from lexlip_infer.search.exact.engine import ExactEngine
     from lexlip_infer.vocabulary import Vocabulary
 
-__all__ = [
-    "ENGINES",
-    "BuildOptions",
-    "Engine",
-    "OpenedIndex",
-    "build_index",
-    "check_changes",
-    "find_engine",
-    "images_of",
-    "named_engine",
-    "open_index",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class OpenedIndex:

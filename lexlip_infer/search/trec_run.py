@@ -19,8 +19,6 @@ from lexlip_infer.files import new_file
 from lexlip_infer.inputs.lines import read_lines
 from lexlip_infer.search.engine import Ranking
 
-__all__ = ["decreasing", "read_trec_run", "trec_lines", "write_trec_run"]
-
 
 def write_trec_run(file: Path, query_ids: Sequence[str], ranking: Ranking, tag: str) -> None:
     """Write a new file, which appears whole or not at all.

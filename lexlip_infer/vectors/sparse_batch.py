@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import scipy.sparse
     import torch
 
-__all__ = ["SparseBatch"]
-
 Floats = npt.NDArray[np.float32]
 
 #: What a saved batch has beside scipy's own arrays.

@@ -18,23 +18,6 @@ if TYPE_CHECKING:
     from lexlip_kernels.impact_dot import ImpactIndex
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = [
-    "CHUNK_DOCS",
-    "INT32_MAX",
-    "MAX_IMPACT",
-    "Impacts",
-    "check_array",
-    "check_count",
-    "check_documents",
-    "check_matrix",
-    "check_offsets",
-    "check_postings",
-    "check_queries",
-    "check_score_bound",
-    "num_chunks",
-    "term_max_impacts",
-]
-
 Impacts = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """Stored impacts: 8 bits where all of them fit."""
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from lexlip_kernels.impact_dot import ImpactIndex, Impacts
     from lexlip_kernels.impact_matrix import ImpactMatrix
 
-__all__ = ["build_postings", "search"]
-
 
 def build_postings(
     matrix: ImpactMatrix, dtype: type[np.uint8 | np.uint16]

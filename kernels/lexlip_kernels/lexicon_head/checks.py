@@ -14,19 +14,6 @@ import numpy.typing as npt
 
 from lexlip_kernels.errors import InputError
 
-__all__ = [
-    "MAX_HIDDEN",
-    "MAX_MAGNITUDE",
-    "check_array",
-    "check_choice",
-    "check_count",
-    "check_decoder",
-    "check_hidden",
-    "check_mask",
-    "check_values",
-    "refuse_column",
-]
-
 MAX_HIDDEN = 2**15
 """Largest H: sums of H products of 8-bit values then stay well within 32 bits."""
 

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from lexlip_kernels import _native
 
-__all__ = ["DecoderPanels", "cpu_paths", "pack", "top_terms", "upper_bounds"]
-
 PANEL_COLUMNS = 32
 """Vocabulary columns a panel."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from lexlip_kernels.lexicon_head.native import DecoderPanels
 
-__all__ = ["PackedDecoder"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedDecoder:

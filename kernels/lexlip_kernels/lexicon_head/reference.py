@@ -16,8 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["max_logits", "rank", "saturate", "top_terms"]
-
 
 def max_logits(
     hidden: npt.NDArray[Any], weight: npt.NDArray[Any], bias: npt.NDArray[Any], mask: npt.NDArray[np.uint8]

@@ -18,8 +18,6 @@ from lexlip_kernels.torch_checks import check_decoder, check_k
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TensorDecoder", "reference_terms", "top_terms", "triton_terms"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorDecoder:

@@ -18,8 +18,6 @@ import torch
 from lexlip_kernels.lexicon_pool import triton_backward, triton_kernel
 from lexlip_kernels.torch_checks import check_decoder
 
-__all__ = ["lexicon_pool"]
-
 
 @torch.library.custom_op("lexlip::lexicon_pool", mutates_args=())
 def _forward(

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["lexicon_pool", "max_logits", "saturate"]
-
 
 def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None = None) -> Tensor:
     """Vocabulary logits, maximised over tokens, before saturation.

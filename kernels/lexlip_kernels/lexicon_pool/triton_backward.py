@@ -21,8 +21,6 @@ from lexlip_kernels.launch_config import OPTIONS
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["hidden_gradient", "hidden_kernel", "weight_gradient", "weight_kernel"]
-
 _BLOCK_TERMS = 32
 _BLOCK_HIDDEN = 128
 

@@ -20,8 +20,6 @@ from lexlip_kernels.torch_checks import dtype_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["decoder_kernel", "finish_kernel", "lexicon_pool", "log1p", "max_logits", "ordered"]
-
 _NOTHING = tl.constexpr(-(2**63))
 """The packed maximum of no tokens at all: below every packed logit, -inf included."""
 

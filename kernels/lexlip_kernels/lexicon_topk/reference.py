@@ -12,8 +12,6 @@ from lexlip_kernels.lexicon_pool.reference import saturate
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["lexicon_topk", "pool", "top_k"]
-
 
 def pool(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Maximum over the unmasked tokens of logits (B, L, V), as (B, V) float32; -inf in a row without any."""

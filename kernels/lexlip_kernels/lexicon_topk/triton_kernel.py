@@ -21,8 +21,6 @@ from lexlip_kernels.lexicon_topk import reference
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["lexicon_topk", "pool", "pool_kernel", "rank_kernel", "select_kernel", "top_k"]
-
 MAX_RANKED = 4096
 """Candidates that are ranked by comparing each with each; more of them go through another selection first."""
 

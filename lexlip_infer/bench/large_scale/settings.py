@@ -7,8 +7,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["FAMILIES", "DenseSources", "Family", "Settings", "System"]
-
 Family = Literal["exact", "anserini", "faiss-flat", "faiss-hnsw", "faiss-ivfpq", "bm25", "bag-of-words"]
 
 #: In the order of the report.

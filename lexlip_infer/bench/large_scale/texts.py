@@ -25,8 +25,6 @@ from lexlip_infer.datasets import CaptionedImages
 from lexlip_infer.errors import InputError
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["QuerySet", "write_texts"]
-
 
 @dataclass(frozen=True, slots=True)
 class QuerySet:

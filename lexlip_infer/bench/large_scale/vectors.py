@@ -17,8 +17,6 @@ from lexlip_infer.bench.large_scale.settings import DenseSources, Settings
 from lexlip_infer.bench.large_scale.texts import QuerySet
 from lexlip_infer.errors import InputError
 
-__all__ = ["write_vectors"]
-
 Floats = npt.NDArray[np.float32]
 Batch = tuple[list[str], Floats]
 

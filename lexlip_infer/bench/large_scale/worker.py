@@ -33,8 +33,6 @@ from lexlip_infer.errors import LexLIPError
 from lexlip_infer.search.engine import SearchEngine
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["DEPTH", "Queries", "main", "measure"]
-
 #: Results of a query: as far as recall looks. What evaluates is not imported here, where memory is measured.
 DEPTH = 10
 

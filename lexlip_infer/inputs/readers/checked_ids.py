@@ -19,8 +19,6 @@ from lexlip_infer.inputs.readers.source import PassedOver, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CheckedIds", "IdTable", "identifier_of", "is_unicode"]
-
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 
 

@@ -26,8 +26,6 @@ from lexlip_infer.inputs.readers.text_files import TEXT_FORMATS, Columns, TextFi
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["open_images", "open_texts"]
-
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.places import Place
     from lexlip_infer.inputs.readers.source import Files
 
-__all__ = ["PARQUET_SUFFIXES", "ParquetImages", "ParquetTexts"]
-
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 
 PARQUET_SUFFIXES = (".parquet", ".pq")

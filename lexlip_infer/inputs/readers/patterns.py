@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from lexlip_infer.inputs.readers.places import Kind, Place
 
-__all__ = ["Found", "expand_braces", "has_wildcard", "leads_to_match", "matches", "split_pattern", "walk"]
-
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 

@@ -18,8 +18,6 @@ from lexlip_infer.inputs.read_ahead import map_ahead
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["MAX_FILE_BYTES", "Kind", "LocalPlace", "Place", "RemotePlace", "fetched", "is_url", "place_of", "reason"]
-
 Named = TypeVar("Named")
 Result = TypeVar("Result")
 

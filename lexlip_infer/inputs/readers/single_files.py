@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from lexlip_infer.inputs.readers.patterns import Found
 
-__all__ = ["LIST_SUFFIXES", "CaptionFolder", "FolderReader", "OneImage", "PathList", "StandardInput"]
-
 LIST_SUFFIXES = (".txt", ".lst", ".list", ".tsv")
 
 #: Bytes of a caption file; more is no caption.

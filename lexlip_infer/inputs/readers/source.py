@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from lexlip_infer.inputs.readers.places import Place
 
-__all__ = ["Files", "PassedOver", "Source"]
-
 #: Kinds of files that a message names.
 _NAMED_KINDS = 5
 

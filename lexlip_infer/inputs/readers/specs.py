@@ -15,8 +15,6 @@ from lexlip_infer.inputs.readers.source import Files
 if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.places import Place
 
-__all__ = ["STDIN", "Spec", "read_specs"]
-
 STDIN = "-"
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.places import Place
     from lexlip_infer.inputs.readers.source import Files
 
-__all__ = ["TAR_SUFFIXES", "TarImages", "TarTexts"]
-
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.places import Place
     from lexlip_infer.inputs.readers.source import PassedOver
 
-__all__ = ["Member", "Sample", "samples"]
-
 #: By the first two bytes.
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 

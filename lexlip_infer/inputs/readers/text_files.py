@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.places import Place
     from lexlip_infer.inputs.readers.source import Files
 
-__all__ = ["TEXT_FORMATS", "Columns", "TextFiles"]
-
 #: Line number, id (None: the format has none), and text; or an error in place of both.
 Row = tuple[int, str | None, str] | tuple[int, InputError]
 #: Line number, and the fields of a row or an error.

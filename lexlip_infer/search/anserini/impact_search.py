@@ -33,8 +33,6 @@ from lexlip_infer.search.anserini.lucene import (
 from lexlip_infer.search.engine import Ranking
 from lexlip_kernels import ImpactMatrix
 
-__all__ = ["AnseriniEngine", "build_anserini_index"]
-
 #: From here on, float32 skips integers.
 _INEXACT = 2**24
 

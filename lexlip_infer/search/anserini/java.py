@@ -16,8 +16,6 @@ from typing import Any
 
 from lexlip_infer.errors import BackendUnavailable, require
 
-__all__ = ["anserini_jar", "check_java", "java_class", "java_command", "java_home", "run_java", "start_java"]
-
 JAVA_VERSION = 21
 
 #: Java's loggers live as long as somebody holds them.

@@ -25,17 +25,6 @@ from lexlip_infer.errors import BackendUnavailable, InputError, OutputError, req
 from lexlip_infer.search.anserini.java import java_class, java_command, run_java
 from lexlip_infer.search.engine import Ranking
 
-__all__ = [
-    "LUCENE",
-    "AnseriniRecord",
-    "LuceneIndex",
-    "open_lucene",
-    "read_record",
-    "run_indexer",
-    "size_of",
-    "write_record",
-]
-
 LUCENE, RECORD = "lucene", "lexlip.json"
 
 #: Megabytes of postings that the indexer collects before it writes; with its default, 4,096, the heap overflows.

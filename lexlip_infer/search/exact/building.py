@@ -25,8 +25,6 @@ from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = ["BUFFERED_POSTINGS", "IndexWriter", "append", "build_exact_index", "compact", "delete", "verify"]
-
 BUFFERED_POSTINGS = 24_000_000
 """Impacts in memory before a run is written; a run takes about 32 bytes of memory per impact at its peak."""
 

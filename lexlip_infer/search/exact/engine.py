@@ -32,8 +32,6 @@ from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
 if TYPE_CHECKING:
     from lexlip_infer.collection.collection import Collection
 
-__all__ = ["ExactEngine", "OutputEngine"]
-
 Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 

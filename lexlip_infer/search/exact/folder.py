@@ -31,8 +31,6 @@ from lexlip_infer.search.exact.manifest import (
 from lexlip_infer.search.exact.segment import SEGMENTS, Segment, open_segment
 from lexlip_infer.vocabulary import Vocabulary
 
-__all__ = ["ImpactIndexFolder"]
-
 _PARTIAL, _VOCABULARY = f".{INDEX_MANIFEST}.partial", "vocabulary.json"
 
 

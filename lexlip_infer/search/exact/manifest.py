@@ -18,19 +18,6 @@ from lexlip_infer.errors import OutputError
 from lexlip_infer.files import hash_file, read_version
 from lexlip_infer.vocabulary import Vocabulary
 
-__all__ = [
-    "INDEX_FORMAT_VERSION",
-    "INDEX_MANIFEST",
-    "FileRecord",
-    "IndexManifest",
-    "SegmentRecord",
-    "damaged",
-    "read_index_manifest",
-    "read_terms",
-    "record_file",
-    "unreadable",
-]
-
 INDEX_FORMAT_VERSION = 2
 INDEX_MANIFEST = "index.json"
 

@@ -22,8 +22,6 @@ from lexlip_infer.search.exact.manifest import SegmentRecord, record_file
 from lexlip_infer.search.exact.segment import SEGMENTS, Segment, npy_header, pack_ids, write_array
 from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
 
-__all__ = ["merge_segments"]
-
 #: Postings in memory; a term that has more by itself is taken whole.
 _POSTINGS = 1 << 22
 

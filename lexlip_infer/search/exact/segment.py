@@ -23,18 +23,6 @@ from lexlip_infer.files import sync_file
 from lexlip_infer.search.exact.manifest import FileRecord, SegmentRecord, damaged, record_file
 from lexlip_kernels.impact_dot import ImpactIndex
 
-__all__ = [
-    "SEGMENTS",
-    "IdTable",
-    "Segment",
-    "npy_header",
-    "open_segment",
-    "pack_ids",
-    "write_array",
-    "write_arrays",
-    "write_deletions",
-]
-
 SEGMENTS = "segments"
 _DTYPES: dict[str, npt.DTypeLike] = {
     "term_offsets": np.int64,

@@ -17,8 +17,6 @@ from lexlip_infer.datasets.webdataset import read_shard
 from lexlip_infer.files import replacing
 from lexlip_kernels.errors import InputError, OutputError
 
-__all__ = ["read_webdataset"]
-
 #: Of the index; 1 was made by a reader that took damaged archives for finished ones.
 _VERSION = 2
 
