@@ -36,6 +36,7 @@ EXPECTED: dict[str, str] = {
     "evaluate-run/run.out": "RR@k and Judged@k follow the promised order of ties: document id descending",
     "evaluate-run/run.json": "the same measures, query by query",
     "evaluate-run/compare.out": "the same measures, compared",
+    "large-scale/out/data/images.npz": "a saved SparseBatch names its model; the vectors are equal",
     "check/odd.out": "Anserini keeps 3.0, JSON arrays, two objects on a line, and the last value of a repeated key",
 }
 #: What no two runs share, by JSON key.
