@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.options import BundleOrHubId
 from lexlip_infer.cli.shell import HELP_OPTIONS, Version, application, console, run_application
 from lexlip_infer.errors import InputError, OutputError
 
@@ -29,10 +30,6 @@ app = application("Measure how fast a model runs here, stage by stage.")
 
 
 # Options that take more than a line.
-_Model = Annotated[
-    str | None,
-    typer.Option(metavar="MODEL", help="bundle folder or Hugging Face hub id  [default: the shipped lexlip-tiny]"),
-]
 _Preset = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="lexlip-base or lexlip-tiny, with --random-weights (extra export)"),
@@ -67,7 +64,7 @@ _Plot = Annotated[Path | None, typer.Option(metavar="DIR", help="draw roofline, 
 
 @app.command(context_settings=HELP_OPTIONS)
 def bench(
-    model: _Model = None,
+    model: BundleOrHubId = None,
     preset: _Preset = None,
     random_weights: _RandomWeights = False,
     modality: Annotated[str, typer.Option(metavar="WHICH", help="image, text, or both that the model has")] = "both",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import Threads, console, progress_bar
+from lexlip_infer.cli.options import AsJson, Captions, Model, Split, TextTopK, Threads
+from lexlip_infer.cli.shell import console, progress_bar
 from lexlip_infer.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -20,24 +21,20 @@ _BITS = (2, 3, 4, 6, 8)
 
 
 def calibrate(
-    captions: Annotated[Path, typer.Argument(metavar="FILE", help="captions.jsonl with rows {image, captions, split}")],
-    split: Annotated[str, typer.Option(metavar="NAME", help="rows to use")] = "dev",
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
-    ] = None,
+    captions: Captions,
+    split: Split = "dev",
+    model: Model = None,
     image_top_k: Annotated[
         list[int] | None, typer.Option(metavar="N", min=1, help=f"to try; may be repeated  [default: {_TOP_KS}]")
     ] = None,
     bits: Annotated[
         list[int] | None, typer.Option(metavar="B", min=1, max=16, help=f"to try; repeated  [default: {_BITS}]")
     ] = None,
-    text_top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="terms of a text  [default: the model's]")
-    ] = None,
+    text_top_k: TextTopK = None,
     tolerance: Annotated[float, typer.Option(metavar="X", min=0, help="points of mean recall that may be lost")] = 0.5,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="draw loss against index size")] = None,
     write: Annotated[bool, typer.Option("--write", help="make the recommendation the bundle's default")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: AsJson = False,
     threads: Threads = None,
 ) -> None:
     """Try kept terms and bits of impacts, and recommend the cheapest setting that loses little.

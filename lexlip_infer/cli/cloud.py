@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import FAILURES_LISTED, Threads, one_line
+from lexlip_infer.cli.options import Model, Threads
+from lexlip_infer.cli.shell import FAILURES_LISTED, one_line
 from lexlip_infer.errors import ImageError, InputError, require
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def cloud(
     caption: Annotated[str | None, typer.Option(metavar="TEXT", help="draw its words too, beside one image's")] = None,
     terms: Annotated[int, typer.Option(metavar="N", min=1, max=200, help="heaviest terms to draw of each")] = 40,
     per_page: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="images on one contact sheet")] = 20,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
-    ] = None,
+    model: Model = None,
     threads: Threads = None,
 ) -> None:
     """Draw the words of images as clouds: the larger a word, the larger its weight.

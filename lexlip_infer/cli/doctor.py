@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from lexlip_infer.cli.options import Model
 from lexlip_infer.cli.shell import counted
 from lexlip_infer.errors import LexLIPError
 
@@ -44,11 +45,7 @@ _DISTRIBUTIONS = {
 _WORD = "dog"
 
 
-def doctor(
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")
-    ] = None,
-) -> None:
+def doctor(model: Model = None) -> None:
     """Print versions, the paths that images, texts and search take here and why, the others, and what is wrong."""
     typer.echo(f"lexlip-infer {version('lexlip-infer')}, Python {platform.python_version()}, {platform.platform()}")
     for name, extra in _DISTRIBUTIONS.items():

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexlip_infer.cli import evaluate_run, large_scale
-from lexlip_infer.cli.runtime_options import Backend, Device, Head, Precision
-from lexlip_infer.cli.shell import (
-    DefaultCommandGroup,
-    Save,
-    Threads,
-    application,
-    console,
-    progress_bar,
-    refuse_existing,
-)
+from lexlip_infer.cli.options import AsJson, Backend, Device, Head, Model, Precision, Save, TextTopK, Threads
+from lexlip_infer.cli.shell import DefaultCommandGroup, application, console, progress_bar, refuse_existing
 from lexlip_infer.errors import InputError, OutputError, require
 
 if TYPE_CHECKING:
@@ -46,11 +38,8 @@ Folds = Annotated[
 Plot = Annotated[
     Path | None, typer.Option(metavar="DIR", help="draw recall against kept terms, bits and time of a search")
 ]
-TextTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of a text  [default: the model's]")]
-Model = Annotated[str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")]
 ImageTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of an image  [default: the model's]")]
 QuantScale = Annotated[float | None, typer.Option(metavar="X", help="of the quantiser  [default: the model's]")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
 
 @app.command("retrieval")

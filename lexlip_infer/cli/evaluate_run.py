@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import Save, console, refuse_existing
+from lexlip_infer.cli.options import AsJson, Save
+from lexlip_infer.cli.shell import console, refuse_existing
 
 
 def evaluate_run(
@@ -20,7 +21,7 @@ def evaluate_run(
         list[str] | None,
         typer.Option("--measure", "-m", metavar="NAME", help="as ir-measures writes it, nDCG@10; may be repeated"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: AsJson = False,
     save: Save = None,
 ) -> None:
     """Print measures of a run, with 95 per cent intervals bootstrapped over queries.
@@ -59,7 +60,7 @@ def compare(
     confidence: Annotated[float, typer.Option(metavar="X", help="of the intervals")] = 0.95,
     resamples: Annotated[int, typer.Option(metavar="N", min=100, max=10**7, help="draws and swaps")] = 10_000,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="of both")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print each measure of both, B less A with its bootstrap interval, and p of a paired randomisation test.
 

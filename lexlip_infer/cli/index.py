@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import Threads, counted
+from lexlip_infer.cli.options import ModelOfOutput, Threads
+from lexlip_infer.cli.shell import counted
 from lexlip_infer.errors import InputError
 
 
@@ -34,9 +35,7 @@ def index(
     ] = None,
     merge: Annotated[bool, typer.Option("--compact", help="merge IDX into one segment, deleted ones left out")] = False,
     check: Annotated[bool, typer.Option("--verify", help="compare every byte of IDX with its hashes")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
-    ] = None,
+    model: ModelOfOutput = None,
     ids: Annotated[Path | None, typer.Option(metavar="FILE", help="of dense vectors, one a line (faiss)")] = None,
     kind: Annotated[
         str | None, typer.Option(metavar="NAME", help="flat, hnsw or ivfpq (faiss)  [default: flat]")

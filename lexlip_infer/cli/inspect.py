@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexlip_infer.cli.options import AsJson, ModelOfOutput
 from lexlip_infer.cli.shell import console, counted
 from lexlip_infer.errors import InputError
 
@@ -23,10 +24,8 @@ def inspect(
         int | None,
         typer.Option(metavar="N", min=0, help="most frequent terms to list  [default: 20; none of an index]"),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="bundle  [default: the one OUT was encoded with]")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    model: ModelOfOutput = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print counts, active terms, the most frequent terms and sizes of OUT; of an index, what it consists of."""
     from lexlip_infer.search.description import IndexDescription, describe_index

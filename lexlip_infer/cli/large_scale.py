@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.shell import Threads
+from lexlip_infer.cli.options import Captions, Model, Split, Threads
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ _SYSTEMS = ("exact", "anserini", "faiss-flat", "faiss-hnsw", "faiss-ivfpq", "bm2
 
 
 # Options that take more than a line.
-_Model = Annotated[str | None, typer.Option(metavar="MODEL", help="bundle  [default: the shipped lexlip-tiny]")]
 _Distractors = Annotated[
     list[Path] | None, typer.Option(metavar="DIR", help="output of lexlip-encode; may be repeated")
 ]
@@ -42,10 +41,10 @@ _DenseDistractors = Annotated[
 
 
 def large_scale(
-    captions: Annotated[Path, typer.Argument(metavar="FILE", help="captions.jsonl with rows {image, captions, split}")],
+    captions: Captions,
     output: Annotated[Path, typer.Argument(metavar="OUT", help="folder for report, figures and indexes")],
-    split: Annotated[str, typer.Option(metavar="NAME", help="rows to use")] = "dev",
-    model: _Model = None,
+    split: Split = "dev",
+    model: Model = None,
     distractors: _Distractors = None,
     synthetic: _Synthetic = 0,
     image_top_k: _ImageTopK = None,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexlip_infer.cli.shell import Threads, counted, refuse_existing
+from lexlip_infer.cli.options import Threads
+from lexlip_infer.cli.shell import counted, refuse_existing
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:

@@ -42,11 +42,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-#: The option --threads of a command. More than the largest machine has is a slip of the hand, and fails far from here.
-Threads = Annotated[
-    int | None, typer.Option(metavar="N", min=1, max=4096, help="CPU threads  [default: all available]")
-]
-
 #: The option --version of a command.
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and stop")
@@ -181,11 +176,6 @@ def _first(number: int, frame: FrameType | None) -> NoReturn:
 
 def _second(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  (as a handler is called)
     os._exit(INTERRUPTED)
-
-
-Save = Annotated[
-    Path | None, typer.Option(metavar="JSON", help="write what every single query got, for lexlip eval compare")
-]
 
 
 def refuse_existing(file: Path | None) -> None:
