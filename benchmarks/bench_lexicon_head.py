@@ -15,9 +15,10 @@ line of JSON last; the same JSON goes to `--output`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -26,9 +27,6 @@ from harness import Report, finish, machine, options
 
 from lexlip_export.head_graph import head_graph
 from lexlip_kernels.lexicon_head import PackedDecoder, RankedTerms, cpu_paths, lexicon_head, native, reference
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 K = 256
 TILE = 1024

@@ -23,16 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pydantic
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationInfo,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import first_fault, read_hashed, read_version, write_whole
@@ -84,14 +75,14 @@ class TextSettings(_Section):
     default_prompt: str | None = None
     truncation_side: Literal["left", "right"] = "right"
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _default_is_there(self) -> TextSettings:
         if self.default_prompt is not None and self.default_prompt not in self.prompts:
             raise ValueError(f"default_prompt {self.default_prompt!r} is none of the prompts")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    @pydantic.model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Manifests of models without prompts stay as they were before there were any.
         return {name: value for name, value in serialize(self).items() if name in self.needed}
 
@@ -179,15 +170,17 @@ class Manifest(_Section):
 
     __str__ = __repr__  # pydantic's would fill a screen with the hashes of the files
 
-    @field_validator("suppressed_ids", "placeholder_id")
+    @pydantic.field_validator("suppressed_ids", "placeholder_id")
     @classmethod
-    def _are_terms(cls, ids: int | tuple[int, ...] | None, info: ValidationInfo) -> int | tuple[int, ...] | None:
+    def _are_terms(
+        cls, ids: int | tuple[int, ...] | None, info: pydantic.ValidationInfo
+    ) -> int | tuple[int, ...] | None:
         vocab_size = info.data.get("vocab_size", 0)
         if not all(0 <= i < vocab_size for i in ([ids] if isinstance(ids, int) else ids or ())):
             raise ValueError(f"expected term ids in [0, {vocab_size})")
         return ids
 
-    @field_validator("files")
+    @pydantic.field_validator("files")
     @classmethod
     def _stay_inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
         # A bundle comes from strangers: no name of theirs may reach a file outside its folder.
@@ -197,7 +190,7 @@ class Manifest(_Section):
                 raise ValueError(f"{name!r} is not a path inside the bundle; do not use a bundle you do not trust")
         return files
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _is_whole(self) -> Manifest:
         if self.image is None and self.text is None:
             raise ValueError("neither an image nor a text tower; expected at least one of them")

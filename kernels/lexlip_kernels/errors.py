@@ -15,10 +15,7 @@ status 2; `assert` is for this project's own bugs only.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from types import ModuleType
 
 
 class LexLIPError(Exception):

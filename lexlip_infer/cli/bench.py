@@ -13,7 +13,7 @@ import typer
 
 from lexlip_infer.cli.options import BundleOrHubId
 from lexlip_infer.cli.shell import HELP_OPTIONS, Version, application, console, run_application
-from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.errors import InputError, OutputError, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,8 +175,6 @@ def _check_outputs(save: Path | None, plot: Path | None) -> None:
     if plot is not None and plot.exists() and not plot.is_dir():
         raise OutputError(f"{plot}: a file; name a folder for --plot")
     if plot is not None:
-        from lexlip_infer.errors import require
-
         require("matplotlib", extra="viz")
 
 

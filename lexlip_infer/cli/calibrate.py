@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexlip_infer.cli.options import AsJson, Captions, Model, Split, TextTopK, Threads
-from lexlip_infer.cli.shell import console, progress_bar
+from lexlip_infer.cli.shell import print_table, progress_bar
 from lexlip_infer.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -84,13 +84,11 @@ def _print(calibration: Calibration, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(calibration), indent=2))
         return
-    from rich.table import Table
-
     names = ("image terms", "bits", "scale", "text to image", "image to text", "loss", "postings", "sum of impacts")
-    table = Table(*names, box=None, pad_edge=False)
-    table.add_row("all", "float", "", str(calibration.text_to_image), str(calibration.image_to_text), "")
+    unpruned = (str(calibration.text_to_image), str(calibration.image_to_text))
+    rows: list[tuple[str, ...]] = [("all", "float", "", *unpruned, "")]
     for outcome in calibration.outcomes:
         figures = (f"{outcome.loss:+.2f}", f"{outcome.postings:.0f}", f"{outcome.impact_sum:,.0f}")
         recalls = (str(outcome.text_to_image), str(outcome.image_to_text))
-        table.add_row(f"{outcome.image_top_k}", f"{outcome.bits}", f"{outcome.scale:g}", *recalls, *figures)
-    console().print(table)
+        rows.append((f"{outcome.image_top_k}", f"{outcome.bits}", f"{outcome.scale:g}", *recalls, *figures))
+    print_table(names, rows)

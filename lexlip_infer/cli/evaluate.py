@@ -11,7 +11,7 @@ import typer
 
 from lexlip_infer.cli import evaluate_run, large_scale
 from lexlip_infer.cli.options import AsJson, Backend, Device, Head, Model, Precision, Save, TextTopK, Threads
-from lexlip_infer.cli.shell import DefaultCommandGroup, application, console, progress_bar, refuse_existing
+from lexlip_infer.cli.shell import DefaultCommandGroup, application, console, print_table, progress_bar, refuse_existing
 from lexlip_infer.errors import InputError, OutputError, require
 
 if TYPE_CHECKING:
@@ -228,15 +228,8 @@ def zero_shot(
 
 
 def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]], impacts: str) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("per cent [95 % interval]", *columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    out = console()
-    out.print(table)
-    out.print(f"impacts: {impacts}", highlight=False)
+    print_table(("per cent [95 % interval]", *columns), rows)
+    console().print(f"impacts: {impacts}", highlight=False)
 
 
 app.command("run")(evaluate_run.evaluate_run)

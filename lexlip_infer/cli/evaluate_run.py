@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lexlip_infer.cli.options import AsJson, Save
-from lexlip_infer.cli.shell import console, refuse_existing
+from lexlip_infer.cli.shell import print_table, refuse_existing
 
 
 def evaluate_run(
@@ -51,7 +50,7 @@ def evaluate_run(
         typer.echo(json.dumps({"queries": len(queries), "measures": rows}, indent=2))
         return
     cells = ((name, f"{mean:.4f}", f"[{low:.4f}, {high:.4f}]") for name, (mean, low, high) in figures.items())
-    _print(("measure", "mean", "95 % interval"), cells)
+    print_table(("measure", "mean", "95 % interval"), cells)
 
 
 def compare(
@@ -83,14 +82,4 @@ def compare(
         means = (f"{figures.first:.4f}", f"{figures.second:.4f}", f"{figures.difference:+.4f}")
         interval = f"[{figures.interval[0]:+.4f}, {figures.interval[1]:+.4f}]"
         cells.append((row.section, row.measure, *means, interval, f"{figures.p_value:.4f}"))
-    _print(("task", "measure", "A", "B", "B - A", f"{confidence:.0%} interval", "p"), cells)
-
-
-def _print(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console().print(table)
+    print_table(("task", "measure", "A", "B", "B - A", f"{confidence:.0%} interval", "p"), cells)

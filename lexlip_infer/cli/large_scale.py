@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexlip_infer.cli.options import Captions, Model, Split, Threads
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, require
 
 if TYPE_CHECKING:
     from lexlip_infer.bench.large_scale.settings import DenseSources
@@ -69,7 +69,6 @@ def large_scale(
     from lexlip_infer.bench.large_scale.settings import FAMILIES, Settings
     from lexlip_infer.bench.machine import machine_info
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.errors import require
 
     require("matplotlib", extra="viz")  # now, not when everything is measured
     chosen = tuple(systems or FAMILIES)

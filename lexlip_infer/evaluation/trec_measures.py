@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.inputs.lines import read_lines
 from lexlip_infer.search.trec_run import read_trec_run
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 #: In ir-measures' notation. `Success` is what image-text retrieval calls recall: any relevant document counts.
 DEFAULT_MEASURES = ("Success@1", "Success@5", "Success@10", "nDCG@10", "RR", "AP", "R@1000")

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from lexlip_infer.errors import require
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
 
 Words = list[tuple[str, float]]
 """Terms and weights above 0, heaviest first, as `LexLIPEncoder.decode` gives them."""

@@ -23,14 +23,13 @@ from lexlip_infer.explain.drawing import (
     wrap,
 )
 from lexlip_infer.files import check_new_path, new_file
-from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.images import ImageSource, load_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from lexlip_infer.encoder import LexLIPEncoder
-    from lexlip_infer.inputs.images import ImageSource
 
 PANEL = (480, 360)
 """Width and height, pixels, of the photograph and of a cloud where there is one photograph."""

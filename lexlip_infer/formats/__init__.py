@@ -11,17 +11,10 @@ nothing is renamed or left out silently.
 
 from __future__ import annotations
 
+from lexlip_infer.formats import databases
 from lexlip_infer.formats.arrays import NpzWriter, ParquetWriter
 from lexlip_infer.formats.ciff import CiffWriter
 from lexlip_infer.formats.contract import Format, FormatSettings, FormatWriter
-from lexlip_infer.formats.databases import (
-    ElasticsearchWriter,
-    MilvusWriter,
-    OpenSearchWriter,
-    PgvectorWriter,
-    QdrantWriter,
-    VespaWriter,
-)
 from lexlip_infer.formats.toolkits import AnseriniTopicsWriter, AnseriniWriter, IdsWriter, SeismicWriter, TeiWriter
 
 __all__ = ["FORMATS", "Format", "FormatSettings", "FormatWriter"]
@@ -68,7 +61,7 @@ _ALL = (
     Format(
         "qdrant",
         ".jsonl",
-        QdrantWriter,
+        databases.QdrantWriter,
         "request bodies for Qdrant",
         "a point's id is the UUID5 of the document's, which is in the payload; impacts up to 2^24",
         options=("field",),
@@ -77,7 +70,7 @@ _ALL = (
     Format(
         "milvus",
         ".json",
-        MilvusWriter,
+        databases.MilvusWriter,
         "rows for Milvus' bulk import",
         "no document without terms; ids of 1 to 65,535 bytes; impacts up to 2^24",
         options=("field",),
@@ -86,7 +79,7 @@ _ALL = (
     Format(
         "opensearch",
         ".ndjson",
-        OpenSearchWriter,
+        databases.OpenSearchWriter,
         "bulk request for an OpenSearch field of type rank_features",
         "ids of 1 to 512 bytes; OpenSearch keeps 9 bits of an impact",
         options=("field",),
@@ -94,7 +87,7 @@ _ALL = (
     Format(
         "elasticsearch",
         ".ndjson",
-        ElasticsearchWriter,
+        databases.ElasticsearchWriter,
         "bulk request for an Elasticsearch field of type sparse_vector",
         "ids of 1 to 512 bytes; no dot in a term (see --replace-dots); Elasticsearch keeps 9 bits of an impact",
         options=("field", "replace_dots"),
@@ -102,7 +95,7 @@ _ALL = (
     Format(
         "vespa",
         ".jsonl",
-        VespaWriter,
+        databases.VespaWriter,
         "feed for a Vespa field of type tensor<float>(token{})",
         "ids of text without control characters; impacts up to 2^24",
         options=("field", "collection"),
@@ -110,7 +103,7 @@ _ALL = (
     Format(
         "pgvector",
         ".tsv",
-        PgvectorWriter,
+        databases.PgvectorWriter,
         "COPY text for PostgreSQL with a column of type sparsevec",
         "at most 1,000 terms a document, or 16,000 with --no-index; no NUL in an id; impacts up to 2^24",
         options=("indexed",),

@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import require
-from lexlip_infer.formats.contract import Spool, quote
+from lexlip_infer.formats.contract import FormatSettings, Spool, quote
 from lexlip_infer.formats.limits import check_vocabulary, encode
 from lexlip_infer.impacts.terms import check_shapes
 from lexlip_kernels.impact_matrix import ImpactMatrix
 
 if TYPE_CHECKING:
-    from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
 
 #: Documents of Parquet's row group; a reader holds one at a time.

@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.formats.contract import Spool
+from lexlip_infer.formats.contract import FormatSettings, Spool
 from lexlip_infer.formats.limits import check_vocabulary, document_error, encode
 from lexlip_infer.impacts.terms import check_shapes
 
 if TYPE_CHECKING:
-    from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.formats.contract import TextWriter, quote
+from lexlip_infer.formats.contract import FormatSettings, TextWriter, quote
 from lexlip_infer.formats.limits import Limits, document_error, encode, refuse_terms
 
 if TYPE_CHECKING:
-    from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lexlip_infer.formats.contract import TextWriter, quote
+from lexlip_infer.formats.contract import FormatSettings, TextWriter, quote
 from lexlip_infer.formats.limits import Limits, document_error, refuse_terms
 from lexlip_infer.impacts import JsonLinesWriter, check_terms, drop_placeholders
 from lexlip_infer.impacts.lint.checks import MAX_QUERY_TERMS
 
 if TYPE_CHECKING:
-    from lexlip_infer.formats.contract import FormatSettings
     from lexlip_infer.vocabulary import Vocabulary
     from lexlip_kernels.impact_matrix import ImpactMatrix
 

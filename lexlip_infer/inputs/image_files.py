@@ -13,17 +13,15 @@ import stat
 import struct
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from PIL import Image, ImageFile
 
 from lexlip_infer.errors import ImageError, require
 from lexlip_infer.inputs.tiff import describe_tiff
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")

@@ -9,9 +9,10 @@ changed.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,6 @@ from lexlip_infer.inputs.frames import Frame, open_frame
 from lexlip_infer.inputs.image_files import open_image, read_image_file, silenced
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, ImageOptions
 from lexlip_infer.inputs.tiff import check_tiff
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ImageSource = str | Path | bytes | BinaryIO | Frame | Image.Image | npt.NDArray[np.uint8]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -12,8 +12,6 @@ import numpy as np
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lexlip_infer.inputs.frames import Frame
 
 Item_co = TypeVar("Item_co", covariant=True)

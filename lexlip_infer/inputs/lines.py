@@ -6,13 +6,11 @@ Both come numbered, so that a message can name the place.
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 from lexlip_infer.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 #: Bytes of a line or row that are held; what is longer is no caption, and no path.
 LONGEST = 2**26

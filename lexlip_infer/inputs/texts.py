@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.vocabulary import read_tokenizer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Tokens(NamedTuple):

@@ -7,15 +7,13 @@ combinations below were compared with pictures whose files were written by hand 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import Base
 
 from lexlip_infer.errors import ImageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SAVE = "save it with 8 or 16 bits a channel"
 _KINDS = {

@@ -30,18 +30,8 @@ from lexlip_infer.collection.parts import share
 from lexlip_infer.collection.writer import OutputFolder
 from lexlip_infer.errors import BackendUnavailable, InputError, OutputError, require
 from lexlip_infer.inputs.items import Reader
+from lexlip_infer.pipeline import ray_workers
 from lexlip_infer.pipeline.progress import Observer, Timings
-from lexlip_infer.pipeline.ray_workers import (
-    Changed,
-    EncodeChunks,
-    EncodedChunk,
-    Ended,
-    Message,
-    Stopped,
-    WorkerPlan,
-    message_of,
-    read_chunks,
-)
 from lexlip_infer.pipeline.run import Committing
 
 #: No reports to the makers of Ray, no log of its C++ parts on stderr, and no cluster that nobody asked for.
@@ -136,7 +126,12 @@ _WAITING_BYTES = 2**28
 
 
 def encode_on_ray(
-    reader: Reader[Any], output: Path, plan: WorkerPlan, address: str | None, wanted: int | None, observer: Observer
+    reader: Reader[Any],
+    output: Path,
+    plan: ray_workers.WorkerPlan,
+    address: str | None,
+    wanted: int | None,
+    observer: Observer,
 ) -> tuple[RunManifest, str]:
     """Encode everything a reader delivers into an output folder, as `encode_collection` does.
 
@@ -170,7 +165,7 @@ def encode_on_ray(
     return folder.manifest, passed_over
 
 
-def _actors(ray: Any, plan: WorkerPlan, wanted: int | None) -> int:
+def _actors(ray: Any, plan: ray_workers.WorkerPlan, wanted: int | None) -> int:
     threads, gpus = plan.runtime.thread_count, _gpus(plan)
     most = room(ray.nodes(), threads, gpus)
     if most < (wanted or 1):
@@ -182,26 +177,28 @@ def _actors(ray: Any, plan: WorkerPlan, wanted: int | None) -> int:
     return wanted or most
 
 
-def _gpus(plan: WorkerPlan) -> int:
+def _gpus(plan: ray_workers.WorkerPlan) -> int:
     return 0 if plan.settings.device == "cpu" else 1
 
 
-def _commit(messages: Iterator[Message], folder: OutputFolder, committing: Committing, timings: Timings) -> str:
+def _commit(
+    messages: Iterator[ray_workers.Message], folder: OutputFolder, committing: Committing, timings: Timings
+) -> str:
     """Write everything; what the reader passed over."""
     for message in messages:
-        if isinstance(message, EncodedChunk):
+        if isinstance(message, ray_workers.EncodedChunk):
             _commit_chunk(message, committing, timings)
-        elif isinstance(message, Ended):
+        elif isinstance(message, ray_workers.Ended):
             committing.complete()
             return message.passed_over
-        elif isinstance(message, Changed):
+        elif isinstance(message, ray_workers.Changed):
             raise folder.changed(message.where)
-        elif isinstance(message, Stopped):
+        elif isinstance(message, ray_workers.Stopped):
             raise message.error
     raise AssertionError("reading ends with a word of its own")
 
 
-def _commit_chunk(chunk: EncodedChunk, committing: Committing, timings: Timings) -> None:
+def _commit_chunk(chunk: ray_workers.EncodedChunk, committing: Committing, timings: Timings) -> None:
     for name, used in chunk.used.items():
         timings.add(name, used.core_seconds, used.waiting_seconds, elsewhere=True)
     for step in chunk.steps:
@@ -212,12 +209,12 @@ def _commit_chunk(chunk: EncodedChunk, committing: Committing, timings: Timings)
 
 
 def _encoded(
-    ray: Any, reader: Reader[Any], manifest: RunManifest, plan: WorkerPlan, actors: int
-) -> Generator[Message, None, None]:
+    ray: Any, reader: Reader[Any], manifest: RunManifest, plan: ray_workers.WorkerPlan, actors: int
+) -> Generator[ray_workers.Message, None, None]:
     """Messages in the order in which they were read."""
     with _context(ray, actors):
         chunks = ray.data.from_items([None], override_num_blocks=1).map_batches(
-            read_chunks,
+            ray_workers.read_chunks,
             batch_size=None,
             batch_format="pyarrow",
             fn_kwargs={"reader": reader, "manifest": manifest, "options": plan.options, "folder": str(Path.cwd())},
@@ -226,7 +223,7 @@ def _encoded(
             resources={f"node:{ray.util.get_node_ip_address()}": 0.001},
         )
         encoded = chunks.map_batches(
-            EncodeChunks,
+            ray_workers.EncodeChunks,
             batch_size=None,
             batch_format="pyarrow",
             fn_constructor_kwargs={"plan": plan},
@@ -236,7 +233,7 @@ def _encoded(
             ray_remote_args_fn=_retries,
         )
     for table in encoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield message_of(table)
+        yield ray_workers.message_of(table)
 
 
 def _retries() -> dict[str, int]:

@@ -20,7 +20,7 @@ from lexlip_infer.errors import BundleError, require
 from lexlip_infer.runtime.cuda_session import CudaSession
 from lexlip_infer.runtime.onnxruntime_session import CpuSession
 from lexlip_infer.runtime.tower import DeviceOutOfMemory, Ranked, is_out_of_memory
-from lexlip_kernels.lexicon_head import PackedDecoder, lexicon_head
+from lexlip_kernels.lexicon_head import PackedDecoder, TensorDecoder, lexicon_head
 
 HEADS = "heads.safetensors"
 
@@ -109,16 +109,12 @@ class TritonHead:
             require(module, extra="triton")
         import torch
 
-        from lexlip_kernels.lexicon_head import TensorDecoder
-
         weight, bias = (torch.from_numpy(array) for array in read_decoder(bundle, modality))
         self._decoder = TensorDecoder(weight.to(device, torch.float16 if half else torch.float32), bias.to(device))
 
     def __call__(self, hidden: Any, mask: npt.NDArray[np.int64] | None, top_k: int) -> Ranked:
         """The heaviest terms; `hidden` speaks DLPack."""
         from torch.utils.dlpack import from_dlpack
-
-        from lexlip_kernels.lexicon_head import lexicon_head
 
         try:
             tensor = from_dlpack(hidden).to(self._decoder.weight.dtype)

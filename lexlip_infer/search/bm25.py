@@ -16,20 +16,12 @@ from lexlip_infer.errors import InputError
 from lexlip_infer.files import new_folder
 from lexlip_infer.inputs.items import BadItem
 from lexlip_infer.inputs.readers import open_texts
+from lexlip_infer.search.anserini import lucene
 from lexlip_infer.search.anserini.java import anserini_jar
-from lexlip_infer.search.anserini.lucene import (
-    LUCENE,
-    AnseriniRecord,
-    LuceneIndex,
-    open_lucene,
-    run_indexer,
-    search_batch,
-    write_record,
-)
 from lexlip_infer.search.engine import Ranking
 
 
-def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
+def build_bm25_index(texts: Path, index: Path, threads: int) -> lucene.AnseriniRecord:
     """Index texts.
 
     Args:
@@ -50,12 +42,12 @@ def build_bm25_index(texts: Path, index: Path, threads: int) -> AnseriniRecord:
         collection = partial / "texts"
         collection.mkdir()
         expected = _write_collection(texts, collection / "texts.jsonl")
-        found = run_indexer("JsonCollection", collection, partial / LUCENE, threads)
+        found = lucene.run_indexer("JsonCollection", collection, partial / lucene.LUCENE, threads)
         if found != expected:
             raise InputError(f"{texts}: Anserini indexed {found} of {expected} texts; an id or a text is malformed")
         shutil.rmtree(collection)
-        record = AnseriniRecord(engine="bm25", anserini=jar, source=str(texts.absolute()), documents=found)
-        write_record(partial, record)
+        record = lucene.AnseriniRecord(engine="bm25", anserini=jar, source=str(texts.absolute()), documents=found)
+        lucene.write_record(partial, record)
     return record
 
 
@@ -73,7 +65,7 @@ def _write_collection(texts: Path, file: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class BM25Engine(LuceneIndex):
+class BM25Engine(lucene.LuceneIndex):
     """A BM25 index of Anserini's, opened for search. Make it with `open`; see `LuceneIndex`."""
 
     @classmethod
@@ -85,7 +77,7 @@ class BM25Engine(LuceneIndex):
             MissingExtra: the extra is not installed.
             BackendUnavailable: Java does not run.
         """
-        return cls(*open_lucene(index, "bm25"))
+        return cls(*lucene.open_lucene(index, "bm25"))
 
     def search(self, queries: Sequence[str], k: int, threads: int = 1) -> Ranking:
         """See `SearchEngine.search`; a text of stop words only finds nothing.
@@ -96,4 +88,4 @@ class BM25Engine(LuceneIndex):
         """
         if isinstance(queries, str):
             raise InputError("a single str was given; expected a list of texts: [text]")
-        return search_batch(self._searcher, list(queries), k, threads)
+        return lucene.search_batch(self._searcher, list(queries), k, threads)

@@ -28,18 +28,9 @@ import numpy.typing as npt
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.files import write_whole
 from lexlip_infer.runtime.machine import thread_count
+from lexlip_infer.search import registry
 from lexlip_infer.search.engine import Hit, Ranking
 from lexlip_infer.search.queries import QueryEncoder, check_texts, stack_vectors
-from lexlip_infer.search.registry import (
-    BuildOptions,
-    Engine,
-    build_index,
-    check_changes,
-    find_engine,
-    images_of,
-    named_engine,
-    open_index,
-)
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 if TYPE_CHECKING:
@@ -68,7 +59,7 @@ class Index:
     def __init__(
         self,
         path: Path,
-        engine: Engine | None,
+        engine: registry.Engine | None,
         *,
         model: str | Path | None = None,
         images: Path | None = None,
@@ -84,7 +75,7 @@ class Index:
         self.query_encoder = QueryEncoder(self.path, self._opened.encoded_with, self._model, self._threads)
 
     def _load(self) -> None:
-        self._opened = open_index(self.path, self._engine, self._model)
+        self._opened = registry.open_index(self.path, self._engine, self._model)
         self.documents, self.vocabulary = self._opened.documents, self._opened.vocabulary
 
     @classmethod
@@ -121,7 +112,7 @@ class Index:
         """
         from lexlip_infer.pipeline.encode import encode_folder
 
-        if named_engine(engine).queries != "impacts":
+        if registry.named_engine(engine).queries != "impacts":
             raise InputError(f"an index of {engine} holds no impacts of images; expected exact or anserini")
         if not Path(images).is_dir():
             raise InputError(f"{images}: no such folder; expected one of photographs")
@@ -175,9 +166,11 @@ class Index:
             MissingExtra: a package of the engine is not installed.
             BackendUnavailable: the engine cannot run here.
         """
-        options = BuildOptions(None if model is None else str(model), Path(ids) if isinstance(ids, str) else ids, kind)
-        build_index(Path(collection), Path(path), engine, options, thread_count(threads))
-        index, images = cls(Path(path), named_engine(engine), model=model, threads=threads), images_of(Path(collection))
+        ids = Path(ids) if isinstance(ids, str) else ids
+        options = registry.BuildOptions(None if model is None else str(model), ids, kind)
+        registry.build_index(Path(collection), Path(path), engine, options, thread_count(threads))
+        index = cls(Path(path), registry.named_engine(engine), model=model, threads=threads)
+        images = registry.images_of(Path(collection))
         if images is not None and index.engine == "exact":
             write_whole(index.path / _IMAGES, (json.dumps({"images": str(images)}) + "\n").encode())
         return index
@@ -211,7 +204,7 @@ class Index:
             MissingExtra: a package of the engine is not installed.
             BackendUnavailable: the engine cannot run here.
         """
-        found = find_engine(Path(path), engine)
+        found = registry.find_engine(Path(path), engine)
         folder = None if images is None else Path(images)
         return cls(Path(path), found, model=model, images=folder, threads=threads)
 
@@ -369,7 +362,7 @@ class Index:
     def _check_changes(self) -> None:
         if self._engine is None:
             raise InputError(f"{self.path} is what lexlip-encode wrote, and no index: build one of it, and change that")
-        check_changes(self.path, self._engine.name)
+        registry.check_changes(self.path, self._engine.name)
 
     def close(self) -> None:
         """Let go of the index, and remove a temporary one."""

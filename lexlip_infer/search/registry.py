@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lexlip_infer.collection.manifest import EncodedWith, RunSettings, is_output, read_manifest
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.search.engine import SearchEngine
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from lexlip_infer.collection.manifest import EncodedWith, RunSettings
     from lexlip_infer.search.bm25 import BM25Engine
     from lexlip_infer.search.dense import DenseEngine
     from lexlip_infer.search.exact.engine import ExactEngine
@@ -124,8 +124,6 @@ def _recognise(path: Path) -> str | None:
 
         return read_record(path).engine
     # What a killed build has left is called an unfinished index, and not an output.
-    from lexlip_infer.collection.manifest import is_output
-
     return "exact" if (path / "index.json").exists() or (not is_output(path) and (path / "segments").exists()) else None
 
 
@@ -167,7 +165,6 @@ def open_index(path: Path, engine: Engine | None, model: str | None = None) -> O
 
 def _open_output(path: Path, model: str | None) -> OpenedIndex:
     from lexlip_infer.collection.collection import Collection
-    from lexlip_infer.collection.manifest import is_output
     from lexlip_infer.search.exact.engine import OutputEngine
 
     if not is_output(path):
@@ -253,8 +250,6 @@ def check_changes(path: Path, wanted: str = "exact") -> None:
 
 def images_of(output: Path) -> Path | None:
     """The folder whose photographs lexlip-encode has written to an output, where ids are paths in it."""
-    from lexlip_infer.collection.manifest import is_output, read_manifest
-
     return _photographs(read_manifest(output).settings) if is_output(output) else None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from lexlip_kernels.backends import Backend, available_backends, choose_backend
+from lexlip_kernels.backends import Backend, TorchBackend, available_backends, choose_backend
 from lexlip_kernels.errors import BackendUnavailable, InputError
 from lexlip_kernels.lexicon_head import checks, reference, tensors
 from lexlip_kernels.lexicon_head.packed_decoder import PackedDecoder
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from lexlip_kernels.backends import TorchBackend
 
 __all__ = ["CpuPath", "Mode", "PackedDecoder", "RankedTerms", "TensorDecoder", "cpu_paths", "lexicon_head"]
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from lexlip_infer.impacts.lint.files import Repeated, collection_files, documents, numbered_lines
 from lexlip_infer.impacts.lint.findings import Findings, LintReport
 from lexlip_infer.impacts.terms import JAVA_WHITESPACE, LONGEST_TERM
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 #: Integers below it are exact in float32, the type of Lucene's scores.
 _EXACT_SCORE = 2**24

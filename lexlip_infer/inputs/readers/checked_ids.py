@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers.source import PassedOver, Source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.frames import Frame, count_frames
@@ -22,9 +23,6 @@ from lexlip_infer.inputs.readers.source import Source
 from lexlip_infer.inputs.readers.specs import STDIN, Spec, read_specs
 from lexlip_infer.inputs.readers.tar import TAR_SUFFIXES, TarImages, TarTexts
 from lexlip_infer.inputs.readers.text_files import TEXT_FORMATS, Columns, TextFiles
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 

@@ -9,17 +9,13 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers.checked_ids import identifier_of
-from lexlip_infer.inputs.readers.places import reason
-from lexlip_infer.inputs.readers.source import Source
-
-if TYPE_CHECKING:
-    from lexlip_infer.inputs.readers.places import Place
-    from lexlip_infer.inputs.readers.source import Files
+from lexlip_infer.inputs.readers.places import Place, reason
+from lexlip_infer.inputs.readers.source import Files, Source
 
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, cast
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 from lexlip_infer.errors import InputError, MissingExtra, require
 from lexlip_infer.inputs.read_ahead import map_ahead
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 Named = TypeVar("Named")
 Result = TypeVar("Result")

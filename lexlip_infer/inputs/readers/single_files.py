@@ -16,14 +16,13 @@ from lexlip_infer.errors import InputError, LexLIPError
 from lexlip_infer.inputs.image_options import IMAGE_SUFFIXES, is_image_name
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.lines import numbered_lines
-from lexlip_infer.inputs.readers.patterns import walk
+from lexlip_infer.inputs.readers.patterns import Found, walk
 from lexlip_infer.inputs.readers.places import LocalPlace, Place, RemotePlace, fetched, is_url, place_of
 from lexlip_infer.inputs.readers.source import Files, PassedOver, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lexlip_infer.inputs.readers.patterns import Found
 
 LIST_SUFFIXES = (".txt", ".lst", ".list", ".tsv")
 

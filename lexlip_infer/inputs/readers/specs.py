@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.readers.patterns import expand_braces, has_wildcard, split_pattern
-from lexlip_infer.inputs.readers.places import is_url, place_of
+from lexlip_infer.inputs.readers.places import Place, is_url, place_of
 from lexlip_infer.inputs.readers.source import Files
-
-if TYPE_CHECKING:
-    from lexlip_infer.inputs.readers.places import Place
 
 STDIN = "-"
 

@@ -9,15 +9,13 @@ from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.image_options import is_image_name
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
 from lexlip_infer.inputs.readers.checked_ids import identifier_of
-from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES
-from lexlip_infer.inputs.readers.source import PassedOver, Source
+from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, Place
+from lexlip_infer.inputs.readers.source import Files, PassedOver, Source
 from lexlip_infer.inputs.readers.tar_archive import Member, Sample, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lexlip_infer.inputs.readers.places import Place
-    from lexlip_infer.inputs.readers.source import Files
 
 Item = TypeVar("Item", bound=ImageItem | TextItem)
 

@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.readers.places import reason
+from lexlip_infer.inputs.readers.places import Place, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lexlip_infer.inputs.readers.places import Place
     from lexlip_infer.inputs.readers.source import PassedOver
 
 #: By the first two bytes.

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, TextItem
 from lexlip_infer.inputs.lines import LONGEST, decode_line, numbered_lines, separated_rows
 from lexlip_infer.inputs.readers.checked_ids import is_unicode
-from lexlip_infer.inputs.readers.places import reason
-from lexlip_infer.inputs.readers.source import Source
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lexlip_infer.inputs.readers.places import Place
-    from lexlip_infer.inputs.readers.source import Files
+from lexlip_infer.inputs.readers.places import Place, reason
+from lexlip_infer.inputs.readers.source import Files, Source
 
 #: Line number, id (None: the format has none), and text; or an error in place of both.
 Row = tuple[int, str | None, str] | tuple[int, InputError]
