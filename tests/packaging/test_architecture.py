@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from count_structure import Counts, count, product
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
@@ -161,5 +163,47 @@ def test_top_level_folders_are_no_packages(folder: str) -> None:
 def test_no_file_is_too_long_to_read_in_one_sitting() -> None:
     lengths = {path: len(path.read_text().splitlines()) for package in PACKAGES for path in modules(package)}
     lengths |= {path: len(path.read_text().splitlines()) for path in (ROOT / "kernels" / "cpp").rglob("*.?pp")}
+    lengths |= {path: len(path.read_text().splitlines()) for path in (ROOT / "benchmarks").rglob("*.py")}
     assert max(lengths.values()) <= 400, max(lengths, key=lambda path: lengths[path])
-    assert sorted(lengths.values())[len(lengths) // 2] <= 150
+
+
+@pytest.fixture(scope="module")
+def counts() -> Counts:
+    return product(ROOT)
+
+
+def test_files_are_ideas_and_no_fragments(counts: Counts) -> None:
+    assert 110 <= statistics.median(counts.files) <= 150
+
+
+def test_imports_are_a_small_part_of_the_code(counts: Counts) -> None:
+    assert counts.imports <= 0.13 * counts.code
+
+
+def test_functions_are_short(counts: Counts) -> None:
+    assert statistics.median(counts.functions) <= 10
+    long = [
+        f"{path}:{node.lineno} {node.name}"
+        for package in PACKAGES
+        for path in modules(package)
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+    assert not long
+
+
+def test_no_modules_import_each_other(counts: Counts) -> None:
+    """Imports inside functions count, those for types alone do not."""
+    assert not counts.circles
+
+
+def test_a_planted_circle_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "a.py").write_text("def f():\n    from package.b import g\n")
+    (package / "b.py").write_text("import package.c\n")
+    (package / "c.py").write_text("from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import package.a\n")
+    assert not count(package).circles
+    (package / "c.py").write_text("from package import a\n")
+    assert count(package).circles == [{"package.a", "package.b", "package.c"}]
