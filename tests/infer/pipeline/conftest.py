@@ -61,7 +61,7 @@ class ReadyVectors:
     def tokenize(self) -> ReadyVectors:
         return self
 
-    def encode(self, texts: Sequence[str]) -> Tokens:
+    def encode(self, texts: Sequence[str], prompt: str = "") -> Tokens:
         ids = np.array([[int(text)] for text in texts])
         return Tokens(ids, np.ones_like(ids), ids[:, 0] >= 5)
 
