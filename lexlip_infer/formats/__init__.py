@@ -32,7 +32,7 @@ _ALL = (
         ".tsv",
         AnseriniTopicsWriter,
         "queries for Anserini and Pyserini",
-        "at most 1,024 terms a query, impacts up to 65,535; no empty one; ids without tabs and line ends",
+        "at most 1,024 terms a query, impacts up to 65,535; no empty query; ids without tabs and line ends",
     ),
     Format(
         "npz",
