@@ -103,6 +103,10 @@ class Collection:
             vocabulary = manifest.settings.encoded_with.open_bundle(folder, model).vocabulary()
         return cls(folder, vocabulary, manifest)
 
+    def __fspath__(self) -> str:
+        """The path, so that a collection goes wherever its path does."""
+        return str(self.path)
+
     @property
     def documents(self) -> int | None:
         """How many there are, where that is known without reading them."""

@@ -18,6 +18,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -136,7 +137,7 @@ class Index:
     @classmethod
     def build(
         cls,
-        collection: str | Path,
+        collection: str | PathLike[str],
         path: str | Path,
         engine: str = "exact",
         *,
@@ -150,8 +151,9 @@ class Index:
             index = Index.build("OUT", "IDX")                  # OUT: what lexlip-encode wrote
 
         Args:
-            collection: for "exact" and "anserini" what `lexlip-encode` wrote, or anyone's JSON lines; for "bm25" texts,
-                as `lexlip-encode --texts` takes them; for "faiss" an `.npy` of (N, D) unit vectors.
+            collection: for "exact" and "anserini" a `Collection`, or the path of what `lexlip-encode` wrote, or anyone's
+                JSON lines; for "bm25" texts, as `lexlip-encode --texts` takes them; for "faiss" an `.npy` of (N, D)
+                unit vectors.
             path: of the index, which must not exist: a folder, of Faiss a file.
             engine: "exact", "anserini", "bm25" or "faiss".
             model: bundle that the documents were encoded with, where it has moved.
@@ -308,7 +310,7 @@ class Index:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def append(self, collection: str | Path, *, replace: bool = False) -> int:
+    def append(self, collection: str | PathLike[str], *, replace: bool = False) -> int:
         """Add documents; whoever else has the index open goes on searching the state without them.
 
         Args:

@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexlip_infer import Hit, ImageError, Index, InputError, LexLIPEncoder, OutputError, SparseBatch, encode_folder
+from lexlip_infer import (
+    Collection,
+    Hit,
+    ImageError,
+    Index,
+    InputError,
+    LexLIPEncoder,
+    OutputError,
+    SparseBatch,
+    encode_folder,
+)
 from lexlip_infer.search.registry import ENGINES, build_index, find_engine
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +39,14 @@ def output(bundle_folder: Path, photographs: Path, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("door") / "out"
     encode_folder(photographs, folder, model=bundle_folder, top_k=150, threads=1, decode_workers=0)
     return folder
+
+
+def test_a_collection_is_indexed_as_its_path_is(output: Path, index: Index, tmp_path: Path) -> None:
+    collection = Collection.open(output)
+    built = Index.build(collection, tmp_path / "idx", threads=1)
+    assert ids(built.search("a dog")) == ids(index.search("a dog"))
+    with pytest.raises(InputError, match="already"):
+        built.append(collection)
 
 
 @pytest.fixture(scope="module")
