@@ -151,7 +151,7 @@ class Index:
             index = Index.build("OUT", "IDX")                  # OUT: what lexlip-encode wrote
 
         Args:
-            collection: for "exact" and "anserini" a `Collection`, or the path of what `lexlip-encode` wrote, or anyone's
+            collection: for "exact" and "anserini" a `Collection`, or what `lexlip-encode` wrote, or anyone's
                 JSON lines; for "bm25" texts, as `lexlip-encode --texts` takes them; for "faiss" an `.npy` of (N, D)
                 unit vectors.
             path: of the index, which must not exist: a folder, of Faiss a file.
