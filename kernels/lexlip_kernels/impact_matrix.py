@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ def row_offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class SparseRows(Generic[Value]):
+class SparseRows(ABC, Generic[Value]):
     """N sparse vectors over V terms. Selecting and stacking returns the kind it was asked on, with all it carries.
 
     Attributes:
@@ -104,7 +105,7 @@ class SparseRows(Generic[Value]):
             InputError: rows overlap, ids are out of range or out of order, or a value is not allowed.
         """
         kind = type(self).__name__
-        if (self.lengths < 0).any():
+        if (self.indptr[1:] < self.indptr[:-1]).any():  # compared: a difference may wrap
             raise InputError(f"{kind}.indptr must not decrease")
         if len(self.indices) == 0:
             return
@@ -117,8 +118,9 @@ class SparseRows(Generic[Value]):
             raise InputError(f"{kind}.indices must be strictly ascending within a row")
         self._validate_values()
 
+    @abstractmethod
     def _validate_values(self) -> None:
-        raise NotImplementedError
+        """Refuse values that the kind does not allow, of at least one."""
 
     def joined_with(self, other: Self) -> Self:  # noqa: ARG002  (a kind that carries more looks at it)
         """These rows, carrying what both know beside their numbers; called for all that are stacked.

@@ -6,11 +6,12 @@ and the benchmarks go through `encode`, so that all of them resolve settings in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypedDict, Unpack
 
+from lexlip_infer.bundle import Modality
 from lexlip_infer.collection.collection import Collection
 from lexlip_infer.collection.manifest import RunManifest
 from lexlip_infer.errors import InputError
@@ -112,17 +113,8 @@ def encode_folder(
         MissingExtra: an input or a choice needs a package that is not installed.
         OutputError: the folder holds something else or another run's output, is being written, or cannot be.
     """
-    request = EncodeRequest(
-        modality="image",
-        source=_specs(images),
-        model=None if model is None else str(model),
-        device=device,
-        precision=precision,
-        top_k=top_k,
-        scale=scale,
-        **options,
-    )
-    return _into_folder(request, Path(output), progress)
+    chosen = {"device": device, "precision": precision, "top_k": top_k, "scale": scale, **options}
+    return _into_folder("image", images, Path(output), model, progress, chosen)
 
 
 def encode_texts_file(
@@ -162,17 +154,8 @@ def encode_texts_file(
     Raises:
         BackendUnavailable, BundleError, InputError, MissingExtra, OutputError: as `encode_folder`.
     """
-    request = EncodeRequest(
-        modality="text",
-        source=_specs(texts),
-        model=None if model is None else str(model),
-        device=device,
-        precision=precision,
-        top_k=top_k,
-        scale=scale,
-        **options,
-    )
-    return _into_folder(request, Path(output), progress)
+    chosen = {"device": device, "precision": precision, "top_k": top_k, "scale": scale, **options}
+    return _into_folder("text", texts, Path(output), model, progress, chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +220,16 @@ def _specs(paths: Paths) -> list[str]:
     return [str(path) for path in given]
 
 
-def _into_folder(request: EncodeRequest, output: Path, progress: Progress | None) -> Collection:
+def _into_folder(
+    modality: Modality,
+    source: Paths,
+    output: Path,
+    model: str | Path | None,
+    progress: Progress | None,
+    chosen: Mapping[str, Any],
+) -> Collection:
+    name = None if model is None else str(model)
+    request = EncodeRequest(modality=modality, source=_specs(source), model=name, **chosen)
     encoded = encode(request, output, Observer() if progress is None else _Telling(progress))
     return Collection.open_output(output, vocabulary=encoded.vocabulary)
 

@@ -307,8 +307,12 @@ class Index:
             return self._images or self._opened.images
         try:
             return Path(json.loads((self.path / _IMAGES).read_bytes())["images"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"{self.path / _IMAGES}: damaged ({error}); remove it, and name the folder with images="
+            ) from None
 
     def append(self, collection: str | PathLike[str], *, replace: bool = False) -> int:
         """Add documents; whoever else has the index open goes on searching the state without them.

@@ -214,12 +214,14 @@ class SparseBatch(SparseRows[np.float32]):
         Raises:
             OutputError: the file cannot be written.
         """
+        from lexlip_infer.files import replacing
+
         indptr = self._short_offsets()
         layout = {"format": b"csr", "shape": self.shape, "data": self.values, "_is_array": True}
         model = {} if self.fingerprint is None else {_FINGERPRINT: self.fingerprint.encode()}
         arrays: dict[str, Any] = {"indices": self.indices.astype(indptr.dtype), "indptr": indptr, **layout, **model}
         try:
-            with Path(path).open("wb") as file:  # given a name, numpy would append .npz to it
+            with replacing(Path(path)) as file:  # given a name, numpy would append .npz to it
                 np.savez_compressed(file, **arrays)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -262,3 +262,10 @@ def test_the_example(photographs: Path) -> None:
     assert 1 <= len(lines) <= 5
     assert lines[0].startswith("1 ")
     assert all(str(photographs) in line for line in lines)
+
+
+def test_a_damaged_note_of_where_the_photographs_lie_is_said(output: Path, tmp_path: Path) -> None:
+    Index.build(output, tmp_path / "idx", threads=1).close()
+    (tmp_path / "idx" / "images.json").write_text('{"images": 7')
+    with pytest.raises(OutputError, match=r"images\.json: damaged .*remove it, and name the folder with images="):
+        Index.open(tmp_path / "idx", threads=1).search("a dog")
