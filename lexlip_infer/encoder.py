@@ -354,7 +354,6 @@ class LexLIPEncoder:
         return self._open("text")
 
     def _open(self, modality: Modality) -> Tower:
-
         from lexlip_infer.runtime.opening import open_tower  # and with it ONNX Runtime
 
         return open_tower(self.bundle, modality, self.options)

@@ -2,7 +2,7 @@
 
 Everything here is light to import: numba is loaded when something is first quantised or written, because it
 takes longer than a short command may take to start. Terms are not chosen here (the lexicon head did that),
-nor are files written: shards, compression and resuming belong to `lexlip_infer.pipeline`.
+nor are files written: parts, compression and resuming belong to `lexlip_infer.collection`.
 """
 
 from lexlip_infer.impacts.json_lines import JsonLinesParser, JsonLinesWriter, collect_terms, read_json_lines

@@ -137,7 +137,7 @@ def drop_placeholders(matrix: ImpactMatrix, terms: Sequence[str]) -> ImpactMatri
         matrix: (Q, V) impacts.
         terms: V terms by id. Placeholders are told by their names: `[UNK]`, `<unk>`, `[unused993]`.
     """
-    alone = np.repeat(np.diff(matrix.indptr) == 1, np.diff(matrix.indptr)) & (matrix.impacts == 1)
+    alone = np.repeat(matrix.lengths == 1, matrix.lengths) & (matrix.impacts == 1)
     kept = ~alone
     for entry in np.flatnonzero(alone):
         kept[entry] = _PLACEHOLDER.fullmatch(terms[matrix.indices[entry]]) is None

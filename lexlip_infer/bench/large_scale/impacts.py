@@ -31,6 +31,7 @@ from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_emp
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
+from lexlip_kernels.impact_matrix import row_offsets
 
 #: Documents of a part file.
 _PART = 20_000
@@ -186,7 +187,7 @@ class ImpactDistribution:
     def draw(self, count: int, generator: np.random.Generator) -> ImpactMatrix:
         """Draw (count, V) documents."""
         lengths = generator.choice(self.lengths, count)
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        indptr = row_offsets(lengths)
         indices = np.empty(indptr[-1], np.int32)
         for length in np.unique(lengths[lengths > 0]):
             rows = np.flatnonzero(lengths == length)

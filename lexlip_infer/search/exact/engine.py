@@ -175,7 +175,8 @@ def _search_segment(segment: Segment, queries: ImpactMatrix, k: int, threads: in
     pending, results = np.arange(len(queries)), [_NOTHING] * len(queries)
     live = segment.live() if gone else None
     while len(pending):
-        hits = segment.impacts.search(_select(queries, pending), asked, threads)
+        chosen = queries if len(pending) == len(queries) else queries[pending]
+        hits = segment.impacts.search(chosen, asked, threads)
         unfinished = []
         for query, rows, scores in zip(pending.tolist(), hits.rows, hits.scores, strict=True):
             kept = rows >= 0
@@ -190,15 +191,3 @@ def _search_segment(segment: Segment, queries: ImpactMatrix, k: int, threads: in
 
 
 _NOTHING: Found = (np.zeros(0, np.int32), np.zeros(0, np.int32))
-
-
-def _select(queries: ImpactMatrix, rows: npt.NDArray[np.int64]) -> ImpactMatrix:
-    if len(rows) == len(queries):
-        return queries
-    parts = [queries.row(int(row)) for row in rows]
-    return ImpactMatrix(
-        np.cumsum([0, *(len(terms) for terms, _ in parts)]).astype(np.int64),
-        np.concatenate([terms for terms, _ in parts]),
-        np.concatenate([impacts for _, impacts in parts]),
-        queries.vocab_size,
-    )

@@ -21,6 +21,7 @@ from lexlip_infer.files import sync_file
 from lexlip_infer.search.exact.manifest import SegmentRecord, record_file
 from lexlip_infer.search.exact.segment import SEGMENTS, Segment, npy_header, pack_ids, write_array
 from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
+from lexlip_kernels.impact_matrix import row_offsets
 
 #: Postings in memory; a term that has more by itself is taken whole.
 _POSTINGS = 1 << 22
@@ -48,7 +49,7 @@ def merge_segments(index: Path, name: str, segments: Sequence[Segment]) -> Segme
     total, dtype = sum(count for count, _ in live), np.uint8 if max(most for _, most in live) <= 255 else np.uint16
     lengths, maxima = _merge_postings(index / folder, segments, rows, total, dtype)
     files = (
-        write_array(index, f"{folder}/term_offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)),
+        write_array(index, f"{folder}/term_offsets.npy", row_offsets(lengths)),
         record_file(index, f"{folder}/posting_docs.npy"),
         record_file(index, f"{folder}/posting_impacts.npy"),
         write_array(index, f"{folder}/term_max_impacts.npy", maxima),
