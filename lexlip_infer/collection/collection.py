@@ -36,7 +36,7 @@ _CHUNK = 2_000
 Chunk = tuple[list[str], ImpactMatrix]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Collection:
     """Documents on a disk, over one vocabulary. Build it with `open`.
 
@@ -102,6 +102,10 @@ class Collection:
         if vocabulary is None:
             vocabulary = manifest.settings.encoded_with.open_bundle(folder, model).vocabulary()
         return cls(folder, vocabulary, manifest)
+
+    def __repr__(self) -> str:
+        held = f"{len(self._files)} files" if self.manifest is None else repr(self.manifest)
+        return f"Collection({held} in {self.path}, {len(self.vocabulary)} terms)"
 
     def __fspath__(self) -> str:
         """The path, so that a collection goes wherever its path does."""

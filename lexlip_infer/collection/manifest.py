@@ -234,6 +234,12 @@ class RunManifest(_Section):
     complete: bool = False
     timings: RunTimings | None = None
 
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "incomplete"
+        return f"RunManifest({self.settings.model_name}: {self.documents} documents, {self.failed} failed, {state})"
+
+    __str__ = __repr__  # pydantic's would fill a screen with the records of all parts
+
     @property
     def documents(self) -> int:
         """Lines in all part files."""

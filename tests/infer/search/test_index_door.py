@@ -43,6 +43,7 @@ def output(bundle_folder: Path, photographs: Path, tmp_path_factory: pytest.Temp
 
 def test_a_collection_is_indexed_as_its_path_is(output: Path, index: Index, tmp_path: Path) -> None:
     collection = Collection.open(output)
+    assert repr(collection).startswith("Collection(RunManifest(random: 5 documents, 0 failed, complete) in ")
     built = Index.build(collection, tmp_path / "idx", threads=1)
     assert ids(built.search("a dog")) == ids(index.search("a dog"))
     with pytest.raises(InputError, match="already"):
