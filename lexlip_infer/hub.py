@@ -5,6 +5,7 @@ The only place that downloads a model. What is in the hub's cache (`HF_HOME`) is
 
 from __future__ import annotations
 
+import functools
 import glob
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,12 +31,25 @@ def snapshot(
     from huggingface_hub import snapshot_download
 
     patterns = [glob.escape(file) for file in files]
+    download = functools.partial(
+        snapshot_download, name, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=patterns
+    )
     try:
-        return Path(
-            snapshot_download(name, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=patterns)
-        )
+        try:
+            return Path(download())
+        except Exception as error:  # the library looks into its cache where it got no connection, not where it lost one
+            if not _lost_connection(error):
+                raise
+            return Path(download(local_files_only=True))
     except Exception as error:  # noqa: BLE001  (the hub's errors, those of its HTTP library, and of the disk)
         raise BundleError(f"{name}: no such folder, and {_refusal(error, revision)}") from None
+
+
+def _lost_connection(error: BaseException | None) -> bool:
+    """Whether the system's own error lies below that of the HTTP library, which one and which version of it is used."""
+    while error is not None and not isinstance(error, ConnectionError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _refusal(error: Exception, revision: str | None) -> str:

@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -30,6 +32,7 @@ class Hub(ThreadingHTTPServer):
         self.root = root
         self.fetched: list[str] = []
         self.tokens: set[str | None] = set()
+        self.is_breaking_off = False
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -45,6 +48,10 @@ class _Answer(BaseHTTPRequestHandler):
         """Quiet."""
 
     def _answer(self, body: bool) -> None:
+        if self.server.is_breaking_off:  # a socket that is closed at once, with a lingering time of none, is reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
         self.server.tokens.add(self.headers["Authorization"])
         parts = self.path.partition("?")[0].strip("/").split("/")
         is_question = parts[:2] == ["api", "models"]
@@ -188,5 +195,13 @@ def test_what_is_said(hub: Hub, tmp_path: Path, name: str, options: dict[str, st
 def test_off_line_is_called_that(hub: Hub, tmp_path: Path) -> None:
     said = "the Hugging Face hub cannot be reached, nor is the model in its cache: go online, or give a folder"
     assert said in opened(hub, tmp_path, "owner/bundle", offline=True)
+    hub.shutdown()  # while it listens, the system takes connections for it, closed or not
     hub.server_close()
     assert said in opened(hub, tmp_path, "owner/bundle")
+
+
+def test_a_connection_that_breaks_off_is_no_connection(hub: Hub, tmp_path: Path) -> None:
+    opened(hub, tmp_path, "owner/bundle")
+    hub.is_breaking_off = True
+    assert "snapshots" in opened(hub, tmp_path, "owner/bundle")  # what is in the cache needs no hub
+    assert "the Hugging Face hub cannot be reached" in opened(hub, tmp_path, "owner/another")
