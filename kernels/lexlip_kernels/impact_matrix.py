@@ -26,12 +26,25 @@ Value = TypeVar("Value", np.float32, np.int32)
 MAX_VOCABULARY = 2**31 - 1
 """Largest V: a term's id has 32 bits."""
 
+#: Numbers that are compared at a time.
+_PIECE = 2**20
+
 Rows = slice | Sequence[int] | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
 
 
 def row_offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Where rows of these lengths (N,) begin and end (N+1,), one after the other."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def ascends(numbers: npt.NDArray[np.integer[Any]], strictly: bool = False) -> bool:
+    """Whether none is below its predecessor (or not above it, where it has to be strictly).
+
+    Neighbours are compared: a difference may wrap. Piece by piece, so that those of a mapped file take no memory.
+    """
+    later = np.greater if strictly else np.greater_equal
+    pieces = (numbers[at : at + _PIECE + 1] for at in range(0, len(numbers), _PIECE))
+    return all(later(piece[1:], piece[:-1]).all() for piece in pieces)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -69,7 +82,7 @@ class SparseRows(ABC, Generic[Value]):
                 raise InputError(f"{kind}.{name} is {numbers.dtype} of rank {numbers.ndim}; expected rank 1 {dtype}")
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
             raise InputError(f"{kind}.indptr must start at 0 and end at the number of stored {self.VALUE_NAME}")
-        if (self.indptr[1:] < self.indptr[:-1]).any():  # compared: a difference may wrap
+        if not ascends(self.indptr):
             raise InputError(f"{kind}.indptr must not decrease")
         if len(self.indices) != len(self.values):
             raise InputError(f"{kind} has {len(self.indices)} indices but {len(self.values)} {self.VALUE_NAME}")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 if sanitised := os.environ.get("LEXLIP_NATIVE"):  # of `make sanitize`: the compiled module built another way
+    assert "lexlip_kernels._native" not in sys.modules
     spec = importlib.util.spec_from_file_location("lexlip_kernels._native", sanitised)
     assert spec is not None
     assert spec.loader is not None
