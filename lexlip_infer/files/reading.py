@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import pydantic
 from pydantic import BaseModel, Field
-from pydantic_core import PydanticCustomError
 
 from lexlip_infer.files.folders import Folder, kind
 
@@ -263,8 +262,10 @@ def read_version(data: bytes) -> int:
         pydantic.ValidationError: there is none, or it has too many entries to look at.
     """
     if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_ENTRIES:
-        fault = PydanticCustomError("too_many", f"more than {_MOST_ENTRIES:,} entries, the most that are read")
-        raise pydantic.ValidationError.from_exception_data("", [{"type": fault, "loc": (), "input": None}])
+        fault = ValueError(f"more than {_MOST_ENTRIES:,} entries, the most that are read")
+        raise pydantic.ValidationError.from_exception_data(
+            "manifest", [{"type": "value_error", "loc": (), "input": None, "ctx": {"error": fault}}]
+        )
     return _Version.model_validate_json(data).format_version
 
 

@@ -105,7 +105,7 @@ def test_a_manifest_is_read_under_limits(tmp_path: Path, monkeypatch: pytest.Mon
         read_manifest(folder)
     monkeypatch.undo()
     monkeypatch.setattr("lexlip_infer.files.reading._MOST_ENTRIES", 10)
-    with pytest.raises(OutputError, match=r"manifest\.json: contents: more than 10 entries"):
+    with pytest.raises(OutputError, match=r"manifest\.json: contents: Value error, more than 10 entries"):
         read_manifest(folder)
     monkeypatch.undo()
     monkeypatch.setattr("lexlip_infer.files.reading._MOST_FAULTS", 3)
