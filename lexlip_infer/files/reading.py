@@ -16,12 +16,12 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
-
-import pydantic
-from pydantic import BaseModel, Field
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from lexlip_infer.files.folders import Folder, kind
+
+if TYPE_CHECKING:
+    import pydantic
 
 #: Makes an error from a reason, such as "is a FIFO; expected a regular file".
 Refusal: TypeAlias = Callable[[str], Exception]
@@ -245,10 +245,6 @@ class _Expanding(io.RawIOBase):
                 raise EOFError("it breaks off")
 
 
-class _Version(BaseModel):
-    format_version: int = Field(ge=1)
-
-
 #: Faults that are put into words, of which only the first is said.
 _MOST_FAULTS = 1000
 #: Values in a manifest; pydantic keeps half a kilobyte for each that is wrong.
@@ -261,12 +257,16 @@ def read_version(data: bytes) -> int:
     Raises:
         pydantic.ValidationError: there is none, or it has too many entries to look at.
     """
+    import pydantic  # not above: decode workers read files, and no manifests
+
     if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_ENTRIES:
         fault = ValueError(f"more than {_MOST_ENTRIES:,} entries, the most that are read")
         raise pydantic.ValidationError.from_exception_data(
             "manifest", [{"type": "value_error", "loc": (), "input": None, "ctx": {"error": fault}}]
         )
-    return _Version.model_validate_json(data).format_version
+    fields: Any = {"format_version": (int, pydantic.Field(ge=1))}
+    version: Any = pydantic.create_model("manifest", **fields).model_validate_json(data)
+    return int(version.format_version)
 
 
 def first_fault(error: pydantic.ValidationError, top: str = "") -> str:

@@ -12,7 +12,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -50,8 +50,12 @@ def read_image_file(path: str | Path) -> bytes:
         raise ImageError(f"{path!r}: not a file name ({error})") from None
 
 
-def open_image(data: bytes) -> ImageFile.ImageFile:
+def open_image(data: bytes, formats: Sequence[str] = FORMATS) -> ImageFile.ImageFile:
     """An image by what the bytes are, whatever its name said.
+
+    Args:
+        data: contents of a file.
+        formats: that it may have; HEIF always.
 
     Raises:
         ImageError: the bytes are of no format that is read, or only begin as one does.
@@ -62,7 +66,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     faults = dict[str, str]()
     for load_plugins in (Image.preinit, Image.init):  # the common ones first: all of them take a while
         load_plugins()
-        for kind in FORMATS:
+        for kind in formats:
             image = _opened_as(kind, data, faults)
             if image is not None:
                 return image

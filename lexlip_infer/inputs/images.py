@@ -30,6 +30,9 @@ ImageSource = str | Path | bytes | BinaryIO | Frame | Image.Image | npt.NDArray[
 #: Where `load_image` leaves its note; it drops every other entry that a file may have put there.
 _NOTE = "truncated"
 
+#: Rows that are compared at a time.
+_ROWS = 256
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -205,11 +208,17 @@ def _decoded_part(
         ImageError: nothing of it could be decoded.
     """
     image, other = _decode_into(reopen(), 0), _decode_into(reopen(), 255)
-    differs = np.asarray(image) != np.asarray(other)
-    missing: npt.NDArray[np.bool_] = differs if differs.ndim == 2 else differs.any(axis=2)
+    missing = np.concatenate([_differing(image, other, top) for top in range(0, image.height, _ROWS)])
     if missing.all():
         raise ImageError(f"damaged image, nothing of it can be decoded ({type(error).__name__}: {error})")
     return image, missing
+
+
+def _differing(image: Image.Image, other: Image.Image, top: int) -> npt.NDArray[np.bool_]:
+    """(rows, W), where a few rows of two images differ; arrays of all of them would take gigabytes."""
+    box = (0, top, image.width, min(top + _ROWS, image.height))
+    differs: npt.NDArray[np.bool_] = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
+    return differs if differs.ndim == 2 else differs.any(axis=2)
 
 
 def _decode_into(image: ImageFile.ImageFile, level: int) -> ImageFile.ImageFile:
