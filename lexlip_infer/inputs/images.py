@@ -218,7 +218,7 @@ def _differing(image: Image.Image, other: Image.Image, top: int) -> npt.NDArray[
     """(rows, W), where a few rows of two images differ; arrays of all of them would take gigabytes."""
     box = (0, top, image.width, min(top + _ROWS, image.height))
     differs: npt.NDArray[np.bool_] = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
-    return differs if differs.ndim == 2 else differs.any(axis=2)
+    return differs.reshape(*differs.shape[:2], -1).any(axis=2)
 
 
 def _decode_into(image: ImageFile.ImageFile, level: int) -> ImageFile.ImageFile:
