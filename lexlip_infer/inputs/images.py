@@ -217,8 +217,8 @@ def _decoded_part(
 def _differing(image: Image.Image, other: Image.Image, top: int) -> npt.NDArray[np.bool_]:
     """(rows, W), where a few rows of two images differ; arrays of all of them would take gigabytes."""
     box = (0, top, image.width, min(top + _ROWS, image.height))
-    differs: npt.NDArray[np.bool_] = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
-    return differs.reshape(*differs.shape[:2], -1).any(axis=2)
+    differs = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
+    return np.logical_or.reduce(np.atleast_3d(differs), axis=2)
 
 
 def _decode_into(image: ImageFile.ImageFile, level: int) -> ImageFile.ImageFile:
