@@ -218,7 +218,8 @@ def _differing(image: Image.Image, other: Image.Image, top: int) -> npt.NDArray[
     """(rows, W), where a few rows of two images differ; arrays of all of them would take gigabytes."""
     box = (0, top, image.width, min(top + _ROWS, image.height))
     differs = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
-    return np.logical_or.reduce(np.atleast_3d(differs), axis=2)
+    missing: npt.NDArray[np.bool_] = np.logical_or.reduce(np.atleast_3d(differs), axis=2)
+    return missing
 
 
 def _decode_into(image: ImageFile.ImageFile, level: int) -> ImageFile.ImageFile:
