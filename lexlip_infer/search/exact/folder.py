@@ -199,17 +199,14 @@ def _is_new(held: Folder) -> bool:
         return True
     if not {SEGMENTS} <= names <= {SEGMENTS, VOCABULARY, _PARTIAL}:
         return False
-    return all(SEGMENT_NAME.fullmatch(segment) and ARRAY_NAME.fullmatch(array) for segment, array in _arrays(held))
-
-
-def _arrays(held: Folder) -> list[tuple[str, str]]:
-    """Segment and file name of all that is in the folders of segments; no array has the name ""."""
-    found = []
     with held.folder(SEGMENTS) as segments:
         for name in segments.names():
+            if not SEGMENT_NAME.fullmatch(name):
+                return False
             with segments.folder(name) as segment:
-                found += [(name, array) for array in segment.names()]
-    return found
+                if not all(map(ARRAY_NAME.fullmatch, segment.names())):
+                    return False
+    return True
 
 
 def _remove_all_but(held: Folder, kept: set[str]) -> None:
