@@ -18,7 +18,15 @@ from typing import BinaryIO
 
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files.folders import Folder, lock, locked
-from lexlip_infer.files.reading import first_fault, hash_file, open_regular, read_hashed, read_regular, read_version
+from lexlip_infer.files.reading import (
+    first_fault,
+    hash_file,
+    hash_opened,
+    open_regular,
+    read_hashed,
+    read_regular,
+    read_version,
+)
 
 __all__ = [
     "Folder",
@@ -26,6 +34,7 @@ __all__ = [
     "check_new_path",
     "first_fault",
     "hash_file",
+    "hash_opened",
     "locked",
     "new_file",
     "new_folder",

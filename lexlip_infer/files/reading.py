@@ -86,7 +86,14 @@ def hash_file(path: Path) -> str:
         OSError: it cannot be read, or is no regular file.
     """
     with open_regular(path, refuse=lambda reason: OSError(None, reason, str(path))) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return hash_opened(file)
+
+
+def hash_opened(file: BinaryIO) -> str:
+    """Sha256 of the contents of a file, which is then at its beginning again."""
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest
 
 
 def read_hashed(
@@ -136,24 +143,22 @@ def decompressed(
     return io.BufferedReader(_Expanding(file, compression, refuse, limit), _PIECE)
 
 
-def bounded_lines(
-    file: io.BufferedIOBase | BinaryIO, limit: int, too_long: Callable[[int, str], Exception]
-) -> Iterator[bytes]:
+def bounded_lines(file: io.BufferedIOBase | BinaryIO, limit: int, *, refuse: Refusal) -> Iterator[bytes]:
     """The lines of a file with their ends, none of them longer than `limit` bytes.
 
     Args:
         file: plain or `decompressed`.
         limit: bytes of a line.
-        too_long: makes the error for a longer line, from its number and the reason.
+        refuse: makes the error for a longer line.
 
     Raises:
-        Exception: what `too_long` made.
+        Exception: what `refuse` made.
     """
     number = 0
     while line := file.readline(limit + 1):
         number += 1
         if len(line) > limit:
-            raise too_long(number, f"a line of more than {in_bytes(limit)}, which is the most that is read")
+            raise refuse(f"has a line (number {number}) of more than {in_bytes(limit)}, the most that is read")
         yield line
 
 
@@ -244,12 +249,23 @@ class _Version(BaseModel):
     format_version: int = Field(ge=1)
 
 
+#: Faults that are put into words, of which only the first is said.
+_MOST_FAULTS = 1000
+#: Values in a manifest; pydantic keeps half a kilobyte for each that is wrong.
+_MOST_ENTRIES = 2**20
+
+
 def read_version(data: bytes) -> int:
     """`format_version` of a manifest: compared before all else is read, as a newer version has unknown fields.
 
     Raises:
-        pydantic.ValidationError: there is none.
+        pydantic.ValidationError: there is none, or it has too many entries to look at.
     """
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_ENTRIES:
+        fault = ValueError(f"more than {_MOST_ENTRIES:,} entries, the most that are read")
+        raise pydantic.ValidationError.from_exception_data(
+            "manifest", [{"type": "value_error", "loc": (), "input": None, "ctx": {"error": fault}}]
+        )
     return _Version.model_validate_json(data).format_version
 
 
@@ -260,6 +276,8 @@ def first_fault(error: pydantic.ValidationError, top: str = "") -> str:
         error: of pydantic, which spreads over many lines.
         top: stands for the place where the file as a whole is at fault.
     """
+    if error.error_count() > _MOST_FAULTS:
+        return f"{top}: {error.error_count():,} faults".removeprefix(": ")
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode() or top
     return f"{place}: {first['msg']}" if place else str(first["msg"])

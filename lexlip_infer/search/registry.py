@@ -6,6 +6,7 @@ An engine's own modules, and the packages of its extra, are imported when it is 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,8 +260,9 @@ def images_of(output: Path) -> Path | None:
 
 
 def _photographs(settings: RunSettings) -> Path | None:
-    folder = Path(settings.source)
-    return folder if settings.modality == "image" and folder.is_dir() else None
+    # Not `is_dir` of a path, which raises for what is too long to be one: several sources stand there side by side.
+    is_folder = settings.modality == "image" and os.path.isdir(settings.source)  # noqa: PTH112
+    return Path(settings.source) if is_folder else None
 
 
 def remember_images(index: Path, images: Path) -> None:

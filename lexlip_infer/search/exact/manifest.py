@@ -264,19 +264,25 @@ def read_terms(index: Folder, manifest: IndexManifest) -> Vocabulary:
         terms = None
     if not isinstance(terms, list) or len(terms) != manifest.vocab_size:
         raise damaged(path, f"it is no list of {manifest.vocab_size:,} terms")
-    if fault := fault_of_terms(terms):
-        raise damaged(path, fault)
-    return Vocabulary(tuple(terms))
-
-
-def fault_of_terms(terms: Sequence[object]) -> str | None:
-    """What keeps these from being the terms of an index, if anything does."""
-    if set(map(type, terms)) - {str}:
-        return "a term is no string"
-    if len(set(terms)) != len(terms):
-        return "a term occurs twice"
     try:
-        "".join(terms).encode()  # type: ignore[arg-type]  # they are strings
+        return checked_vocabulary(terms)
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+
+
+def checked_vocabulary(terms: Sequence[str]) -> Vocabulary:
+    """The terms of an index.
+
+    Raises:
+        ValueError: what keeps these from being such terms.
+    """
+    try:
+        "".join(terms).encode()
+    except TypeError:
+        raise ValueError("a term is no string") from None
     except UnicodeEncodeError:
-        return "a term is not valid Unicode"
-    return None
+        raise ValueError("a term is not valid Unicode") from None
+    vocabulary = Vocabulary(tuple(terms))
+    if len(vocabulary.ids) != len(terms):
+        raise ValueError("a term occurs twice")
+    return vocabulary
