@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -43,6 +42,8 @@ def ascends(numbers: npt.NDArray[np.integer[Any]], strictly: bool = False) -> bo
     Neighbours are compared: a difference may wrap. Piece by piece, so that those of a mapped file take no memory.
     """
     later = np.greater if strictly else np.greater_equal
+    if len(numbers) <= _PIECE:
+        return bool(later(numbers[1:], numbers[:-1]).all())
     pieces = (numbers[at : at + _PIECE + 1] for at in range(0, len(numbers), _PIECE))
     return all(later(piece[1:], piece[:-1]).all() for piece in pieces)
 
@@ -86,7 +87,7 @@ class SparseRows(ABC, Generic[Value]):
             raise InputError(f"{kind}.indptr must not decrease")
         if len(self.indices) != len(self.values):
             raise InputError(f"{kind} has {len(self.indices)} indices but {len(self.values)} {self.VALUE_NAME}")
-        if not isinstance(self.vocab_size, Integral) or not 0 <= self.vocab_size <= MAX_VOCABULARY:
+        if not isinstance(self.vocab_size, int | np.integer) or not 0 <= self.vocab_size <= MAX_VOCABULARY:
             raise InputError(f"{kind}.vocab_size is {self.vocab_size!r}; expected an integer from 0 to 2^31 - 1")
 
     @classmethod

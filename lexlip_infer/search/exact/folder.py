@@ -30,7 +30,7 @@ from lexlip_infer.search.exact.manifest import (
     VOCABULARY_LIMIT,
     IndexManifest,
     SegmentRecord,
-    fault_of_terms,
+    checked_vocabulary,
     opened,
     read_index_manifest,
     read_terms,
@@ -76,7 +76,7 @@ class ImpactIndexFolder:
             InputError: the terms are not distinct strings of valid Unicode, or take more than VOCABULARY_LIMIT.
             OutputError: the folder holds something else, or cannot be written.
         """
-        data = _checked_terms(terms)
+        vocabulary, data = _checked(terms)
         with writing(path):
             if path.exists() and not path.is_dir():
                 raise _exists(path)
@@ -96,7 +96,7 @@ class ImpactIndexFolder:
                         vocab_size=len(terms),
                         encoded_with=encoded_with,
                     )
-                    yield cls(held, manifest, Vocabulary(tuple(terms)))
+                    yield cls(held, manifest, vocabulary)
                 finally:
                     if held.status(INDEX_MANIFEST) is None:
                         _remove_all_but(held, set())
@@ -166,14 +166,16 @@ class ImpactIndexFolder:
         _remove_all_but(self.held, {file.name for file in self.manifest.files})
 
 
-def _checked_terms(terms: Sequence[str]) -> bytes:
-    """The contents of the vocabulary's file."""
-    if fault := fault_of_terms(terms):
-        raise InputError(f"the vocabulary cannot be that of an index: {fault}")
+def _checked(terms: Sequence[str]) -> tuple[Vocabulary, bytes]:
+    """The vocabulary, and the contents of its file."""
+    try:
+        vocabulary = checked_vocabulary(terms)
+    except ValueError as error:
+        raise InputError(f"the vocabulary cannot be that of an index: {error}") from None
     data = json.dumps(list(terms)).encode()
     if len(data) > VOCABULARY_LIMIT:
         raise InputError(f"the vocabulary takes {len(data):,} bytes; an index holds at most {VOCABULARY_LIMIT:,}")
-    return data
+    return vocabulary, data
 
 
 def _read(held: Folder) -> tuple[IndexManifest, Vocabulary, list[Segment]]:
@@ -199,17 +201,14 @@ def _is_new(held: Folder) -> bool:
         return True
     if not {SEGMENTS} <= names <= {SEGMENTS, VOCABULARY, _PARTIAL}:
         return False
-    return all(SEGMENT_NAME.fullmatch(segment) and ARRAY_NAME.fullmatch(array) for segment, array in _arrays(held))
-
-
-def _arrays(held: Folder) -> list[tuple[str, str]]:
-    """Segment and file name of all that is in the folders of segments; no array has the name ""."""
-    found = []
     with held.folder(SEGMENTS) as segments:
         for name in segments.names():
+            if not SEGMENT_NAME.fullmatch(name):
+                return False
             with segments.folder(name) as segment:
-                found += [(name, array) for array in segment.names()]
-    return found
+                if not all(map(ARRAY_NAME.fullmatch, segment.names())):
+                    return False
+    return True
 
 
 def _remove_all_but(held: Folder, kept: set[str]) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from lexlip_infer.collection.manifest import EncodedWith
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files import Folder, first_fault, open_regular, read_hashed, read_regular, read_version
+from lexlip_infer.files import Folder, first_fault, open_regular, read_regular, read_version
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels.impact_dot.checks import INT32_MAX
 from lexlip_kernels.impact_matrix import MAX_VOCABULARY
@@ -254,31 +254,35 @@ def read_terms(index: Folder, manifest: IndexManifest) -> Vocabulary:
         FileNotFoundError: it is missing.
         OutputError: it is damaged, or larger than VOCABULARY_LIMIT.
     """
-    record, path = manifest.vocabulary, index.path / VOCABULARY
-    if record.size > VOCABULARY_LIMIT:
-        raise refused(path, f"holds {record.size:,} bytes; at most {VOCABULARY_LIMIT:,} are read")
-    data = read_hashed(
-        VOCABULARY, record.size, record.sha256, lambda *_: damaged(path, "its sha256 does not match"), index
-    )
+    path = index.path / VOCABULARY
+    data = read_regular(VOCABULARY, VOCABULARY_LIMIT, refuse=lambda reason: refused(path, reason), folder=index)
+    if hashlib.sha256(data).hexdigest() != manifest.vocabulary.sha256:
+        raise damaged(path, "its sha256 does not match")
     try:
         terms = json.loads(data) if len(data) <= _UNTESTED or _STRINGS.fullmatch(data) else None
     except (ValueError, RecursionError):
         terms = None
     if not isinstance(terms, list) or len(terms) != manifest.vocab_size:
         raise damaged(path, f"it is no list of {manifest.vocab_size:,} terms")
-    if fault := fault_of_terms(terms):
-        raise damaged(path, fault)
-    return Vocabulary(tuple(terms))
-
-
-def fault_of_terms(terms: Sequence[object]) -> str | None:
-    """What keeps these from being the terms of an index, if anything does."""
-    if set(map(type, terms)) - {str}:
-        return "a term is no string"
-    if len(set(terms)) != len(terms):
-        return "a term occurs twice"
     try:
-        "".join(terms).encode()  # type: ignore[arg-type]  # they are strings
+        return checked_vocabulary(terms)
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
+
+
+def checked_vocabulary(terms: Sequence[str]) -> Vocabulary:
+    """The terms of an index.
+
+    Raises:
+        ValueError: what keeps these from being such terms.
+    """
+    try:
+        "".join(terms).encode()
+    except TypeError:
+        raise ValueError("a term is no string") from None
     except UnicodeEncodeError:
-        return "a term is not valid Unicode"
-    return None
+        raise ValueError("a term is not valid Unicode") from None
+    vocabulary = Vocabulary(tuple(terms))
+    if len(vocabulary.ids) != len(terms):
+        raise ValueError("a term occurs twice")
+    return vocabulary
