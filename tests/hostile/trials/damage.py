@@ -83,7 +83,12 @@ class Scene:
     def entries(self) -> list[Path]:
         """Whatever lies in the copy, and places where something of ours might."""
         further = [self.given / name for name in _FURTHER[self.kind]]
-        return sorted({*self.given.rglob("*"), *further})
+        return sorted({*self.given.rglob("*"), *(path for path in further if self._leads_nowhere_else(path))})
+
+    def _leads_nowhere_else(self, path: Path) -> bool:
+        """Whether all above a path in the copy are folders, or nothing: an earlier change may have made a link of one."""
+        above = path.parents[: len(path.relative_to(self.given).parts) - 1]
+        return all(not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink()) for folder in above)
 
 
 @dataclass(frozen=True)
