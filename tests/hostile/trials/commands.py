@@ -102,18 +102,18 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "bundle-both": _OF_BUNDLES,
     # What is in a checkpoint has no checksum. To export takes seconds, most of which are the same whatever is exported.
     "checkpoint-ours": (
-        *(6 * (Command(("python load_checkpoint {given}",), verified=False),)),
+        *(12 * (Command(("python load_checkpoint {given}",), verified=False),)),
         *(2 * (Command(("lexlip-train average {new}/mean {given} {inputs}/start",), verified=False),)),
         *(2 * (Command(("lexlip-train resize {given} {new}/larger --image-size 96",), verified=False),)),
         Command((_TRAIN,), verified=False),
         Command(("lexlip-export {given} {new}/bundle", _EXPORTED), verified=False),
     ),
     "checkpoint-official": (
-        *(9 * (Command(("python load_checkpoint {given}/last.ckpt",), verified=False),)),
+        *(19 * (Command(("python load_checkpoint {given}/last.ckpt",), verified=False),)),
         Command(("lexlip-export {given}/last.ckpt {new}/bundle",), verified=False),
     ),
     "checkpoint-splade": (
-        *(6 * (Command(("python load_checkpoint {given}",), verified=False),)),
+        *(12 * (Command(("python load_checkpoint {given}",), verified=False),)),
         Command(("lexlip-export {given} {new}/bundle", _EXPORTED), verified=False),
     ),
     "checkpoint-run": (

@@ -86,7 +86,7 @@ class Scene:
         return sorted({*self.given.rglob("*"), *(path for path in further if self._leads_nowhere_else(path))})
 
     def _leads_nowhere_else(self, path: Path) -> bool:
-        """Whether all above a path in the copy are folders, or nothing: an earlier change may have made a link of one."""
+        """Whether all above a path are folders, or nothing: an earlier change may have made a link of one."""
         above = path.parents[: len(path.relative_to(self.given).parts) - 1]
         return all(not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink()) for folder in above)
 
@@ -192,11 +192,13 @@ def _gigantic(rng: Random, scene: Scene) -> Change:
 
 def _gone(rng: Random, scene: Scene) -> Change:
     path = rng.choice(sorted(scene.given.rglob("*")) or [scene.given])
+    known, how = has_checksum(scene.kind, path.name), "missing"
     if rng.random() < 0.3 and path.is_file():
         path.write_bytes(b"")
-        return Change(f"{_name(scene, path)}: empty", known=has_checksum(scene.kind, path.name))
-    _remove(path)
-    return Change(f"{_name(scene, path)}: missing", known=True)
+        how = "empty"
+    else:
+        _remove(path)
+    return Change(f"{_name(scene, path)}: {how}", known)
 
 
 def _exchanged(rng: Random, scene: Scene) -> Change:
