@@ -260,3 +260,9 @@ def test_a_tokenizer_needs_a_placeholder(folder: Path) -> None:
     rewrite(folder, lambda m: m.update(placeholder_id=None))
     with pytest.raises(BundleError, match="a tokenizer but no placeholder_id"):
         Bundle.open(folder)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_what_cannot_be_a_path_is_no_bundle(name: str) -> None:
+    with pytest.raises(BundleError, match=r"not a model bundle|no path"):
+        Bundle.open(name)
