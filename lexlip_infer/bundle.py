@@ -34,6 +34,11 @@ from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 FORMAT_VERSION = 3
 MANIFEST = "lexlip.json"
 
+#: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
+MOST_PIXELS, MOST_TOKENS, MOST_TERMS = 4096, 65_536, 2**31 - 1
+#: Bytes of a manifest; a training log of ten thousand steps takes some two million.
+MOST_MANIFEST = 64_000_000
+
 Modality = Literal["image", "text"]
 Precision = Literal["f32", "fp16", "int8"]
 _PRECISIONS: tuple[Precision, ...] = ("f32", "fp16", "int8")
@@ -54,7 +59,7 @@ class _Section(BaseModel):
 class ImageSettings(_Section):
     """How an image becomes `pixel_values`; the fields of `ImagePreprocessor`."""
 
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=MOST_PIXELS)
     resize: Literal["squash", "center_crop"]
     mean: tuple[float, float, float]
     std: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat, pydantic.PositiveFloat]
@@ -70,7 +75,7 @@ class TextSettings(_Section):
         truncation_side: where the tokens beyond `max_length` are left out.
     """
 
-    max_length: int = Field(gt=2)
+    max_length: int = Field(gt=2, le=MOST_TOKENS)
     prompts: dict[str, str] = {}
     default_prompt: str | None = None
     truncation_side: Literal["left", "right"] = "right"
@@ -110,8 +115,8 @@ class TextSettings(_Section):
 class KeptTerms(_Section):
     """Default top-k of each modality."""
 
-    image: int = Field(gt=0)
-    text: int = Field(gt=0)
+    image: int = Field(gt=0, le=MOST_TERMS)
+    text: int = Field(gt=0, le=MOST_TERMS)
 
 
 class Quantisation(_Section):
@@ -151,8 +156,8 @@ class Manifest(_Section):
 
     format_version: int
     name: str
-    vocab_size: int = Field(gt=0)
-    hidden_size: int = Field(gt=0)
+    vocab_size: int = Field(gt=0, le=MOST_TERMS)
+    hidden_size: int = Field(gt=0, le=MOST_TERMS)
     image: ImageSettings | None
     text: TextSettings | None
     tokenizer: str | None = "tokenizer.json"  # format 1 had no such field

@@ -31,6 +31,7 @@ from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images, open_texts
 from lexlip_infer.runtime.choice import openvino_file
+from lexlip_infer.runtime.graphs import read_graph
 from lexlip_infer.runtime.openvino_session import UNQUANTISED, import_openvino, openvino_core
 
 #: One input of the backbone, by name, of batch size 1: `pixel_values`, or `input_ids` and `attention_mask`.
@@ -99,7 +100,7 @@ def add_openvino_int8(
     """
     files: dict[str, bytes] = {}
     for modality, inputs in samples.items():
-        backbone = bundle.read(backbone_file(modality, "f32"))
+        backbone = read_graph(bundle, backbone_file(modality, "f32"))
         files |= openvino_int8_files(backbone, modality, inputs, unquantised)
     records = {
         name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()
