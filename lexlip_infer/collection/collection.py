@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,9 +20,9 @@ from typing import IO
 import numpy as np
 
 from lexlip_infer.bundle import Bundle
-from lexlip_infer.collection.manifest import VECTORS, PartRecord, RunManifest, is_output, read_manifest
+from lexlip_infer.collection.manifest import VECTORS, PartRecord, RunManifest, is_output, manifest_in
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.files import read_hashed
+from lexlip_infer.files import Folder, read_hashed
 from lexlip_infer.impacts import JsonLinesParser, collect_terms
 from lexlip_infer.impacts.lint.files import collection_files
 from lexlip_infer.impacts.lint.findings import Findings
@@ -181,30 +182,39 @@ def read_finished(folder: Path, unfinished: bool = False) -> RunManifest:
         InputError: the run was interrupted.
         OutputError: as `read_manifest` and `check_parts`.
     """
-    manifest = read_manifest(folder)
-    check_parts(folder, manifest)
+    try:
+        with Folder.open(folder) as held:
+            manifest = manifest_in(held)
+            check_parts(held, manifest)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{folder}: not the output of lexlip-encode ({error.strerror})") from None
     if not (manifest.complete or unfinished):
         raise InputError(f"{folder}: the run was interrupted; the same lexlip-encode command finishes it")
     return manifest
 
 
-def check_parts(folder: Path, manifest: RunManifest) -> None:
+def check_parts(folder: Folder, manifest: RunManifest) -> None:
     """Compare the names and sizes of the part files with the manifest.
 
     Raises:
-        OutputError: somebody has edited, removed or added one since the run.
+        OutputError: somebody has edited, removed or added one since the run; a link stands in the place of one.
     """
     for part in manifest.shards:
-        path = folder / VECTORS / part.name
-        if not path.is_file() or path.stat().st_size != part.size:
-            raise _changed(folder, path)
+        status = folder.status(f"{VECTORS}/{part.name}")
+        if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != part.size:
+            raise _changed(folder.path, part)
     known = {part.name for part in manifest.shards}
     if not manifest.complete:
         known.add(manifest.next_part_name)  # a kill may have come between the file and its entry
-    foreign = sorted({path.name for path in (folder / VECTORS).glob("*")} - known)
+    if folder.status(VECTORS) is None:
+        return
+    with folder.folder(VECTORS) as vectors:
+        foreign = sorted(set(vectors.names()) - known)
     if foreign:
         raise OutputError(
-            f"{folder / VECTORS / foreign[0]}: not written by this run, and Anserini would index it; move it elsewhere"
+            f"{vectors.path / foreign[0]}: not written by this run, and Anserini would index it; move it elsewhere"
         )
 
 
@@ -214,17 +224,19 @@ def read_part(folder: Path, part: PartRecord) -> bytes:
     Raises:
         OutputError: it has changed since it was written, or cannot be read.
     """
-    path = folder / VECTORS / part.name
+    name = f"{VECTORS}/{part.name}"
     try:
-        data = read_hashed(path, part.size, part.sha256, lambda _size, _sha256: _changed(folder, path))
+        with Folder.open(folder) as held:
+            data = read_hashed(name, part.size, part.sha256, lambda *_: _changed(folder, part), held)
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
-    return gzip.decompress(data) if path.suffix == ".gz" else data
+        raise OutputError(f"{folder / name}: cannot be read ({error.strerror})") from None
+    return gzip.decompress(data) if name.endswith(".gz") else data
 
 
-def _changed(folder: Path, path: Path) -> OutputError:
+def _changed(folder: Path, part: PartRecord) -> OutputError:
+    path = folder / VECTORS / part.name
     return OutputError(f"{path}: missing or changed since it was written; remove {folder} and encode again")
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.files import first_fault, read_version
+from lexlip_infer.files import Folder, first_fault, read_regular, read_version
 from lexlip_infer.impacts.quantise import QuantisationSettings
 from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
 
@@ -23,6 +23,9 @@ from lexlip_infer.inputs.image_options import MAX_MEGAPIXELS
 MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "truncated.jsonl", "vectors"
 
 RUN_FORMAT_VERSION = 2
+
+#: Bytes of a manifest; a record of a part takes about 500.
+_LARGEST = 2**26
 
 
 class _Section(BaseModel):
@@ -280,26 +283,41 @@ def read_manifest(folder: Path) -> RunManifest:
         OutputError: the folder is not the output of an encoding run, or of a newer version.
     """
     try:
-        data = (folder / MANIFEST).read_bytes()
+        with Folder.open(folder) as held:
+            return manifest_in(held)
+    except OutputError:
+        raise
     except OSError as error:
-        raise OutputError(
-            f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({error.strerror})"
-        ) from None
+        raise _no_output(folder, error.strerror) from None
+
+
+def manifest_in(folder: Folder) -> RunManifest:
+    """As `read_manifest`, of a folder that is held."""
+    path = folder.path / MANIFEST
+    try:
+        data = read_regular(MANIFEST, _LARGEST, refuse=lambda reason: OutputError(f"{path}: {reason}"), folder=folder)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise _no_output(folder.path, error.strerror) from None
     try:
         version = read_version(data)
         if version > RUN_FORMAT_VERSION:
             raise OutputError(
-                f"{folder}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
+                f"{folder.path}: output format {version}; this version reads up to {RUN_FORMAT_VERSION}: "
                 "pip install --upgrade lexlip-infer"
             )
         if version < RUN_FORMAT_VERSION:
             raise OutputError(
-                f"{folder}: output format {version}, of an older version; this version reads {RUN_FORMAT_VERSION}: "
-                "encode into a new folder"
+                f"{folder.path}: output format {version}, of an older version; this version reads "
+                f"{RUN_FORMAT_VERSION}: encode into a new folder"
             )
         return RunManifest.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise OutputError(
-            f"{folder / MANIFEST}: {first_fault(error, 'contents')}; not as lexlip-encode wrote it: "
-            "encode into a new folder"
+            f"{path}: {first_fault(error, 'contents')}; not as lexlip-encode wrote it: encode into a new folder"
         ) from None
+
+
+def _no_output(folder: Path, reason: str | None) -> OutputError:
+    return OutputError(f"{folder}: not the output of lexlip-encode, {MANIFEST} cannot be read ({reason})")

@@ -7,17 +7,16 @@ A part is hashed on the way to the disk, under a temporary name, and compressed 
 from __future__ import annotations
 
 import json
-import os
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from lexlip_infer.collection.manifest import PartRecord
 from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files import HashedFile, sync_file
+from lexlip_infer.files import Folder, HashedFile, sync_file
 
 #: For zlib: a stream of gzip's format. Its header has neither name nor time, so that equal lines make equal bytes.
 _GZIP = 31
@@ -71,15 +70,16 @@ class PartFile:
     """A part file.
 
     Args:
-        path: its temporary name.
+        name: of the file, now and later.
+        folder: that it is in while it is written.
         compress: "gz" or "none".
     """
 
-    def __init__(self, path: Path, compress: Literal["none", "gz"]) -> None:
+    def __init__(self, name: str, folder: Folder, compress: Literal["none", "gz"]) -> None:
         self.failures: list[Failure] = []
         self.truncated: list[Failure] = []
         self._documents = self._empty = self._impacts = self._texts_cut = 0
-        self._file = HashedFile(path)
+        self._name, self._file = name, HashedFile(name, folder)
         self._compressor = zlib.compressobj(wbits=_GZIP) if compress == "gz" else None
 
     def add(self, lines: Lines) -> None:
@@ -92,20 +92,20 @@ class PartFile:
         self._impacts += lines.impacts
         self._texts_cut += lines.texts_cut
 
-    def commit(self, path: Path) -> None:
-        """Finish the file, bring it to the disk and give it its name."""
+    def commit(self, folder: Folder) -> None:
+        """Finish the file, bring it to the disk and move it to this folder."""
         if self._compressor is not None:
             self._file.write(self._compressor.flush())
-        self._file.move(path)
+        self._file.move(self._name, folder)
 
     def close(self) -> None:
         """Close the file, committed or not."""
         self._file.close()
 
-    def record(self, name: str, end: PartEnd, failures_size: int, truncated_size: int) -> PartRecord:
+    def record(self, end: PartEnd, failures_size: int, truncated_size: int) -> PartRecord:
         """The manifest's entry for this part, whose lines in the two ledgers have these sizes."""
         return PartRecord(
-            name=name,
+            name=self._name,
             documents=self._documents,
             failed=len(self.failures),
             empty=self._empty,
@@ -121,34 +121,35 @@ class PartFile:
         )
 
 
-def check_ledger(path: Path, size: int, exact: bool) -> None:
+def check_ledger(folder: Folder, name: str, size: int, exact: bool) -> None:
     """Compare a ledger with the manifest.
 
     Args:
-        path: of the ledger; it need not exist before a first part is finished.
+        folder: of the output.
+        name: of the ledger; it need not exist before a first part is finished.
         size: bytes that the finished parts count.
         exact: whether there may be no more; a kill leaves those of a part that will be written again.
 
     Raises:
-        OutputError: it was changed, or is missing.
+        OutputError: it was changed, is missing, or is no regular file.
     """
-    found = path.stat().st_size if path.exists() else 0
-    if found < size or (exact and found != size):
+    status = folder.status(name)
+    found = 0 if status is None else status.st_size
+    if found < size or (exact and found != size) or not (status is None or stat.S_ISREG(status.st_mode)):
         raise OutputError(
-            f"{path}: {found:,} bytes; the manifest counts {size:,}: it was changed since it was written; "
-            f"remove {path.parent} and encode again"
+            f"{folder.path / name}: {found:,} bytes; the manifest counts {size:,}: it was changed since it was "
+            f"written; remove {folder.path} and encode again"
         )
 
 
-def append_failures(path: Path, size: int, failures: Sequence[Failure]) -> int:
-    """Write failures after the first `size` bytes, whatever stood there, and bring them to the disk.
+def append_failures(folder: Folder, name: str, size: int, failures: Sequence[Failure]) -> int:
+    """Write failures after the first `size` bytes of a ledger, whatever stood there, and bring them to the disk.
 
     Returns:
         How many bytes they take.
     """
     data = "".join(f"{failure.line()}\n" for failure in failures).encode()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    with os.fdopen(descriptor, "r+b") as file:
+    with folder.changed(name) as file:
         file.truncate(size)
         file.seek(size)
         file.write(data)

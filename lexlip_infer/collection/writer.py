@@ -13,7 +13,6 @@ replaced. A part without its manifest entry is written again, and so are its fai
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -29,12 +28,15 @@ from lexlip_infer.collection.manifest import (
     RunSettings,
     RunTimings,
     differences,
-    read_manifest,
+    manifest_in,
 )
 from lexlip_infer.collection.part_file import Failure, Lines, PartFile, append_failures, check_ledger
 from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files import locked, replacing, writing
+from lexlip_infer.files import Folder, replacing, writing
+
+#: What is being written; see above.
+_TEMPORARY = ".tmp"
 
 
 class OutputFolder:
@@ -56,51 +58,50 @@ class OutputFolder:
         with writing(folder):
             if folder.exists() and not folder.is_dir():
                 raise _foreign(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder, f"another lexlip-encode is writing into {folder}"):
-                output = cls(folder, settings)
+            with contextlib.ExitStack() as held:
+                place = held.enter_context(Folder.open(folder, create=True))
+                place.lock(f"another lexlip-encode is writing into {folder}")
+                output = cls(place, settings, held)
                 try:
                     yield output
                 finally:
                     output._close()
 
-    def __init__(self, folder: Path, settings: RunSettings) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder, settings: RunSettings, held: contextlib.ExitStack) -> None:
+        self._folder = folder
         self._settings = settings
-        self._temporary = folder / ".tmp"
         self._part: PartFile | None = None
-        if (folder / MANIFEST).exists():
-            self.manifest = read_manifest(folder)
+        if folder.status(MANIFEST) is not None:
+            self.manifest = manifest_in(folder)
             if changes := _changes(self.manifest.settings, settings):
-                raise _other_run(folder, changes)
+                raise _other_run(folder.path, changes)
             check_parts(folder, self.manifest)
             for name, size in self._ledgers().items():
-                check_ledger(folder / name, size, exact=self.manifest.complete)
+                check_ledger(folder, name, size, exact=self.manifest.complete)
         else:
             if not _is_new(folder):
-                raise _foreign(folder)
+                raise _foreign(folder.path)
             self.manifest = RunManifest(version=version("lexlip-infer"), settings=settings)
         if self.manifest.complete:
-            shutil.rmtree(self._temporary, ignore_errors=True)  # a kill may have come just before its removal
+            folder.remove_folder(_TEMPORARY)  # a kill may have come just before its removal
             return
-        self._temporary.mkdir(exist_ok=True)
+        self._temporary = held.enter_context(folder.folder(_TEMPORARY, create=True))
         self._update(self.manifest)
-        (folder / VECTORS).mkdir(exist_ok=True)
+        self._vectors = held.enter_context(folder.folder(VECTORS, create=True))
 
     def add(self, lines: Lines) -> None:
         """Write to the part that is not finished, the next one if there is none."""
         if self._part is None:
-            path = self._temporary / self.manifest.next_part_name
-            self._part = PartFile(path, self.manifest.settings.compress)
+            self._part = PartFile(self.manifest.next_part_name, self._temporary, self.manifest.settings.compress)
         self._part.add(lines)
 
     def end_part(self, end: PartEnd, timings: RunTimings) -> PartRecord:
         """Commit the part."""
         assert self._part is not None, "a part has at least one item"
-        part, name = self._part, self.manifest.next_part_name
-        part.commit(self.folder / VECTORS / name)
+        part = self._part
+        part.commit(self._vectors)
         self._part = None
-        record = part.record(name, end, self._append(FAILURES, part.failures), self._append(TRUNCATED, part.truncated))
+        record = part.record(end, self._append(FAILURES, part.failures), self._append(TRUNCATED, part.truncated))
         changes = {"shards": (*self.manifest.shards, record), "timings": timings}
         self._update(self.manifest.model_copy(update=changes))
         return record
@@ -109,7 +110,7 @@ class OutputFolder:
         """Mark the run as finished and remove the temporary folder."""
         self._append(FAILURES, [])  # a run without any part has no file yet
         self._update(self.manifest.model_copy(update={"complete": True}))
-        shutil.rmtree(self._temporary)
+        self._folder.remove_folder(_TEMPORARY)
 
     def changed(self, where: str) -> OutputError:
         """The error for a collection that is not the one this folder was begun with."""
@@ -118,7 +119,7 @@ class OutputFolder:
         change = f"the {what} changed since it began, {where}"
         if before.source != now.source:
             change = f"source was {before.source}, now {now.source}"
-        return _other_run(self.folder, change)
+        return _other_run(self._folder.path, change)
 
     def _close(self) -> None:
         if self._part is not None:
@@ -132,21 +133,25 @@ class OutputFolder:
         return {FAILURES: failures, TRUNCATED: truncated}
 
     def _append(self, ledger: str, failures: list[Failure]) -> int:
-        path, size = self.folder / ledger, self._ledgers()[ledger]
-        if ledger == TRUNCATED and not failures and not path.exists():
+        if ledger == TRUNCATED and not failures and self._folder.status(ledger) is None:
             return 0
-        return append_failures(path, size, failures)
+        return append_failures(self._folder, ledger, self._ledgers()[ledger], failures)
 
     def _update(self, manifest: RunManifest) -> None:
-        with replacing(self.folder / MANIFEST, self._temporary / MANIFEST) as file:
+        with replacing(MANIFEST, self._folder, partial=MANIFEST, beside=self._temporary) as file:
             file.write(manifest.model_dump_json(indent=2).encode() + b"\n")
         self.manifest = manifest
 
 
-def _is_new(folder: Path) -> bool:
+def _is_new(folder: Folder) -> bool:
     """Empty, or what a run leaves that was killed before its manifest was in place."""
-    known = (folder / ".tmp", folder / ".tmp" / MANIFEST)
-    return all(path in known for path in folder.rglob("*"))
+    if folder.names() not in ([], [_TEMPORARY]):
+        return False
+    if folder.status(_TEMPORARY) is None:
+        return True
+    with folder.folder(_TEMPORARY) as temporary:
+        temporary.status(MANIFEST)  # which a link must not be
+        return temporary.names() in ([], [MANIFEST])
 
 
 def _foreign(folder: Path) -> OutputError:

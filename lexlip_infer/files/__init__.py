@@ -1,31 +1,48 @@
-"""Files and folders that appear whole or not at all, locks, and what a manifest names by hash: the ground floor.
+"""Files and folders that appear whole or not at all: the ground floor, which alone makes anything durable.
 
-What is written has a temporary name beside its place; it is synced, then renamed. Nothing else makes anything durable.
-
-Temporary names are fixed, so that what a killed process has left is written over and never piles up. New files and
-folders are locked while they are written, too: two processes at a time are refused. The lock is the system's: it
-leaves no file behind and ends with its process, however that ends.
+What is written has a temporary name beside its place; it is synced, then renamed. Temporary names are fixed, so that
+what a killed process has left is written over and never piles up. New files and folders are locked while they are
+written, too: two processes at a time are refused. The lock is the system's: it leaves no file behind and ends with its
+process, however that ends. Everything is relative to a folder that is held (`folders.py`), so no link is written
+through; `reading.py` reads what may come from strangers.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import pydantic
-from pydantic import BaseModel, Field
-
 from lexlip_infer.errors import OutputError
+from lexlip_infer.files.folders import Folder, lock, locked
+from lexlip_infer.files.reading import first_fault, hash_file, open_regular, read_hashed, read_regular, read_version
 
-#: What file systems answer that cannot lock (some network ones); to refuse to run there would be worse.
-_CANNOT_LOCK = {errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+__all__ = [
+    "Folder",
+    "HashedFile",
+    "check_new_path",
+    "first_fault",
+    "hash_file",
+    "locked",
+    "new_file",
+    "new_folder",
+    "open_regular",
+    "read_hashed",
+    "read_regular",
+    "read_version",
+    "refuse_existing",
+    "replacing",
+    "sync_file",
+    "sync_folder",
+    "sync_tree",
+    "unwritable",
+    "write_synced",
+    "write_whole",
+    "writing",
+]
 
 
 @contextmanager
@@ -35,25 +52,23 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: it exists, is being written by another process, or cannot be written.
     """
-    partial = _partial(path)
+    partial = _partial(path.name)
     try:
         refuse_existing(path)
-        with partial.open("ab") as file:
+        with Folder.open(path.parent) as folder, folder.changed(partial) as file:
             # Between our open and our lock, another process may have finished with this very file.
-            if not (
-                _lock(file.fileno()) and partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno()))
-            ):
+            there = lock(file.fileno()) and folder.status(partial)
+            if not (there and os.path.samestat(there, os.fstat(file.fileno()))):
                 raise OutputError(f"{path}: is being written by another process; wait for it or name another file")
             try:
                 file.truncate(0)
                 yield file
                 sync_file(file)
                 refuse_existing(path)
-                partial.rename(path)
+                folder.move(partial, folder, path.name)
             except BaseException:
-                partial.unlink(missing_ok=True)
+                folder.remove(partial)
                 raise
-        sync_folder(path.parent)
     except OutputError:
         raise
     except OSError as error:
@@ -71,24 +86,24 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: there is something already, another process is filling it, or it cannot be written.
     """
-    partial = _partial(folder)
     try:
         if not replace:
             refuse_existing(folder, "folder")
-        partial.mkdir(parents=True, exist_ok=True)
-        with locked(partial, f"another process is writing into {partial}"):
-            _empty(partial)
+        partial = _partial(folder.name)
+        with Folder.open(folder.parent, create=True) as parent, parent.folder(partial, create=True) as held:
+            held.lock(f"another process is writing into {held.path}")
+            held.empty()
             try:
-                yield partial
-                sync_tree(partial)
-                if replace and folder.exists():
-                    shutil.rmtree(folder)
+                yield held.path
+                sync_tree(held.path)
+                if replace:
+                    parent.remove_folder(folder.name)
                 refuse_existing(folder, "folder")
-                partial.rename(folder)
+                parent.move(partial, parent, folder.name)
             except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
+                with suppress(OSError):
+                    parent.remove_folder(partial)
                 raise
-        sync_folder(folder.parent)
     except OutputError:
         raise
     except OSError as error:
@@ -96,48 +111,57 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: Path, partial: Path | None = None) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path | str, folder: Folder | None = None, *, partial: str | None = None, beside: Folder | None = None
+) -> Iterator[BinaryIO]:
     """Write a file that takes the place of an older one, if there is one, when the block has ended without exception.
 
     Args:
-        path: of the file.
-        partial: its temporary name, where the usual one does not do; on the same file system.
+        path: of the file; a name, where `folder` is given.
+        folder: that it is in.
+        partial: its temporary name, where the usual one does not do.
+        beside: folder that it is in until then, on the same file system; `folder` when absent.
 
     Raises:
+        OutputError: a link stands in the place of its temporary name.
         OSError: it cannot be written.
     """
-    partial = _partial(path) if partial is None else partial
-    try:
-        with partial.open("wb") as file:
-            yield file
-            sync_file(file)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with _placed(path, folder) as (place, name):
+        scratch, partial = beside or place, partial or _partial(name)
+        file = scratch.new(partial)
+        try:
+            with file:
+                yield file
+                sync_file(file)
+            scratch.move(partial, place, name)
+        except BaseException:
+            scratch.remove(partial)
+            raise
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put a file in place whole, over an older one if there is one.
+def write_whole(path: Path | str, data: bytes, folder: Folder | None = None) -> None:
+    """Put a file in place whole, over an older one if there is one; arguments as of `replacing`.
 
     Raises:
         OutputError: it cannot be written.
     """
     try:
-        with replacing(path) as file:
+        with replacing(path, folder) as file:
             file.write(data)
+    except OutputError:
+        raise
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise unwritable(path if folder is None else folder.path / path, error) from None
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file that nobody looks for yet.
+def write_synced(path: Path | str, data: bytes, folder: Folder | None = None) -> None:
+    """Write a file that nobody looks for yet; arguments as of `replacing`.
 
     Raises:
+        OutputError: a link stands in its place.
         OSError: it cannot be written.
     """
-    with path.open("wb") as file:
+    with _placed(path, folder) as (place, name), place.new(name) as file:
         file.write(data)
         sync_file(file)
 
@@ -173,27 +197,6 @@ def sync_tree(folder: Path) -> None:
     """
     for path in (*folder.rglob("*"), folder):
         sync_folder(path)
-
-
-@contextmanager
-def locked(folder: Path, busy: str) -> Iterator[None]:
-    """Hold an existing folder while the block runs: two that write there would spoil each other's files.
-
-    Args:
-        folder: to hold.
-        busy: what is the matter if another process holds it, for the message.
-
-    Raises:
-        OutputError: another process holds it.
-        OSError: it cannot be opened.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if not _lock(descriptor):
-            raise OutputError(f"{busy}; wait for it or name another folder")
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def refuse_existing(path: Path, kind: str = "file") -> None:
@@ -236,45 +239,42 @@ def unwritable(path: Path | str, error: OSError) -> OutputError:
     return OutputError(f"{path}: cannot be written ({reason})")
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+def _partial(name: str) -> str:
+    above, slash, last = name.rpartition("/")
+    return f"{above}{slash}.{last}.partial"
 
 
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def _lock(descriptor: int) -> bool:
+@contextmanager
+def _placed(path: Path | str, folder: Folder | None) -> Iterator[tuple[Folder, str]]:
+    """The folder of a path that the user named, or the one that is given, and the name in it."""
+    if folder is not None:
+        yield folder, str(path)
+        return
+    path = Path(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        parent = Folder.open(path.parent)
     except OSError as error:
-        if error.errno not in _CANNOT_LOCK:
-            raise
-    return True
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    with parent:
+        yield parent, path.name
 
 
 class HashedFile:
     """A file that is hashed while it is written.
 
     Args:
-        path: written over if it exists.
+        name: one that is there is removed.
+        folder: that it is in.
 
     Attributes:
-        path: of the file.
         size: bytes so far.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, name: str, folder: Folder) -> None:
         self.size = 0
+        self._name, self._folder = name, folder
         self._hash = hashlib.sha256()
-        self._file = path.open("wb")
+        self._file = folder.new(name)
 
     @property
     def sha256(self) -> str:
@@ -287,74 +287,18 @@ class HashedFile:
         self._hash.update(data)
         self.size += len(data)
 
-    def move(self, path: Path) -> None:
-        """Bring the file to the disk, close it, and give it its name, over an older file if there is one.
+    def move(self, name: str, folder: Folder) -> None:
+        """Bring the file to the disk, close it, and give it its place, over an older file if there is one.
 
         Raises:
             OSError: it cannot be written.
         """
         sync_file(self._file)
         self.close()
-        self.path.replace(path)
-        sync_folder(path.parent)
+        self._folder.move(self._name, folder, name)
 
     def close(self) -> None:
         """Close the file, complete or not."""
         # A full disk fails the flush of close() as well; the first error is the one to report.
         with suppress(OSError):
             self._file.close()
-
-
-def hash_file(path: Path) -> str:
-    """Sha256 of a file's contents, whatever its size.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_hashed(path: Path, size: int, sha256: str, changed: Callable[[int, str], Exception]) -> bytes:
-    """The contents of a file, if they are what a manifest says.
-
-    Args:
-        path: of the file.
-        size: bytes, as the manifest says.
-        sha256: likewise.
-        changed: makes the error for other contents from their size and hash.
-
-    Raises:
-        OSError: it cannot be read.
-        Exception: what `changed` made.
-    """
-    data = path.read_bytes()
-    actual = hashlib.sha256(data).hexdigest()
-    if (len(data), actual) != (size, sha256):
-        raise changed(len(data), actual)
-    return data
-
-
-class _Version(BaseModel):
-    format_version: int = Field(ge=1)
-
-
-def read_version(data: bytes) -> int:
-    """`format_version` of a manifest: compared before all else is read, as a newer version has unknown fields.
-
-    Raises:
-        pydantic.ValidationError: there is none.
-    """
-    return _Version.model_validate_json(data).format_version
-
-
-def first_fault(error: pydantic.ValidationError, top: str = "") -> str:
-    """What is wrong with a manifest and where, such as "settings.scale: Input should be greater than 0".
-
-    Args:
-        error: of pydantic, which spreads over many lines.
-        top: stands for the place where the file as a whole is at fault.
-    """
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode() or top
-    return f"{place}: {first['msg']}" if place else str(first["msg"])

@@ -107,7 +107,7 @@ def test_an_older_file_is_replaced_or_kept(tmp_path: Path) -> None:
         file.write(b"ne")
         raise KeyError
     assert (tmp_path / "out").read_bytes() == b"old"
-    with replacing(tmp_path / "out", tmp_path / "elsewhere") as file:
+    with replacing(tmp_path / "out", partial="elsewhere") as file:
         file.write(b"new")
         assert (tmp_path / "elsewhere").exists()
     assert (tmp_path / "out").read_bytes() == b"new"

@@ -9,16 +9,17 @@ import pydantic
 import pytest
 from pydantic import BaseModel
 
-from lexlip_infer.files import HashedFile, first_fault, hash_file, read_hashed, read_version
+from lexlip_infer.files import Folder, HashedFile, first_fault, hash_file, read_hashed, read_version
 
 
 def test_a_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
-    file = HashedFile(tmp_path / "f")
-    file.write(b"ab")
-    file.write(b"")
-    file.write(b"c")
     (tmp_path / "g").write_text("old")
-    file.move(tmp_path / "g")
+    with Folder.open(tmp_path) as folder:
+        file = HashedFile("f", folder)
+        file.write(b"ab")
+        file.write(b"")
+        file.write(b"c")
+        file.move("g", folder)
     assert [path.name for path in tmp_path.iterdir()] == ["g"]
     assert (tmp_path / "g").read_bytes() == b"abc"
     assert file.size == 3
@@ -29,7 +30,7 @@ def test_a_file_is_hashed_while_it_is_written(tmp_path: Path) -> None:
 def test_changed_contents_are_refused(size: int, digest: str, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     assert read_hashed(tmp_path / "f", 3, hash_file(tmp_path / "f"), lambda *_: ValueError()) == b"abc"
-    with pytest.raises(KeyError, match="3 ba78"):
+    with pytest.raises(KeyError, match="3 ba78" if size == 3 else "3 "):
         read_hashed(tmp_path / "f", size, digest, lambda found, sha256: KeyError(f"{found} {sha256}"))
     with pytest.raises(FileNotFoundError):
         read_hashed(tmp_path / "g", size, digest, lambda *_: ValueError())

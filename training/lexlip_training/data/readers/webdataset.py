@@ -54,10 +54,10 @@ def _indexed(index: Path, stamp: dict[str, int]) -> list[dict[str, Any]] | None:
 
 def _write(index: Path, lines: list[dict[str, Any]]) -> None:
     # Ranks may come here at once: each writes a file of its own, and any of them is right.
-    partial = index.with_name(f".{index.name}.{os.getpid()}.partial")
+    partial = f".{index.name}.{os.getpid()}.partial"
     lines = [{**lines[0], "samples": len(lines) - 1}, *lines[1:]]
     try:
-        with replacing(index, partial) as file:
+        with replacing(index, partial=partial) as file:
             file.writelines(f"{json.dumps(line)}\n".encode() for line in lines)
     except OSError as error:
         raise OutputError(

@@ -1,0 +1,265 @@
+"""Reading what may come from a stranger: regular files of a size that is known before a byte is read.
+
+A FIFO in the place of a manifest would be waited for without end, a device or a bomb of a compressed file would fill
+the memory. Whoever reads a file whole does it here, under a limit, and so does whoever decompresses one. What is wrong
+is given as a reason, and the room that asked makes its own error of it.
+"""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import io
+import lzma
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeAlias
+
+import pydantic
+from pydantic import BaseModel, Field
+
+from lexlip_infer.files.folders import Folder, kind
+
+#: Makes an error from a reason, such as "is a FIFO; expected a regular file".
+Refusal: TypeAlias = Callable[[str], Exception]
+
+#: Compressed bytes that are looked at together.
+_PIECE = 2**17
+#: Bytes that an xz file may ask for as its dictionary; those of `xz -9` are 64 MiB.
+_XZ_MEMORY = 2**27
+
+
+def open_regular(
+    path: Path | str, *, refuse: Refusal, limit: int | None = None, folder: Folder | None = None
+) -> BinaryIO:
+    """Open a file that has to be a regular one, without waiting for anything else.
+
+    Args:
+        path: of the file; links are followed. A name, where `folder` is given.
+        refuse: makes the error for what is no such file.
+        limit: bytes that it may have; `read_regular` holds to it even if the file grows.
+        folder: in which no link is followed.
+
+    Raises:
+        OSError: it is missing, or cannot be opened.
+        Exception: what `refuse` made.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags) if folder is None else folder.opened(str(path), flags, refuse)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise refuse(f"is {kind(found.st_mode)}; expected a regular file")
+        if limit is not None and found.st_size > limit:
+            raise refuse(f"holds {in_bytes(found.st_size)}; at most {in_bytes(limit)} are read")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path | str, limit: int, *, refuse: Refusal, folder: Folder | None = None) -> bytes:
+    """The contents of a regular file of at most `limit` bytes; arguments and errors as of `open_regular`."""
+    with open_regular(path, refuse=refuse, limit=limit, folder=folder) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1)
+    if len(data) > size:
+        raise refuse("grows while it is read; wait until it is written")
+    return data
+
+
+def in_bytes(size: int) -> str:
+    """A size as messages give it: "3.2 GB", "64 MB", "17 bytes"."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:,.1f}".removesuffix(".0") + f" {name}"
+    return f"{size} bytes"
+
+
+def hash_file(path: Path) -> str:
+    """Sha256 of a file's contents, whatever its size.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    with open_regular(path, refuse=lambda reason: OSError(None, reason, str(path))) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def read_hashed(
+    path: Path | str, size: int, sha256: str, changed: Callable[[int, str], Exception], folder: Folder | None = None
+) -> bytes:
+    """The contents of a file, if they are what a manifest says; of another size, it is not read.
+
+    Args:
+        path: of the file; a name, where `folder` is given.
+        size: bytes, as the manifest says.
+        sha256: likewise.
+        changed: makes the error for other contents from their size, and their hash where they were read.
+        folder: as of `open_regular`.
+
+    Raises:
+        OSError: it cannot be read.
+        Exception: what `changed` made.
+    """
+    with open_regular(path, refuse=lambda _reason: changed(0, ""), folder=folder) as file:
+        found = os.fstat(file.fileno()).st_size
+        if found != size:
+            raise changed(found, "")
+        data = file.read(size + 1)
+    actual = hashlib.sha256(data).hexdigest()
+    if (len(data), actual) != (size, sha256):
+        raise changed(len(data), actual)
+    return data
+
+
+Compression: TypeAlias = Literal["gzip", "bzip2", "xz"]
+
+
+def decompressed(
+    file: BinaryIO, compression: Compression, *, refuse: Refusal, limit: int | None = None
+) -> io.BufferedReader:
+    """The contents of a compressed file as a file, expanded as they are read and no further.
+
+    Args:
+        file: compressed; it is closed with the result.
+        compression: of the file.
+        refuse: makes the error for a damaged file, and for one that goes beyond the limit.
+        limit: bytes that it may expand to, however many are asked for.
+
+    Raises:
+        Exception: what `refuse` made, while reading.
+    """
+    return io.BufferedReader(_Expanding(file, compression, refuse, limit), _PIECE)
+
+
+def bounded_lines(
+    file: io.BufferedIOBase | BinaryIO, limit: int, too_long: Callable[[int, str], Exception]
+) -> Iterator[bytes]:
+    """The lines of a file with their ends, none of them longer than `limit` bytes.
+
+    Args:
+        file: plain or `decompressed`.
+        limit: bytes of a line.
+        too_long: makes the error for a longer line, from its number and the reason.
+
+    Raises:
+        Exception: what `too_long` made.
+    """
+    number = 0
+    while line := file.readline(limit + 1):
+        number += 1
+        if len(line) > limit:
+            raise too_long(number, f"a line of more than {in_bytes(limit)}, which is the most that is read")
+        yield line
+
+
+class _Gunzip:
+    """zlib's decompressor in the shape of those of `bz2` and `lzma`."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, most)
+
+
+def _decompressor(compression: Compression) -> Any:
+    if compression == "gzip":
+        return _Gunzip()
+    return bz2.BZ2Decompressor() if compression == "bzip2" else lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+
+
+class _Expanding(io.RawIOBase):
+    """One member of a compressed file after the other, as the tools of that name read them."""
+
+    def __init__(self, file: BinaryIO, compression: Compression, refuse: Refusal, limit: int | None) -> None:
+        self._file, self._compression, self._refuse = file, compression, refuse
+        self._limit, self._size = limit, 0
+        self._member = _decompressor(compression)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._some(len(buffer))
+        except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk
+                raise
+            if "Memory usage limit" in str(error):
+                raise self._refuse(f"asks for more than {in_bytes(_XZ_MEMORY)} of memory; compress it anew") from None
+            raise self._refuse(f"is a damaged {self._compression} file ({error}); copy it again") from None
+        self._size += len(data)
+        if self._limit is not None and self._size > self._limit:
+            raise self._refuse(
+                f"expands to more than {in_bytes(self._limit)}, the most that is read of a file of its size; "
+                "if it is trusted, decompress it first"
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _some(self, most: int) -> bytes:
+        """At least a byte, or none at the end."""
+        while True:
+            if self._member.eof:
+                # Padding of zeros between and behind members belongs to the format; so does the end of the file.
+                rest = self._member.unused_data.lstrip(b"\0")
+                while not rest:
+                    if not (rest := self._file.read(_PIECE)):
+                        return b""
+                    rest = rest.lstrip(b"\0")
+                self._member = _decompressor(self._compression)
+                piece = rest
+            else:
+                piece = self._file.read(_PIECE) if self._member.needs_input else b""
+            ended = self._member.needs_input and not piece
+            data: bytes = self._member.decompress(piece, most)
+            if data:
+                return data
+            if ended and not self._member.eof:
+                raise EOFError("it breaks off")
+
+
+class _Version(BaseModel):
+    format_version: int = Field(ge=1)
+
+
+def read_version(data: bytes) -> int:
+    """`format_version` of a manifest: compared before all else is read, as a newer version has unknown fields.
+
+    Raises:
+        pydantic.ValidationError: there is none.
+    """
+    return _Version.model_validate_json(data).format_version
+
+
+def first_fault(error: pydantic.ValidationError, top: str = "") -> str:
+    """What is wrong with a manifest and where, such as "settings.scale: Input should be greater than 0".
+
+    Args:
+        error: of pydantic, which spreads over many lines.
+        top: stands for the place where the file as a whole is at fault.
+    """
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode() or top
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
