@@ -11,7 +11,8 @@ A backbone may come in further precisions, `onnx/image_backbone_fp16.onnx` for e
 only, and one without a tokenizer takes token ids but no strings.
 
 A file is read whole and its hash compared before anything is made of it: a damaged bundle is an error, not
-a bad index. Nothing here needs ONNX Runtime: whoever wants a model's words or settings loads no model.
+a bad index. Files are read through links, as the hub's cache has them; nothing is written through one. Nothing here
+needs ONNX Runtime: whoever wants a model's words or settings loads no model.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import BundleError, InputError
-from lexlip_infer.files import first_fault, read_hashed, read_version, write_whole
+from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular, read_version, write_whole
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
@@ -36,8 +37,6 @@ MANIFEST = "lexlip.json"
 
 #: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
 MOST_PIXELS, MOST_TOKENS, MOST_TERMS = 4096, 65_536, 2**31 - 1
-#: Bytes of a manifest; a training log of ten thousand steps takes some two million.
-MOST_MANIFEST = 64_000_000
 
 Modality = Literal["image", "text"]
 Precision = Literal["f32", "fp16", "int8"]
@@ -247,7 +246,9 @@ class Bundle:
         """
         folder = _find(path_or_hub_id, revision, token, cache_dir)
         try:
-            data = (folder / MANIFEST).read_bytes()
+            data = read_regular(
+                folder / MANIFEST, MOST_JSON, refuse=lambda reason: BundleError(f"{folder / MANIFEST}: {reason}")
+            )
         except OSError as error:
             raise BundleError(f"{folder}: not a model bundle, {MANIFEST} cannot be read ({error.strerror})") from None
         _check_version(folder, data)
@@ -307,9 +308,10 @@ class Bundle:
         path = self.folder / name
 
         def damaged(size: int, sha256: str) -> BundleError:
+            given = f"sha256 {sha256[:12]}… of {size} bytes" if sha256 else f"{size} bytes"
             return BundleError(
-                f"{path}: damaged or changed: sha256 {sha256[:12]}… of {size} bytes, the manifest says "
-                f"{expected.sha256[:12]}… of {expected.size} bytes; copy the bundle again"
+                f"{path}: damaged or changed: {given}, the manifest says {expected.sha256[:12]}… of {expected.size} "
+                "bytes; copy the bundle again"
             )
 
         if name not in self.manifest.files:

@@ -18,9 +18,19 @@ from typing import BinaryIO
 
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files.folders import Folder, lock, locked
-from lexlip_infer.files.reading import first_fault, hash_file, open_regular, read_hashed, read_regular, read_version
+from lexlip_infer.files.reading import (
+    MOST_JSON,
+    first_fault,
+    hash_file,
+    open_regular,
+    read_hashed,
+    read_json,
+    read_regular,
+    read_version,
+)
 
 __all__ = [
+    "MOST_JSON",
     "Folder",
     "HashedFile",
     "check_new_path",
@@ -31,6 +41,7 @@ __all__ = [
     "new_folder",
     "open_regular",
     "read_hashed",
+    "read_json",
     "read_regular",
     "read_version",
     "refuse_existing",
