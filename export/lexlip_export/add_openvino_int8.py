@@ -26,7 +26,7 @@ from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, Modality, backbone
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.files import write_whole
+from lexlip_infer.files import Folder, write_whole
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images, open_texts
@@ -107,9 +107,11 @@ def add_openvino_int8(
     }
     manifest = bundle.manifest.model_copy(update={"files": {**bundle.manifest.files, **records}})
     files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
-    for name, data in files.items():
-        (bundle.folder / name).parent.mkdir(exist_ok=True)
-        write_whole(bundle.folder / name, data)
+    with Folder.open(bundle.folder) as folder:
+        for name, data in files.items():
+            if "/" in name:
+                folder.folder(name.rpartition("/")[0], create=True).close()
+            write_whole(name, data, folder)
     return Bundle.open(bundle.folder)
 
 

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from lexlip_infer.files import Folder, first_fault, open_regular, read_json, write_synced
 from lexlip_infer.files.reading import in_bytes
-from lexlip_kernels.errors import BundleError
+from lexlip_kernels.errors import BundleError, LexLIPError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import DenseConfig, DenseModel, LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file
@@ -103,8 +103,13 @@ def build(make: Callable[[], Model], stored: Mapping[str, StoredShape], what: st
         BundleError: a tensor of the model is not in the file, or one of another shape, or what the model computes for
             itself takes more than `MOST_COMPUTED` bytes.
     """
-    with torch.device("meta"):  # shapes without numbers
-        sketch = make()
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            sketch = make()
+    except LexLIPError:
+        raise
+    except Exception as error:  # noqa: BLE001  (timm raises what it likes)
+        raise BundleError(f"{what}: no model of this configuration can be built ({reason(error)})") from None
     tensors = {**dict(sketch.named_parameters(remove_duplicate=False)), **dict(sketch.named_buffers())}
     kept = sketch.state_dict().keys()
     there = {id(tensors[name]) for name in kept if name in stored}
@@ -112,9 +117,12 @@ def build(make: Callable[[], Model], stored: Mapping[str, StoredShape], what: st
         wanted, given = tuple(tensors[name].shape), stored.get(name)
         if given is None and whole and id(tensors[name]) not in there:
             raise BundleError(f"{what}: lacks the tensor {name}, of shape {wanted} in a model of this configuration")
-        if given is not None and given != (wanted, tensors[name].is_floating_point()):
-            numbers = "numbers" if given.is_floating else "whole numbers"
-            raise BundleError(f"{what}: {name} has {numbers} of the shape {given.shape}; the model's is {wanted}")
+        if given is not None and given.shape != wanted:
+            raise BundleError(f"{what}: {name} has the shape {given.shape}; the model's is {wanted}")
+        if given is not None and given.is_floating != tensors[name].is_floating_point():
+            raise BundleError(
+                f"{what}: {name} is made of {'' if given.is_floating else 'whole '}numbers, unlike a model's"
+            )
     if unknown := sorted(stored.keys() - kept):
         raise BundleError(f"{what}: has the tensor {unknown[0]}, which a model of this configuration has not")
     computed = sum(tensor.nbytes for name, tensor in tensors.items() if name not in kept)

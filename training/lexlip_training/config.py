@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from lexlip_infer.bundle import MOST_PIXELS, MOST_TERMS, MOST_TOKENS
 from lexlip_kernels.errors import InputError
 
-#: Layers of a tower, pixels of an image's side, and any other size; what is larger is damage or mischief.
-MOST_LAYERS, MOST_PIXELS, LARGEST = 512, 4096, 1 << 20
+#: Layers of a tower, and any other size; what is larger is damage or mischief.
+MOST_LAYERS, LARGEST = 512, 1 << 20
 
 #: Options of timm that would read or write other files, or fetch weights.
 _OUTSIDE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
@@ -22,7 +23,7 @@ _OUTSIDE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoin
 class Settings(BaseModel):
     """What all settings have in common: they do not change, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImageTowerConfig(Settings):
@@ -51,7 +52,7 @@ class ImageTowerConfig(Settings):
     adapter_layers: int = Field(default=0, ge=0, le=MOST_LAYERS)
     adapter_heads: int = Field(default=4, gt=0, le=LARGEST)
     training_tokens: int | None = Field(default=None, gt=0, le=LARGEST)
-    layer_norm_eps: float | None = None
+    layer_norm_eps: float | None = Field(default=None, ge=0)
     freeze_batch_norm: bool = False
 
     @field_validator("backbone_options")
@@ -83,7 +84,7 @@ class TextTowerConfig(Settings):
     heads: int = Field(gt=0, le=LARGEST)
     intermediate_size: int = Field(gt=0, le=LARGEST)
     max_positions: int = Field(default=512, gt=0, le=LARGEST)
-    max_length: int = Field(default=40, gt=2, le=LARGEST)
+    max_length: int = Field(default=40, gt=2, le=MOST_TOKENS)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     term_bonus: bool = False
 
@@ -103,13 +104,13 @@ class ModelConfig(Settings):
     """
 
     name: str
-    vocab_size: int = Field(gt=0, le=2**31 - 1)
+    vocab_size: int = Field(gt=0, le=MOST_TERMS)
     hidden_size: int = Field(gt=0, le=LARGEST)
     image: ImageTowerConfig | None
     text: TextTowerConfig | None
     tie_decoders: bool = False
     suppressed_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    layer_norm_eps: float = 1e-12
+    layer_norm_eps: float = Field(default=1e-12, ge=0)
 
     @model_validator(mode="after")
     def _has_a_tower(self) -> ModelConfig:
