@@ -59,7 +59,7 @@ check-v100: .venv-dev/.installed  ## whether the pins of the V100 extra resolve,
 	  --python-version 3.11 $(V100_PLATFORMS) -c constraints-v100.txt '.[gpu-v100]'
 
 SANITIZED := $(patsubst kernels/cpp/%.cpp,build/sanitize/%.o,$(wildcard kernels/cpp/*/*.cpp))
-SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fopenmp-simd -Ikernels/cpp
+SANITIZE := -std=c++20 -O1 -g -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -fopenmp-simd -Ikernels/cpp
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
 PATHS := build/sanitize/lexicon_head/kernels_
 $(PATHS)avx2.o: SANITIZE += -mavx2 -mfma
@@ -67,8 +67,22 @@ $(PATHS)amx.o: SANITIZE += -mamx-tile -mamx-int8
 $(PATHS)avx512_vnni.o $(PATHS)amx.o: SANITIZE += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
 endif
 
-sanitize: build/sanitize/check  ## run the C++ core, without Python, under address and undefined-behaviour sanitisers
+# First the C++ core without Python; then what Python calls, each argument wrong in turn: exceptions, and never a signal.
+SHARED_SANITISERS = $(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) -print-file-name=libubsan.so)
+REFUSALS := tests/kernels/test_native_shapes.py $(wildcard tests/kernels/*/test_refusals.py)
+
+sanitize: build/sanitize/check build/sanitize/_native.so  ## run the compiled code under address and undefined-behaviour sanitisers
 	build/sanitize/check
+	LD_PRELOAD="$(SHARED_SANITISERS)" ASAN_OPTIONS=detect_leaks=0 LEXLIP_NATIVE=$(CURDIR)/build/sanitize/_native.so \
+	  .venv-dev/bin/python -m pytest -q -p no:cacheprovider $(REFUSALS)
+
+NANOBIND = $(shell .venv-dev/bin/python -c "import nanobind; print(nanobind.source_dir())")
+INCLUDES = $(shell .venv-dev/bin/python -c "import sysconfig, nanobind as n; p = sysconfig.get_path('include'); \
+  print(f'-isystem {p} -isystem {n.include_dir()} -isystem {n.source_dir()}/../ext/robin_map/include')")
+
+build/sanitize/_native.so: kernels/cpp/bindings.cpp $(SANITIZED) .venv-dev/.installed
+	$(CXX) -std=c++20 -O1 -fPIC -fno-strict-aliasing -w $(INCLUDES) -c $(NANOBIND)/nb_combined.cpp -o build/sanitize/nanobind.o
+	$(CXX) $(SANITIZE) $(INCLUDES) -shared $< $(SANITIZED) build/sanitize/nanobind.o -pthread -o $@
 
 build/sanitize/check: tests/kernels/sanitize_check.cpp $(SANITIZED)
 	$(CXX) $(SANITIZE) -Wno-unknown-pragmas $^ -pthread -o $@

@@ -1,4 +1,8 @@
-// The Python face of the C++ kernels: array types and names, no maths. The only file that includes nanobind.
+// The Python face of the C++ kernels: array types, names and shapes, no maths. The only file that includes
+// nanobind.
+//
+// Shapes that do not fit one another are a ValueError: they cost nothing to compare, and a mistake in Python
+// then never reads or writes outside of an array. What is in the arrays (offsets, ids) lexlip_kernels checks.
 //
 // noconvert() on every array: without it nanobind copies a strided or float64 argument silently, and an
 // output array that was copied would never be filled. The GIL is released while a kernel runs.
@@ -7,7 +11,10 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <limits>
+#include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "impact_dot/impact_index.hpp"
@@ -32,13 +39,63 @@ auto view(const Array& array) {
   return std::span(array.data(), array.size());
 }
 
+// Of documents, terms and threads: products of two of them, and a few times one of them, fit into 64 bits.
+// (Channels have a limit of their own: sums of products of 8 bits stay within 32.)
+constexpr std::int64_t kMaxHidden = std::int64_t{1} << 15;
+constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+
+void require(bool holds, const char* what) {
+  if (!holds) throw nb::value_error(what);
+}
+
+void require_threads(std::int64_t threads) {
+  require(threads >= 1 && threads <= kMost, "threads must be at least 1 and below 2^31");
+}
+
+template <typename Array>
+std::int64_t length(const Array& array, std::size_t axis = 0) {
+  return static_cast<std::int64_t>(array.shape(axis));
+}
+
+template <typename Array, typename Other>
+bool same_shape(const Array& array, const Other& other) {
+  for (std::size_t axis = 0; axis < array.ndim(); ++axis)
+    if (array.shape(axis) != other.shape(axis)) return false;
+  return true;
+}
+
+std::int64_t rounded_up(std::int64_t count, std::int64_t step) { return (count + step - 1) / step * step; }
+
+// Rows in compressed form, and the postings of a number of documents over a vocabulary.
+lexlip::ImpactRows impact_rows(const Vector<const std::int64_t>& indptr,
+                               const Vector<const std::int32_t>& indices,
+                               const Vector<const std::int32_t>& impacts) {
+  require(length(indptr) >= 1, "indptr must have an offset more than there are rows");
+  require(same_shape(indices, impacts), "indices and impacts must be of one length");
+  return {view(indptr), view(indices), view(impacts)};
+}
+
+template <typename Docs, typename Impacts>
+void require_postings(std::int64_t term_offsets, const Docs& docs, const Impacts& impacts,
+                      std::int64_t num_docs, std::int64_t vocab_size) {
+  require(num_docs >= 0 && num_docs <= kMost, "the number of documents must be below 2^31");
+  require(vocab_size >= 0 && vocab_size <= kMost, "vocab_size must be at least 0 and below 2^31");
+  const std::int64_t chunks = rounded_up(num_docs, lexlip::kChunkDocs) / lexlip::kChunkDocs;
+  require(term_offsets == chunks * vocab_size + 1,
+          "term_offsets must have one of each term and chunk, and one");
+  require(same_shape(docs, impacts), "posting_docs and posting_impacts must be of one length");
+}
+
 template <typename Impact>
 void build_postings(const Vector<const std::int64_t>& indptr, const Vector<const std::int32_t>& indices,
                     const Vector<const std::int32_t>& impacts, std::int64_t vocab_size,
                     const Vector<std::int64_t>& term_offsets, const Vector<std::uint16_t>& posting_docs,
                     const Vector<Impact>& posting_impacts) {
-  lexlip::build_postings({view(indptr), view(indices), view(impacts)}, vocab_size, view(term_offsets),
-                         view(posting_docs), view(posting_impacts));
+  const lexlip::ImpactRows documents = impact_rows(indptr, indices, impacts);
+  require_postings(length(term_offsets), posting_docs, posting_impacts, length(indptr) - 1, vocab_size);
+  require(same_shape(indices, posting_docs), "postings must be as many as impacts");
+  lexlip::build_postings(documents, vocab_size, view(term_offsets), view(posting_docs),
+                         view(posting_impacts));
 }
 
 template <typename Impact>
@@ -47,11 +104,16 @@ void search(const Vector<const std::int64_t>& term_offsets, const Vector<const s
             const Vector<const std::int64_t>& query_indptr, const Vector<const std::int32_t>& query_indices,
             const Vector<const std::int32_t>& query_impacts, std::int64_t threads,
             const Matrix<std::int32_t>& rows, const Matrix<std::int32_t>& scores) {
-  const auto k = static_cast<std::int64_t>(rows.shape(1));
+  require_threads(threads);
+  require_postings(length(term_offsets), posting_docs, posting_impacts, num_docs, vocab_size);
+  const lexlip::ImpactRows queries = impact_rows(query_indptr, query_indices, query_impacts);
+  require(length(rows) == length(query_indptr) - 1 && same_shape(rows, scores),
+          "rows and scores must be (queries, k)");
+  const std::int64_t k = length(rows, 1);
+  require(k >= 1 || num_docs == 0, "k must be at least 1 where there are documents");
   const lexlip::Postings<Impact> index{view(term_offsets), view(posting_docs), view(posting_impacts),
                                        num_docs, vocab_size};
-  lexlip::search(index, {view(query_indptr), view(query_indices), view(query_impacts)}, k, threads,
-                 view(rows), view(scores));
+  lexlip::search(index, queries, k, threads, view(rows), view(scores));
 }
 
 // Once for each width of a stored impact; Python chooses by the dtype of the array.
@@ -76,11 +138,27 @@ std::vector<std::string> lexicon_cpu_paths() {
   return names;
 }
 
+// weight (V, H), and the panels that belong to it.
+template <typename Values, typename Sums, typename Floats>
+void require_panels(const Matrix<const float>& weight, const Values& values, const Sums& sums,
+                    const Floats& scale, const Floats& norm, const Floats& residual) {
+  const std::int64_t vocabulary = length(weight, 0), hidden = length(weight, 1);
+  require(vocabulary >= 1 && vocabulary <= kMost - 64, "weight must have a term, and fewer than 2^31");
+  require(hidden >= 1 && hidden <= kMaxHidden, "weight must have 1 to 2^15 channels");
+  const std::int64_t columns = rounded_up(vocabulary, lexlip::kPanelColumns);
+  require(length(values) == columns * lexlip::packed_depth(hidden), "values do not fit the weight");
+  require(length(sums) == columns && same_shape(scale, sums) && same_shape(norm, sums) &&
+              same_shape(residual, sums),
+          "sums, scale, norm and residual do not fit the weight");
+}
+
 std::int64_t lexicon_pack(const Matrix<const float>& weight, std::int64_t threads,
                           const Vector<std::int8_t>& values, const Vector<std::int32_t>& sums,
                           const Vector<float>& scale, const Vector<float>& norm,
                           const Vector<float>& residual) {
-  return lexlip::pack_decoder(view(weight), static_cast<std::int64_t>(weight.shape(0)), threads,
+  require_threads(threads);
+  require_panels(weight, values, sums, scale, norm, residual);
+  return lexlip::pack_decoder(view(weight), length(weight), threads,
                               {view(values), view(sums), view(scale), view(norm), view(residual)});
 }
 
@@ -95,20 +173,36 @@ struct DecoderArrays {
   Vector<const float> residual;
   float largest_norm;
 
+  void check() const {
+    require_panels(weight, values, sums, scale, norm, residual);
+    require(length(bias) == length(weight), "bias must have one of each term");
+  }
+
   lexlip::Decoder decoder() const {
     return {view(weight), view(bias), view(values),   view(sums),
             view(scale),  view(norm), view(residual), largest_norm};
   }
 };
 
-lexlip::HiddenStates states(const Cube<const float>& hidden, const Matrix<const std::uint8_t>& mask) {
-  const auto axis = [&](std::size_t i) { return static_cast<std::int64_t>(hidden.shape(i)); };
-  return {view(hidden), view(mask), axis(0), axis(1), axis(2)};
+void make_decoder_arrays(DecoderArrays* place, Matrix<const float> weight, Vector<const float> bias,
+                         Vector<const std::int8_t> values, Vector<const std::int32_t> sums,
+                         Vector<const float> scale, Vector<const float> norm, Vector<const float> residual,
+                         float largest_norm) {
+  DecoderArrays arrays{weight, bias, values, sums, scale, norm, residual, largest_norm};
+  arrays.check();
+  new (place) DecoderArrays(std::move(arrays));
+}
+
+lexlip::HiddenStates states(const DecoderArrays& decoder, const Cube<const float>& hidden,
+                            const Matrix<const std::uint8_t>& mask) {
+  require(length(hidden, 2) == length(decoder.weight, 1), "hidden must have the channels of the decoder");
+  require(same_shape(mask, hidden), "mask must be (B, L), as hidden is");
+  return {view(hidden), view(mask), length(hidden, 0), length(hidden, 1), length(hidden, 2)};
 }
 
 const lexlip::CpuKernels& kernels_of(const std::string& cpu_path) {
   const lexlip::CpuKernels* kernels = lexlip::find_cpu_path(cpu_path);
-  if (kernels == nullptr) throw nb::value_error("this CPU path does not run here");
+  require(kernels != nullptr, "this CPU path does not run here");
   return *kernels;
 }
 
@@ -116,17 +210,23 @@ void lexicon_upper_bounds(const DecoderArrays& decoder, const Cube<const float>&
                           const Matrix<const std::uint8_t>& mask, std::int64_t threads,
                           const std::string& cpu_path, const Matrix<float>& bounds) {
   const lexlip::CpuKernels& kernels = kernels_of(cpu_path);
-  if (kernels.levels == 0) throw nb::value_error("this CPU path does not scan");
-  lexlip::upper_bounds(decoder.decoder(), states(hidden, mask), threads, kernels, view(bounds));
+  require(kernels.levels != 0, "this CPU path does not scan");
+  require_threads(threads);
+  require(length(bounds, 0) == length(hidden) && length(bounds, 1) == length(decoder.weight),
+          "bounds must be (B, V)");
+  lexlip::upper_bounds(decoder.decoder(), states(decoder, hidden, mask), threads, kernels, view(bounds));
 }
 
 std::int64_t lexicon_head(const DecoderArrays& decoder, const Cube<const float>& hidden,
                           const Matrix<const std::uint8_t>& mask, bool exact, std::int64_t threads,
                           const std::string& cpu_path, const Matrix<std::int64_t>& ids,
                           const Matrix<float>& weights, const Vector<std::int32_t>& counts) {
-  return lexlip::lexicon_head(decoder.decoder(), states(hidden, mask),
-                              static_cast<std::int64_t>(ids.shape(1)), exact, threads, kernels_of(cpu_path),
-                              {view(ids), view(weights), view(counts)});
+  require_threads(threads);
+  require(length(ids) == length(hidden) && length(ids, 1) >= 1 && same_shape(ids, weights),
+          "ids and weights must be (B, k), k at least 1");
+  require(length(counts) == length(hidden), "counts must be (B,)");
+  return lexlip::lexicon_head(decoder.decoder(), states(decoder, hidden, mask), length(ids, 1), exact,
+                              threads, kernels_of(cpu_path), {view(ids), view(weights), view(counts)});
 }
 
 }  // namespace
@@ -149,11 +249,9 @@ NB_MODULE(_native, module) {
 
   nb::class_<DecoderArrays>(module, "DecoderArrays",
                             "A decoder and its panels, as the compiled head reads them.")
-      .def(nb::init<Matrix<const float>, Vector<const float>, Vector<const std::int8_t>,
-                    Vector<const std::int32_t>, Vector<const float>, Vector<const float>, Vector<const float>,
-                    float>(),
-           "weight"_a.noconvert(), "bias"_a.noconvert(), "values"_a.noconvert(), "sums"_a.noconvert(),
-           "scale"_a.noconvert(), "norm"_a.noconvert(), "residual"_a.noconvert(), "largest_norm"_a);
+      .def("__init__", &make_decoder_arrays, "weight"_a.noconvert(), "bias"_a.noconvert(),
+           "values"_a.noconvert(), "sums"_a.noconvert(), "scale"_a.noconvert(), "norm"_a.noconvert(),
+           "residual"_a.noconvert(), "largest_norm"_a);
 
   module.def("lexicon_upper_bounds", &lexicon_upper_bounds, "decoder"_a, "hidden"_a.noconvert(),
              "mask"_a.noconvert(), "threads"_a, "cpu_path"_a, "bounds"_a.noconvert(),

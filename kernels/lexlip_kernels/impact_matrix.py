@@ -22,6 +22,12 @@ import numpy.typing as npt
 from lexlip_kernels.errors import InputError
 
 Value = TypeVar("Value", np.float32, np.int32)
+MAX_VOCABULARY = 2**31 - 1
+"""Largest V: a term's id has 32 bits."""
+
+#: Numbers that are compared at a time.
+_PIECE = 2**20
+
 Rows = slice | Sequence[int] | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
 
 
@@ -30,15 +36,32 @@ def row_offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
+def ascends(numbers: npt.NDArray[np.integer[Any]], strictly: bool = False) -> bool:
+    """Whether none is below its predecessor (or not above it, where it has to be strictly).
+
+    Neighbours are compared: a difference may wrap. Piece by piece, so that those of a mapped file take no memory.
+    """
+    later = np.greater if strictly else np.greater_equal
+    if len(numbers) <= _PIECE:
+        return bool(later(numbers[1:], numbers[:-1]).all())
+    pieces = (numbers[at : at + _PIECE + 1] for at in range(0, len(numbers), _PIECE))
+    return all(later(piece[1:], piece[:-1]).all() for piece in pieces)
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SparseRows(ABC, Generic[Value]):
     """N sparse vectors over V terms. Selecting and stacking returns the kind it was asked on, with all it carries.
+
+    Construction checks what keeps every access to a row in bounds, whatever the numbers are; `validate` all the rest.
 
     Attributes:
         indptr: (N+1,) int64, row i occupies `indices[indptr[i]:indptr[i+1]]`.
         indices: (nnz,) int32, term ids, strictly ascending within a row, in [0, V).
         values: (nnz,), one for each id.
-        vocab_size: V.
+        vocab_size: V, at most MAX_VOCABULARY.
+
+    Raises:
+        InputError: an array has another dtype or rank, lengths disagree, offsets decrease, or V is out of range.
     """
 
     indptr: npt.NDArray[np.int64]
@@ -60,8 +83,12 @@ class SparseRows(ABC, Generic[Value]):
                 raise InputError(f"{kind}.{name} is {numbers.dtype} of rank {numbers.ndim}; expected rank 1 {dtype}")
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.indices):
             raise InputError(f"{kind}.indptr must start at 0 and end at the number of stored {self.VALUE_NAME}")
+        if not ascends(self.indptr):
+            raise InputError(f"{kind}.indptr must not decrease")
         if len(self.indices) != len(self.values):
             raise InputError(f"{kind} has {len(self.indices)} indices but {len(self.values)} {self.VALUE_NAME}")
+        if not isinstance(self.vocab_size, int | np.integer) or not 0 <= self.vocab_size <= MAX_VOCABULARY:
+            raise InputError(f"{kind}.vocab_size is {self.vocab_size!r}; expected an integer from 0 to 2^31 - 1")
 
     @classmethod
     def from_rows(cls, rows: Iterable[Iterable[tuple[int, float]]], vocab_size: int) -> Self:
@@ -102,16 +129,15 @@ class SparseRows(ABC, Generic[Value]):
         """Check every invariant, the expensive ones included.
 
         Raises:
-            InputError: rows overlap, ids are out of range or out of order, or a value is not allowed.
+            InputError: offsets decrease, ids are out of range or out of order, or a value is not allowed.
         """
+        self.__post_init__()  # the arrays may have changed since
         kind = type(self).__name__
-        if (self.indptr[1:] < self.indptr[:-1]).any():  # compared: a difference may wrap
-            raise InputError(f"{kind}.indptr must not decrease")
         if len(self.indices) == 0:
             return
         if self.indices.min() < 0 or self.indices.max() >= self.vocab_size:
             raise InputError(f"{kind}.indices must lie in [0, {self.vocab_size})")
-        ascending = np.diff(self.indices) > 0
+        ascending = self.indices[1:] > self.indices[:-1]
         starts = self.indptr[1:-1]
         ascending[starts[(starts > 0) & (starts < len(self.indices))] - 1] = True
         if not ascending.all():

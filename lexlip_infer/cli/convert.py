@@ -24,6 +24,9 @@ FORMAT_NAMES = (
     "seismic, tei, ids"
 )
 
+#: Bytes of a file of terms; those of a large multilingual model take 3 MB.
+_LARGEST_VOCABULARY = 2**24
+
 #: Options by the setting that they make.
 _OPTIONS = {
     "field": "--field",
@@ -135,10 +138,12 @@ def _open(source: Path, model: str | None, vocabulary: Path | None, output_forma
 
 
 def _read_vocabulary(path: Path) -> Vocabulary:
+    from lexlip_infer.files import read_regular
     from lexlip_infer.vocabulary import Vocabulary
 
     try:
-        terms = path.read_bytes().decode().removesuffix("\n").split("\n")
+        data = read_regular(path, _LARGEST_VOCABULARY, refuse=lambda reason: InputError(f"{path}: {reason}"))
+        terms = data.decode().removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
     except OSError as error:

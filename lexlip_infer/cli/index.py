@@ -34,7 +34,9 @@ def index(
         Path | None, typer.Option(metavar="FILE", help="delete the documents whose ids this file lists, one a line")
     ] = None,
     merge: Annotated[bool, typer.Option("--compact", help="merge IDX into one segment, deleted ones left out")] = False,
-    check: Annotated[bool, typer.Option("--verify", help="compare every byte of IDX with its hashes")] = False,
+    check: Annotated[
+        bool, typer.Option("--verify", help="compare IDX with its hashes, and check all ids and postings")
+    ] = False,
     model: ModelOfOutput = None,
     ids: Annotated[Path | None, typer.Option(metavar="FILE", help="of dense vectors, one a line (faiss)")] = None,
     kind: Annotated[
@@ -111,9 +113,10 @@ def _report(destination: Path, engine: str = "exact", documents: int = 0) -> Non
         written_by = describe_index(destination).written_by
         typer.echo(f"{counted(documents, 'document')}, by {written_by}: {destination}", err=True)
         return
-    from lexlip_infer.search.exact.manifest import read_index_manifest
+    from lexlip_infer.search.exact.manifest import opened, read_index_manifest
 
-    manifest = read_index_manifest(destination)
+    with opened(destination) as folder:
+        manifest = read_index_manifest(folder)
     postings = sum(segment.postings for segment in manifest.segments)
     typer.echo(
         f"{counted(manifest.documents, 'document')} ({manifest.deleted:,} deleted), {counted(postings, 'posting')} in "

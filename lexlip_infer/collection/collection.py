@@ -7,31 +7,28 @@ Memory holds a part file for each thread, or a few chunks of lines. Nothing is r
 
 from __future__ import annotations
 
-import gzip
 import io
-import itertools
-import stat
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 
 from lexlip_infer.bundle import Bundle
-from lexlip_infer.collection.manifest import VECTORS, PartRecord, RunManifest, is_output, manifest_in
+from lexlip_infer.collection.manifest import MANIFEST, VECTORS, PartRecord, RunManifest, is_output, manifest_in
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.files import Folder, read_hashed
+from lexlip_infer.files import Folder, hash_opened, open_regular
+from lexlip_infer.files.reading import Refusal
 from lexlip_infer.impacts import JsonLinesParser, collect_terms
-from lexlip_infer.impacts.lint.files import collection_files
+from lexlip_infer.impacts.lint.files import collection_files, opened_lines
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.inputs.read_ahead import map_ahead
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-#: Documents of a chunk.
-_CHUNK = 2_000
+#: Documents of a chunk, and bytes of lines that are parsed together: a line end alone takes 24 then.
+_CHUNK, _BLOCK = 2_000, 2**23
 
 #: Document ids and their rows.
 Chunk = tuple[list[str], ImpactMatrix]
@@ -135,12 +132,12 @@ class Collection:
         """
         parser = JsonLinesParser(self.vocabulary)
 
-        def parsed(part: PartRecord | _Lines) -> Chunk:
-            if isinstance(part, _Lines):
+        def parsed(part: PartRecord | Lines) -> Chunk:
+            if isinstance(part, Lines):
                 return parser.parse(part.data, part.source, part.first)
-            return parser.parse(read_part(self.path, part), str(self.path / VECTORS / part.name))
+            return self._parsed(part, parser)
 
-        found: Iterable[PartRecord | _Lines] = _chunked(self._files) if self.manifest is None else self.manifest.shards
+        found: Iterable[PartRecord | Lines] = _chunked(self._files) if self.manifest is None else self.manifest.shards
         return map_ahead(parsed, found, threads, threads + 1 if threads > 1 else 1, "read")
 
     def chunks(self) -> Iterator[Chunk]:
@@ -162,6 +159,26 @@ class Collection:
             raise InputError(f"{self.path}: no documents to search; {self._why_empty()}")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         return [ids[row] for row in order], ImpactMatrix.concatenate([part for _, part in parts])[np.array(order)]
+
+    def _parsed(self, part: PartRecord, parser: JsonLinesParser) -> Chunk:
+        """All documents of a part, which are as many as the manifest counts."""
+        ids: list[str] = []
+        found: list[ImpactMatrix] = []
+        for lines in read_part(self.path, part):
+            more, impacts = parser.parse(lines.data, lines.source, lines.first)
+            ids += more
+            found.append(impacts)
+            if len(ids) > part.documents:
+                break
+        matrix = found[0] if len(found) == 1 else ImpactMatrix.concatenate(found, len(self.vocabulary))
+        counts = {"documents": (len(ids), part.documents), "impacts": (len(matrix.impacts), part.impacts)}
+        for what, (here, counted) in counts.items():
+            if here != counted:
+                raise OutputError(
+                    f"{self.path / VECTORS / part.name}: {here:,} {what} were read, where {MANIFEST} counts "
+                    f"{counted:,}; remove {self.path} and encode again"
+                )
+        return ids, matrix
 
     def _why_empty(self) -> str:
         if self.manifest is None:
@@ -201,16 +218,18 @@ def check_parts(folder: Folder, manifest: RunManifest) -> None:
     Raises:
         OutputError: somebody has edited, removed or added one since the run; a link stands in the place of one.
     """
-    for part in manifest.shards:
-        status = folder.status(f"{VECTORS}/{part.name}")
-        if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != part.size:
-            raise _changed(folder.path, part)
     known = {part.name for part in manifest.shards}
     if not manifest.complete:
         known.add(manifest.next_part_name)  # a kill may have come between the file and its entry
-    if folder.status(VECTORS) is None:
+    if folder.status(VECTORS) is None and not manifest.shards:
         return
     with folder.folder(VECTORS) as vectors:
+        for part in manifest.shards:
+            status = vectors.file_status(part.name)
+            if status is None or status.st_size != part.size:
+                raise _changed(folder.path, part)
+        if not manifest.complete:
+            vectors.file_status(manifest.next_part_name)  # which is going to be written over
         foreign = sorted(set(vectors.names()) - known)
     if foreign:
         raise OutputError(
@@ -218,35 +237,47 @@ def check_parts(folder: Folder, manifest: RunManifest) -> None:
         )
 
 
-def read_part(folder: Path, part: PartRecord) -> bytes:
-    """The lines of a part file, after comparing its hash.
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Whole lines of a file.
+
+    Attributes:
+        data: their bytes.
+        source: what messages call the file.
+        first: number of the first of them.
+    """
+
+    data: bytes
+    source: str
+    first: int
+
+
+def read_part(folder: Path, part: PartRecord) -> Iterator[Lines]:
+    """The lines of a part file, after comparing its hash, some megabytes at a time.
 
     Raises:
-        OutputError: it has changed since it was written, or cannot be read.
+        OutputError: it has changed since it was written, cannot be read, or goes beyond a limit.
     """
     name = f"{VECTORS}/{part.name}"
+    path = folder / name
+
+    def refuse(reason: str) -> OutputError:
+        return OutputError(f"{path}: {reason}")
+
     try:
-        with Folder.open(folder) as held:
-            data = read_hashed(name, part.size, part.sha256, lambda *_: _changed(folder, part), held)
+        with Folder.open(folder) as held, open_regular(name, refuse=refuse, folder=held) as file:
+            if hash_opened(file) != part.sha256:
+                raise _changed(folder, part)
+            yield from _blocks(file, path, refuse, None)
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(f"{folder / name}: cannot be read ({error.strerror})") from None
-    return gzip.decompress(data) if name.endswith(".gz") else data
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _changed(folder: Path, part: PartRecord) -> OutputError:
     path = folder / VECTORS / part.name
     return OutputError(f"{path}: missing or changed since it was written; remove {folder} and encode again")
-
-
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Whole lines of a file, and the number of the first."""
-
-    data: bytes
-    source: str
-    first: int
 
 
 def _collect_vocabulary(files: list[Path]) -> Vocabulary:
@@ -267,19 +298,28 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _chunked(files: list[Path]) -> Iterator[_Lines]:
+def _chunked(files: list[Path]) -> Iterator[Lines]:
     for path in files:
+
+        def refuse(reason: str, path: Path = path) -> InputError:
+            return InputError(f"{path}: {reason}")
+
         try:
-            with _open(path) as file:
-                for first in itertools.count(1, _CHUNK):
-                    if not (lines := list(itertools.islice(file, _CHUNK))):
-                        break
-                    yield _Lines(b"".join(lines), str(path), first)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise InputError(f"{path}: damaged gzip file ({error}); copy it again") from None
+            with open_regular(path, refuse=refuse) as file:
+                yield from _blocks(file, path, refuse, _CHUNK)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+def _blocks(file: BinaryIO, path: Path, refuse: Refusal, most: int | None) -> Iterator[Lines]:
+    """Lines together, as many as fit a block, and no more than `most`."""
+    gathered: list[bytes] = []
+    first, size = 1, 0
+    for line in opened_lines(file, path.name.endswith(".gz"), refuse=refuse):
+        gathered.append(line)
+        size += len(line)
+        if size >= _BLOCK or len(gathered) == most:
+            yield Lines(b"".join(gathered), str(path), first)
+            first, size, gathered = first + len(gathered), 0, []
+    if gathered:
+        yield Lines(b"".join(gathered), str(path), first)

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import InputError, OutputError
@@ -24,13 +32,21 @@ MANIFEST, FAILURES, TRUNCATED, VECTORS = "manifest.json", "failures.jsonl", "tru
 
 RUN_FORMAT_VERSION = 2
 
-#: Bytes of a manifest; a record of a part takes about 500.
+
+#: Part files of one output. The manifest is written after each, as a whole.
+MOST_PARTS = 50_000
+#: Bytes of a manifest; a record of a part takes about 600.
 _LARGEST = 2**26
+
+#: A number of things that were written; what is no such number is no count.
+Count: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
+#: A choice, in the range of the arrays that are made of it.
+Choice: TypeAlias = Annotated[int, Field(gt=0, lt=2**31)]
 
 
 class _Section(BaseModel):
     # Built on first use: a search needs few of these.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
 class EncodedWith(_Section):
@@ -40,7 +56,7 @@ class EncodedWith(_Section):
     model_name: str
     model_fingerprint: str
     scale: float = Field(gt=0)
-    cap: int = Field(gt=0)
+    cap: Choice
     normalise: bool
 
     @property
@@ -112,19 +128,19 @@ class RunSettings(_Section):
     model: str | None
     model_name: str
     model_fingerprint: str
-    top_k: int = Field(gt=0)
+    top_k: Choice
     scale: float = Field(gt=0)
-    cap: int = Field(gt=0)
+    cap: Choice
     normalise: bool
-    items_per_shard: int = Field(gt=0)
+    items_per_shard: Choice
     # The defaults are what ran before there was a choice; outputs from then can be read and searched.
     device: Literal["cpu", "cuda"] = "cpu"
     backend: Literal["onnxruntime", "openvino"] = "onnxruntime"
     precision: Literal["f32", "fp16", "bf16", "int8"] = "f32"
     head: Literal["native", "onnx", "triton"] = "onnx"
     compress: Literal["none", "gz"] = "none"
-    shard_id: int = Field(ge=0, default=0)
-    shard_num: int = Field(gt=0, default=1)
+    shard_id: int = Field(ge=0, lt=2**31, default=0)
+    shard_num: Choice = 1
     background: str = "white"
     frames: Literal["first", "all"] = "first"
     truncated: Literal["fail", "accept"] = "fail"
@@ -171,18 +187,26 @@ class PartRecord(_Section):
     """
 
     name: str
-    documents: int
-    failed: int
-    empty: int
-    impacts: int
-    size: int
+    documents: Count
+    failed: Count
+    empty: Count
+    impacts: Count
+    size: Count
     sha256: str
-    inputs: int
+    inputs: Count
     inputs_digest: str
-    failures_size: int
-    truncated: int = 0
-    truncated_size: int = 0
-    texts_cut: int = 0
+    failures_size: Count
+    truncated: Count = 0
+    truncated_size: Count = 0
+    texts_cut: Count = 0
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        if self.documents + self.failed != self.inputs:
+            raise ValueError(f"{self.documents:,} documents and {self.failed:,} failed of {self.inputs:,} inputs")
+        if max(self.empty, self.truncated, self.texts_cut) > self.documents:
+            raise ValueError(f"more of {self.documents:,} documents are special than there are")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_zero(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -233,9 +257,16 @@ class RunManifest(_Section):
     format_version: int = RUN_FORMAT_VERSION
     version: str
     settings: RunSettings
-    shards: tuple[PartRecord, ...] = ()
+    shards: Annotated[tuple[PartRecord, ...], FailFast(), Field(max_length=MOST_PARTS)] = ()
     complete: bool = False
     timings: RunTimings | None = None
+
+    @model_validator(mode="after")
+    def _named_in_order(self) -> Self:
+        for place, part in enumerate(self.shards):
+            if part.name != (expected := self._part_name(place)):
+                raise ValueError(f"part {place} is called {part.name!r}; expected {expected}")
+        return self
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "incomplete"
@@ -266,8 +297,11 @@ class RunManifest(_Section):
     @property
     def next_part_name(self) -> str:
         """Of the next part file to be written; its number is the part's in the whole collection."""
+        return self._part_name(len(self.shards))
+
+    def _part_name(self, place: int) -> str:
         settings = self.settings
-        number = len(self.shards) * settings.shard_num + settings.shard_id
+        number = place * settings.shard_num + settings.shard_id
         return f"part-{number:05d}.jsonl" + (".gz" if settings.compress == "gz" else "")
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from lexlip_infer.collection.manifest import RunManifest, RunSettings
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.read_ahead import gather
 
 AnyItem = ImageItem | TextItem | BadItem
 
@@ -26,6 +27,11 @@ class Unit:
     """Consecutive items of one part, to be encoded together."""
 
     items: list[AnyItem]
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that they take."""
+        return sum(item.held for item in self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,11 @@ class PartEnd:
     inputs: int
     digest: str
 
+    @property
+    def held(self) -> int:
+        """Nothing, other than a unit."""
+        return 0
+
 
 def unfinished_steps(
     items: Iterator[AnyItem], manifest: RunManifest, unit_size: int, changed: Callable[[str], Exception]
@@ -49,7 +60,7 @@ def unfinished_steps(
     Args:
         items: the collection, from its start.
         manifest: of the run, with the parts that are finished.
-        unit_size: items at a time.
+        unit_size: items at a time, or fewer where these take much memory (see `gather`).
         changed: makes the error for a collection that is not the one that finished parts were made of, from a few
             words that say where.
 
@@ -68,7 +79,7 @@ def unfinished_steps(
             if digest.end() != PartEnd(record.inputs, record.inputs_digest):
                 raise changed(f"first in {record.name}")
         else:
-            while unit := list(itertools.islice(part, unit_size)):
+            while unit := gather(part, unit_size):
                 if manifest.complete:
                     raise changed("and there are more")
                 digest.add(unit)

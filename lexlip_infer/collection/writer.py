@@ -21,6 +21,7 @@ from lexlip_infer.collection.collection import check_parts
 from lexlip_infer.collection.manifest import (
     FAILURES,
     MANIFEST,
+    MOST_PARTS,
     TRUNCATED,
     VECTORS,
     PartRecord,
@@ -92,6 +93,11 @@ class OutputFolder:
     def add(self, lines: Lines) -> None:
         """Write to the part that is not finished, the next one if there is none."""
         if self._part is None:
+            if len(self.manifest.shards) == MOST_PARTS:
+                raise OutputError(
+                    f"{self._folder.path}: holds {MOST_PARTS:,} part files, the most; encode into a new folder with a "
+                    "larger --items-per-shard"
+                )
             self._part = PartFile(self.manifest.next_part_name, self._temporary, self.manifest.settings.compress)
         self._part.add(lines)
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from lexlip_infer.datasets.captioned_images import CaptionedImage
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.image_options import is_image_name
+from lexlip_infer.inputs.lines import LONGEST
 from lexlip_infer.inputs.readers.places import LocalPlace
 from lexlip_infer.inputs.readers.source import PassedOver
 from lexlip_infer.inputs.readers.tar_archive import Member, Sample, samples
 
-#: Bytes of a sample's captions.
-_LONGEST = 2**24
 _CAPTIONS = frozenset({"txt", "json"})
 _EXPECTED = 'expected an uncompressed tar of samples such as 017.jpg with 017.txt, or 017.json that has a "caption"'
 
@@ -33,7 +32,7 @@ def read_shard(shard: Path) -> Iterator[CaptionedImage]:
     """
     found = False
     try:
-        for sample in samples(LocalPlace(shard), _is_image, _CAPTIONS, _LONGEST, PassedOver(), in_place=True):
+        for sample in samples(LocalPlace(shard), _is_image, _CAPTIONS, LONGEST, PassedOver(), in_place=True):
             captions = _captions(sample)
             if captions and sample.image is not None:
                 found = True
@@ -69,7 +68,7 @@ def _captions(sample: Sample) -> tuple[str, ...]:
 
 def _captions_in(field: str, member: Member) -> tuple[str, ...]:
     if member.data is None:
-        raise InputError(f"the caption {member.name} has more than {_LONGEST >> 20} MiB")
+        raise InputError(f"the caption {member.name} has more than {LONGEST >> 20} MiB")
     try:
         text = member.data.decode("utf-8-sig")
         content = json.loads(text) if field == "json" else text

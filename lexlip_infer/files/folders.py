@@ -97,6 +97,17 @@ class Folder:
             return found
         return None
 
+    def file_status(self, name: str) -> os.stat_result | None:
+        """Of a regular file, or nothing where there is none.
+
+        Raises:
+            OutputError: a link, a folder or a special file stands in its place.
+        """
+        found = self.status(name)
+        if found is not None:
+            _refuse_kind(self.path / name, found.st_mode)
+        return found
+
     def names(self) -> list[str]:
         """Of all that is in the folder, in order."""
         return sorted(os.listdir(self.descriptor))  # noqa: PTH208  (no path: a descriptor)
@@ -162,7 +173,7 @@ class Folder:
             OutputError: a link, a folder or a special file stands there.
             OSError: it cannot be removed.
         """
-        if self._removable(name):
+        if self.file_status(name) is not None:
             with self._holder(name) as (holder, last):
                 os.unlink(last, dir_fd=holder)
 
@@ -207,13 +218,6 @@ class Folder:
         """
         if not lock(self.descriptor):
             raise OutputError(f"{busy}; wait for it or name another folder")
-
-    def _removable(self, name: str) -> bool:
-        """Whether there is a file of this name."""
-        found = self.status(name)
-        if found is not None:
-            _refuse_kind(self.path / name, found.st_mode)
-        return found is not None
 
     @contextmanager
     def _holder(self, name: str) -> Iterator[tuple[int, str]]:

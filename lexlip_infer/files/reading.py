@@ -16,13 +16,12 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
-
-import pydantic
-import pydantic_core
-from pydantic import BaseModel, Field
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from lexlip_infer.files.folders import Folder, kind
+
+if TYPE_CHECKING:
+    import pydantic
 
 #: Makes an error from a reason, such as "is a FIFO; expected a regular file".
 Refusal: TypeAlias = Callable[[str], Exception]
@@ -79,11 +78,13 @@ def read_regular(path: Path | str, limit: int, *, refuse: Refusal, folder: Folde
 
 def read_json(path: Path | str, *, refuse: Refusal, limit: int = MOST_JSON, folder: Folder | None = None) -> Any:
     """What is in a JSON file; arguments and errors as of `read_regular`, and one for what is no JSON or too deep."""
+    import pydantic  # as in `read_version`; its reader stops at a depth, and Python's own at that of its stack
+
     data = read_regular(path, limit, refuse=refuse, folder=folder)
     try:
-        return pydantic_core.from_json(data)
-    except ValueError as error:
-        raise refuse(f"is no JSON ({error})") from None
+        return pydantic.TypeAdapter(Any).validate_json(data)
+    except pydantic.ValidationError as error:
+        raise refuse(f"is no JSON ({first_fault(error)})") from None
 
 
 def in_bytes(size: int) -> str:
@@ -101,11 +102,14 @@ def hash_file(path: Path) -> str:
         OSError: it cannot be read, or is no regular file.
     """
     with open_regular(path, refuse=lambda reason: OSError(None, reason, str(path))) as file:
-        return _sha256(file)
+        return hash_opened(file)
 
 
-def _sha256(file: BinaryIO) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+def hash_opened(file: BinaryIO) -> str:
+    """Sha256 of the contents of a file, which is then at its beginning again."""
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest
 
 
 def read_hashed(
@@ -128,10 +132,8 @@ def read_hashed(
         found = os.fstat(file.fileno()).st_size
         if found != size:
             raise changed(found, "")
-        if size > _HASHED_FIRST:
-            if (actual := _sha256(file)) != sha256:
-                raise changed(size, actual)
-            file.seek(0)
+        if size > _HASHED_FIRST and (actual := hash_opened(file)) != sha256:
+            raise changed(size, actual)
         data = file.read(size + 1)
     actual = hashlib.sha256(data).hexdigest()
     if (len(data), actual) != (size, sha256):
@@ -159,24 +161,22 @@ def decompressed(
     return io.BufferedReader(_Expanding(file, compression, refuse, limit), _PIECE)
 
 
-def bounded_lines(
-    file: io.BufferedIOBase | BinaryIO, limit: int, too_long: Callable[[int, str], Exception]
-) -> Iterator[bytes]:
+def bounded_lines(file: io.BufferedIOBase | BinaryIO, limit: int, *, refuse: Refusal) -> Iterator[bytes]:
     """The lines of a file with their ends, none of them longer than `limit` bytes.
 
     Args:
         file: plain or `decompressed`.
         limit: bytes of a line.
-        too_long: makes the error for a longer line, from its number and the reason.
+        refuse: makes the error for a longer line.
 
     Raises:
-        Exception: what `too_long` made.
+        Exception: what `refuse` made.
     """
     number = 0
     while line := file.readline(limit + 1):
         number += 1
         if len(line) > limit:
-            raise too_long(number, f"a line of more than {in_bytes(limit)}, which is the most that is read")
+            raise refuse(f"has a line (number {number}) of more than {in_bytes(limit)}, the most that is read")
         yield line
 
 
@@ -263,17 +263,28 @@ class _Expanding(io.RawIOBase):
                 raise EOFError("it breaks off")
 
 
-class _Version(BaseModel):
-    format_version: int = Field(ge=1)
+#: Faults that are put into words, of which only the first is said.
+_MOST_FAULTS = 1000
+#: Values in a manifest; pydantic keeps half a kilobyte for each that is wrong.
+_MOST_ENTRIES = 2**20
 
 
 def read_version(data: bytes) -> int:
     """`format_version` of a manifest: compared before all else is read, as a newer version has unknown fields.
 
     Raises:
-        pydantic.ValidationError: there is none.
+        pydantic.ValidationError: there is none, or it has too many entries to look at.
     """
-    return _Version.model_validate_json(data).format_version
+    import pydantic  # not above: decode workers read files, and no manifests
+
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_ENTRIES:
+        fault = ValueError(f"more than {_MOST_ENTRIES:,} entries, the most that are read")
+        raise pydantic.ValidationError.from_exception_data(
+            "manifest", [{"type": "value_error", "loc": (), "input": None, "ctx": {"error": fault}}]
+        )
+    fields: Any = {"format_version": (int, pydantic.Field(ge=1))}
+    version: Any = pydantic.create_model("manifest", **fields).model_validate_json(data)
+    return int(version.format_version)
 
 
 def first_fault(error: pydantic.ValidationError, top: str = "") -> str:
@@ -283,6 +294,8 @@ def first_fault(error: pydantic.ValidationError, top: str = "") -> str:
         error: of pydantic, which spreads over many lines.
         top: stands for the place where the file as a whole is at fault.
     """
+    if error.error_count() > _MOST_FAULTS:
+        return f"{top}: {error.error_count():,} faults".removeprefix(": ")
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode() or top
     return f"{place}: {first['msg']}" if place else str(first["msg"])

@@ -240,10 +240,19 @@ def _parse(line: bytes, pairs: PairsHook | None) -> tuple[str, dict[str, object]
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for i, key in enumerate(keys) if key in keys[:i])
+        repeated = first_repeated(key for key, _ in pairs)
         raise InputError(f"{repeated!r} occurs twice in one object; add the impacts up and write it once")
     return result
+
+
+def first_repeated(keys: Iterable[str]) -> str:
+    """The first of the keys that has come before."""
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    raise AssertionError("all of them differ")
 
 
 def _term_id(term: str, term_to_id: Mapping[str, int]) -> int:

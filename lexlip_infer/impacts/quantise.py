@@ -72,11 +72,9 @@ def quantise(batch: SparseBatch, settings: QuantisationSettings | None = None) -
         (B, V) impacts in [1, cap], term ids ascending within a row, equal to `reference.quantise` bit by bit.
 
     Raises:
-        InputError: a weight is NaN, infinite or negative (the message names the row), or rows overlap.
+        InputError: a weight is NaN, infinite or negative; the message names the row.
     """
     settings = settings or QuantisationSettings()
-    if (batch.lengths < 0).any():
-        batch.validate()
     if batch.nnz <= _FEW_WEIGHTS and "numba" not in sys.modules:
         bad = np.flatnonzero(~((batch.values >= 0) & (batch.values < np.inf)))
         if len(bad):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from PIL import ImageFile
 
 #: Formats whose frames are moments of one scene; the pages of a TIFF and the previews in a JPEG are none.
-_ANIMATED = {"AVIF", "GIF", "PNG", "WEBP"}
+_ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
+
+#: Bytes that a frame takes in a file, at the least.
+_SMALLEST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,15 @@ class Frame:
 
 
 def count_frames(source: Path | bytes) -> int:
-    """How many frames an animation has; 1 for any other file, damaged ones included: decoding will tell."""
+    """How many frames an animation has; 1 for any other file, damaged ones included: decoding will tell.
+
+    An APNG says the number itself; it is believed as far as the file has room for so many.
+    """
     try:
         with silenced():
-            image = open_image(Frame(source, 0).read())
-            return getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
+            data = Frame(source, 0).read()
+            frames: int = getattr(open_image(data, _ANIMATED), "n_frames", 1)
+            return min(frames, len(data) // _SMALLEST)
     except Exception:  # noqa: BLE001  (plugins raise anything on damaged files)
         return 1
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import io
 import re
-import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,10 +20,14 @@ from typing import Any, cast
 from PIL import Image, ImageFile
 
 from lexlip_infer.errors import ImageError, require
+from lexlip_infer.files.reading import read_regular
 from lexlip_infer.inputs.tiff import describe_tiff
 
 #: What Pillow may take a file for. The others are no photographs, and one (EPS) runs a program on the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+#: Of an image file: the pixels of the largest picture that is read by default take as many, uncompressed.
+MAX_FILE_BYTES = 2**29
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 #: Brands that AVIF files may carry first, too: the compatible brands behind them tell which it is.
@@ -35,14 +38,11 @@ def read_image_file(path: str | Path) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        ImageError: it is not a regular file, cannot be read, or its name is none.
+        ImageError: it is not a regular file, larger than `MAX_FILE_BYTES`, cannot be read, or its name is none.
     """
     try:
-        mode = Path(path).stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe or a device may never end
-            raise ImageError(f"{path}: not a regular file; save the image to one")
-        return Path(path).read_bytes()
-    except ImageError:
+        return read_regular(path, MAX_FILE_BYTES, refuse=lambda reason: ImageError(f"{path}: {reason}"))
+    except ImageError:  # a ValueError, too
         raise
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -50,8 +50,12 @@ def read_image_file(path: str | Path) -> bytes:
         raise ImageError(f"{path!r}: not a file name ({error})") from None
 
 
-def open_image(data: bytes) -> ImageFile.ImageFile:
+def open_image(data: bytes, formats: Sequence[str] = FORMATS) -> ImageFile.ImageFile:
     """An image by what the bytes are, whatever its name said.
+
+    Args:
+        data: contents of a file.
+        formats: that it may have; HEIF always.
 
     Raises:
         ImageError: the bytes are of no format that is read, or only begin as one does.
@@ -62,7 +66,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     faults = dict[str, str]()
     for load_plugins in (Image.preinit, Image.init):  # the common ones first: all of them take a while
         load_plugins()
-        for kind in FORMATS:
+        for kind in formats:
             image = _opened_as(kind, data, faults)
             if image is not None:
                 return image

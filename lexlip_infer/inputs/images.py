@@ -21,17 +21,17 @@ from PIL import ExifTags, Image, ImageFile
 from lexlip_infer.errors import ImageError, InputError, MissingExtra
 from lexlip_infer.inputs.colour import flatten
 from lexlip_infer.inputs.frames import Frame, open_frame
-from lexlip_infer.inputs.image_files import open_image, read_image_file, silenced
+from lexlip_infer.inputs.image_files import MAX_FILE_BYTES, open_image, read_image_file, silenced
 from lexlip_infer.inputs.image_options import DEFAULT_OPTIONS, ImageOptions
 from lexlip_infer.inputs.tiff import check_tiff
 
 ImageSource = str | Path | bytes | BinaryIO | Frame | Image.Image | npt.NDArray[np.uint8]
 
-#: Of an image file that is given open: more is no photograph.
-_MAX_FILE_BYTES = 2**29
-
 #: Where `load_image` leaves its note; it drops every other entry that a file may have put there.
 _NOTE = "truncated"
+
+#: Rows that are compared at a time.
+_ROWS = 256
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -115,13 +115,13 @@ def _read(source: str | Path) -> bytes:
 
 def _read_open(file: BinaryIO) -> bytes:
     try:
-        data = file.read(_MAX_FILE_BYTES + 1)
+        data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: it is closed, or a text that is not UTF-8
         raise ImageError(f"{_name(file)}: cannot be read ({error})") from None
     if not isinstance(data, bytes):
         raise ImageError(f"{_name(file)} gives {type(data).__name__}; open the image file in binary mode ('rb')")
-    if len(data) > _MAX_FILE_BYTES:
-        raise ImageError(f"{_name(file)}: larger than {_MAX_FILE_BYTES >> 20} MiB")
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"{_name(file)}: larger than {MAX_FILE_BYTES >> 20} MiB, the most that is read of an image")
     return data
 
 
@@ -208,11 +208,18 @@ def _decoded_part(
         ImageError: nothing of it could be decoded.
     """
     image, other = _decode_into(reopen(), 0), _decode_into(reopen(), 255)
-    differs = np.asarray(image) != np.asarray(other)
-    missing: npt.NDArray[np.bool_] = differs if differs.ndim == 2 else differs.any(axis=2)
+    missing = np.concatenate([_differing(image, other, top) for top in range(0, image.height, _ROWS)])
     if missing.all():
         raise ImageError(f"damaged image, nothing of it can be decoded ({type(error).__name__}: {error})")
     return image, missing
+
+
+def _differing(image: Image.Image, other: Image.Image, top: int) -> npt.NDArray[np.bool_]:
+    """(rows, W), where a few rows of two images differ; arrays of all of them would take gigabytes."""
+    box = (0, top, image.width, min(top + _ROWS, image.height))
+    differs = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
+    missing: npt.NDArray[np.bool_] = np.logical_or.reduce(np.atleast_3d(differs), axis=2)
+    return missing
 
 
 def _decode_into(image: ImageFile.ImageFile, level: int) -> ImageFile.ImageFile:

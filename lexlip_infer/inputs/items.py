@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,12 @@ class ImageItem:
     source: Path | bytes | Frame
     size: int
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it takes, but for a few hundred."""
+        source = getattr(self.source, "source", self.source)  # of a frame, the animation
+        return len(self.id) + (len(source) if isinstance(source, bytes) else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class TextItem:
@@ -48,6 +55,11 @@ class TextItem:
     origin: str
     text: str
 
+    @property
+    def held(self) -> int:
+        """As of an image."""
+        return len(self.id) + sys.getsizeof(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class BadItem:
@@ -62,6 +74,11 @@ class BadItem:
     id: str
     origin: str
     error: str
+
+    @property
+    def held(self) -> int:
+        """As of an image."""
+        return len(self.id) + len(self.error)
 
     @classmethod
     def of(cls, identifier: str, place: object, error: Exception) -> BadItem:

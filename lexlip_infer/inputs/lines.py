@@ -6,14 +6,22 @@ Both come numbered, so that a message can name the place.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from lexlip_infer.errors import InputError
 
-#: Bytes of a line or row that are held; what is longer is no caption, and no path.
-LONGEST = 2**26
+#: Bytes of a line, a row or a text that are held; what is longer is no caption, and no path. Python's objects for a
+#: line of JSON may take thirty times as much.
+LONGEST = 2**24
+
+#: Fields of a row.
+_MOST_FIELDS = 2**16
+
+#: Names that a message lists, and characters of each.
+_NAMED, _CHARACTERS = 20, 80
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -38,17 +46,18 @@ def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
     Blank lines are passed over and still counted, and so is a byte order mark before the first. Lines end at a line
     feed, with or without a carriage return before it, and nowhere else: U+2028 may stand inside a caption. A line of
-    more than 64 MiB comes cut; `decode_line` refuses it.
+    more than 16 MiB comes cut; `decode_line` refuses it. The rest of it is read when the next line is asked for.
     """
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
-        if len(line) > LONGEST and not line.endswith(b"\n"):
-            _skip_rest(file)
+        cut = len(line) > LONGEST and not line.endswith(b"\n")
         if number == 1:  # some editors put it there; anywhere else U+FEFF is part of the text
             line = line.removeprefix(codecs.BOM_UTF8)
         if line.strip():
             yield number, line.rstrip(b"\r\n")
+        if cut:
+            _skip_rest(file)
 
 
 def _skip_rest(file: BinaryIO) -> None:
@@ -63,11 +72,18 @@ def decode_line(line: bytes) -> str:
         InputError: it is not UTF-8, or too long.
     """
     if len(line) > LONGEST:
-        raise InputError(f"a line of more than {LONGEST >> 20} MiB")
+        raise InputError(f"a line of more than {LONGEST >> 20} MiB, the most that is read of one")
     try:
         return line.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+
+
+def listed(names: Collection[object]) -> str:
+    """Names for a message: the first of them, long ones cut."""
+    first = [str(name) for name in islice(names, _NAMED)]
+    shown = [name if len(name) <= _CHARACTERS else f"{name[:_CHARACTERS]}…" for name in first]
+    return ", ".join(shown) + f", … ({len(names):,} in all)" * (len(names) > len(shown))
 
 
 def separated_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str] | InputError]]:
@@ -75,25 +91,29 @@ def separated_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, 
 
     Rows are those of `csv.reader(strict=True)`, blank ones passed over, but for two things. A field may be as long as a
     line may be (`csv` has a limit of 131,072 characters, which is global). And a malformed row ends where its quotes
-    do: `csv` begins anew with the next line, so that the inside of a long text comes out as rows of its own.
+    do: `csv` begins anew with the next line, so that the inside of a long text comes out as rows of its own. One that
+    is too long is told as soon as it is.
 
     Args:
         lines: with their ends.
         delimiter: between fields.
     """
-    row, number, begins = _Row(delimiter), 0, True
+    row, number, begins, told = _Row(delimiter), 0, True, False
     for line in lines:
         number += begins
         begins = line.endswith(("\n", "\r"))
         plain = line.rstrip("\r\n")
-        if not row.size and '"' not in line and "\r" not in plain and len(line) <= LONGEST:  # most lines, sooner
+        if not row.size and '"' not in line and "\r" not in plain and len(line) <= _MOST_FIELDS:  # most lines, sooner
             if plain:
                 yield number, plain.split(delimiter)
-        elif row.take(line, number):
-            if row.fields or row.fault:
-                yield number, row.error(number) if row.fault else row.fields
-            row = _Row(delimiter)
-    if row.size:
+            continue
+        ends = row.take(line, number)
+        if not told and ((ends and (row.fields or row.fault)) or row.size > LONGEST):
+            yield number, row.error(number) if row.fault else row.fields
+            told = True
+        if ends:
+            row, told = _Row(delimiter), False
+    if row.size and not told:
         row.fault = row.fault or "unexpected end of data"
         yield number, row.error(number)
 
@@ -118,12 +138,14 @@ class _Row:
         self._number = self._number or number
         self.size += len(line)
         if self.size > LONGEST:
-            self.fault = f"a row of more than {LONGEST >> 20} MiB"
+            self.fault = f"a row of more than {LONGEST >> 20} MiB, the most that is read of one"
         at, end = 0, len(line.rstrip("\r\n"))
         while not self.fault:
             quoted = self._quoted is not None or line.startswith('"', at)
             at = self._take_quoted(line, at, end) if quoted else self._take_plain(line, at, end)
-            if at < 0 or at > end:
+            if len(self.fields) > _MOST_FIELDS:
+                self.fault = f"a row of more than {_MOST_FIELDS:,} fields, the most that are read of one"
+            elif at < 0 or at > end:
                 return at > end
         return self._skip(line, at)
 

@@ -11,12 +11,38 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lexlip_infer.errors import InputError
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
+
+#: Bytes of memory that items put together, and those under way, may take; one that takes more comes alone.
+MOST_TOGETHER, MOST_UNDER_WAY = 2**26, 2**27
+
+
+class Held(Protocol):
+    """Something that takes memory; see `items`."""
+
+    @property
+    def held(self) -> int:
+        """Bytes."""
+        ...
+
+
+HeldItem = TypeVar("HeldItem", bound=Held)
+
+
+def gather(items: Iterator[HeldItem], count: int) -> list[HeldItem]:
+    """The next `count` items, or fewer where they end or take `MOST_TOGETHER` bytes already."""
+    gathered, held = list[HeldItem](), 0
+    for item in items:
+        gathered.append(item)
+        held += item.held
+        if len(gathered) == count or held >= MOST_TOGETHER:
+            break
+    return gathered
 
 
 def in_order(
@@ -24,6 +50,7 @@ def in_order(
     start: Callable[[Step], Future[Result]],
     ahead: int,
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    held: Callable[[Step], int] = lambda _: 0,
 ) -> Iterator[tuple[Step, Result]]:
     """Each step with its result.
 
@@ -32,17 +59,22 @@ def in_order(
         start: begins the work of a step.
         ahead: steps that are started and whose result has not been asked for yet, at most.
         waiting: entered while waiting for a result.
+        held: bytes of memory that a step takes: of `MOST_UNDER_WAY` or more, no further step is read.
     """
     window: deque[tuple[Step, Future[Result]]] = deque()
+    under_way = 0
 
     def oldest() -> tuple[Step, Result]:
+        nonlocal under_way
         step, future = window.popleft()
+        under_way -= held(step)
         with waiting():
             return step, future.result()
 
     for step in steps:
         window.append((step, start(step)))
-        if len(window) >= ahead:
+        under_way += held(step)
+        while window and (len(window) >= ahead or under_way >= MOST_UNDER_WAY):
             yield oldest()
     while window:
         yield oldest()

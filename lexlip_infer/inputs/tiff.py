@@ -15,6 +15,9 @@ from PIL.ExifTags import Base
 
 from lexlip_infer.errors import ImageError
 
+#: Pixels of a tile that may be larger than the picture: libtiff makes room for whole tiles.
+_LARGEST_TILE = 2**24
+
 _SAVE = "save it with 8 or 16 bits a channel"
 _KINDS = {
     0: "grey, white as zero",
@@ -40,6 +43,9 @@ def check_tiff(image: Image.Image) -> None:
     tags = _tags(image)
     if tags is None:
         return
+    tile = int(tags.get(Base.TileWidth, 0)) * int(tags.get(Base.TileLength, 0))
+    if tile > max(_LARGEST_TILE, image.width * image.height):
+        raise ImageError(f"a TIFF of {image.width} x {image.height} pixels in tiles of {tile:,}, the size of a picture")
     bits, numbers = _all(tags, Base.BitsPerSample), _all(tags, Base.SampleFormat)
     if 3 in numbers or max(bits) > 16:
         raise ImageError(f"floats or 32-bit greys, which have no defined range; {_SAVE}")

@@ -118,6 +118,8 @@ class Timings:
         if before is not None:
             wall += before.wall_seconds
             for name, stage in before.stages.items():
+                if name not in core:
+                    continue  # no stage of this version
                 core[name] += stage.core_seconds
                 waiting[name] += stage.waiting_seconds
         return _record(wall, core, waiting)

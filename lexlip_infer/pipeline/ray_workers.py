@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -94,8 +95,8 @@ def chunks(steps: Iterable[Unit | PartEnd]) -> Iterator[Chunk]:
     inputs = size = 0
     for step in steps:
         if isinstance(step, Unit):
-            gathered.append(Unit([_absolute(item) for item in step.items]))
-            inputs, size = inputs + len(step.items), size + sum(map(_bytes, step.items))
+            gathered.append(replace(step, items=[_absolute(item) for item in step.items]))
+            inputs, size = inputs + len(step.items), size + step.held
         else:
             gathered.append(step)
         if isinstance(step, PartEnd) or inputs >= _MOST_INPUTS or size >= _MOST_BYTES:
@@ -115,12 +116,6 @@ def _absolute(item: AnyItem) -> AnyItem:
         path = Path(os.path.abspath(source.source))  # noqa: PTH100
         return replace(item, source=replace(source, source=path))
     return item
-
-
-def _bytes(item: AnyItem) -> int:
-    source = getattr(item, "source", b"")
-    data = source.source if isinstance(source, Frame) else source
-    return len(data) if isinstance(data, bytes) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +223,7 @@ class _Encoding:
         self._timings.add("read", core=chunk.core_seconds, elsewhere=True)
         steps: list[tuple[Lines, int] | PartEnd] = []
         waiting = partial(self._timings.waiting, "write")
-        for step, batch in in_order(chunk.steps, partial(start, self._stage), self._ahead, waiting):
+        for step, batch in in_order(chunk.steps, partial(start, self._stage), self._ahead, waiting, attrgetter("held")):
             lines = (self._make_lines(batch, self._timings), len(step.items)) if isinstance(step, Unit) else step
             steps.append(lines)
         return EncodedChunk(steps, self._used())

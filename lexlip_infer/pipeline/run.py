@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -29,7 +30,7 @@ from lexlip_infer.collection.writer import OutputFolder
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import Reader
-from lexlip_infer.inputs.read_ahead import in_order
+from lexlip_infer.inputs.read_ahead import MOST_TOGETHER, gather, in_order
 from lexlip_infer.pipeline.lanes import EncodedBatch
 from lexlip_infer.pipeline.progress import Observer, Timings
 from lexlip_infer.pipeline.stages import LineMaker, PipelineOptions, Stage, batches_ahead, open_stage, start, unit_size
@@ -204,7 +205,7 @@ class _Run:
         size = unit_size(self._settings, self._options)
         steps = timings.following("read", unfinished_steps(self._items, output.manifest, size, output.changed))
         ahead = batches_ahead(self._encoders, self._options)
-        return in_order(steps, partial(start, stage), ahead, partial(timings.waiting, "write"))
+        return in_order(steps, partial(start, stage), ahead, partial(timings.waiting, "write"), attrgetter("held"))
 
 
 def _look_ahead(items: Iterator[AnyItem], count: int) -> tuple[Iterator[AnyItem], bool]:
@@ -213,7 +214,7 @@ def _look_ahead(items: Iterator[AnyItem], count: int) -> tuple[Iterator[AnyItem]
     Raises:
         InputError: there are none.
     """
-    head = list(itertools.islice(items, count))
+    head = gather(items, count)
     if not head:
         raise InputError("the input holds nothing to encode")
-    return itertools.chain(head, items), len(head) < count
+    return itertools.chain(head, items), len(head) < count and sum(item.held for item in head) < MOST_TOGETHER

@@ -175,8 +175,8 @@ class EncodeRequest:
     def __post_init__(self) -> None:
         _ = self.decoding
         for name, least in _LEAST.items():
-            if (value := getattr(self, name)) is not None and not value >= least:
-                raise InputError(f"{name} is {value!r}; expected at least {least}")
+            if (value := getattr(self, name)) is not None and not least <= value < _TOO_MUCH:
+                raise InputError(f"{name} is {value!r}; expected at least {least}, and less than 2^31")
         self._check_engine()
         if self.compress in ("zst", "zstd"):
             raise InputError("--compress zst: Anserini reads plain and gzip files, no Zstandard; use gz")
@@ -225,6 +225,7 @@ class EncodeRequest:
         return RuntimeOptions("auto", *choices)
 
 
+_TOO_MUCH = 2**31
 _LEAST = {
     "top_k": 1,
     "batch_size": 1,

@@ -16,18 +16,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FailFast
 
 from lexlip_infer.errors import InputError, OutputError, require
-from lexlip_infer.files import new_file
+from lexlip_infer.files import new_file, open_regular, read_regular
 from lexlip_infer.search.engine import Ranking
 
 DenseKind = Literal["flat", "hnsw", "ivfpq"]
+
+RECORD_LIMIT = 256_000_000
+"""Bytes of `FILE.json` that are read, the ids of all vectors."""
 
 #: Vectors that are read at a time.
 _CHUNK = 65_536
@@ -58,7 +61,7 @@ class DenseRecord(BaseModel):
     parameters: dict[str, int]
     dimensions: int
     faiss: str
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[str, ...], FailFast()]
 
 
 def build_dense_index(vectors: Path, ids: Path | Sequence[str], kind: str, file: Path, threads: int) -> DenseRecord:
@@ -155,8 +158,9 @@ def open_vectors(path: Path) -> npt.NDArray[np.floating]:
         InputError: it is none.
     """
     try:
+        open_regular(path, refuse=ValueError).close()  # before NumPy waits for a FIFO
         matrix: npt.NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise InputError(f"{path}: cannot be read as .npy ({error})") from None
     if matrix.ndim != 2 or matrix.dtype not in (np.float32, np.float16) or not matrix.size:
         raise InputError(f"{path}: {matrix.dtype} of shape {matrix.shape}; expected (N, D) float32 or float16")
@@ -192,8 +196,12 @@ def read_dense_record(file: Path) -> tuple[DenseRecord, int]:
     """
     path = _record_path(file)
     try:
-        record = DenseRecord.model_validate_json(path.read_bytes())
-        return record, path.stat().st_size + file.stat().st_size
+        data = read_regular(path, RECORD_LIMIT, refuse=lambda reason: OutputError(f"{path}: {reason}; index again"))
+        with open_regular(file, refuse=lambda reason: OutputError(f"{file}: {reason}; index again")) as opened:
+            size = os.fstat(opened.fileno()).st_size
+        return DenseRecord.model_validate_json(data), len(data) + size
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"{error.filename or file}: cannot be read ({error.strerror})") from None
     except pydantic.ValidationError as error:

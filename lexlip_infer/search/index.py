@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -27,7 +27,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError, OutputError
-from lexlip_infer.files import write_whole
 from lexlip_infer.runtime.machine import thread_count
 from lexlip_infer.search import registry
 from lexlip_infer.search.engine import Hit, Ranking
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from lexlip_infer.search.description import IndexDescription
 
     Query = str | Path | bytes | Image.Image | npt.NDArray[Any]
-
-#: In the folder of an exact index: where the photographs lie.
-_IMAGES = "images.json"
 
 
 class Index:
@@ -174,7 +170,7 @@ class Index:
         index = cls(Path(path), registry.named_engine(engine), model=model, threads=threads)
         images = registry.images_of(Path(collection))
         if images is not None and index.engine == "exact":
-            write_whole(index.path / _IMAGES, (json.dumps({"images": str(images)}) + "\n").encode())
+            registry.remember_images(index.path, images)
         return index
 
     @classmethod
@@ -290,7 +286,7 @@ class Index:
         """A ranking with paths, and with the terms that matched where the engine can tell."""
         return [
             [
-                Hit(rank, score, name, self._opened.shares(queries, number, name), self._root and self._root / name)
+                Hit(rank, score, name, self._opened.shares(queries, number, name), self._path(name))
                 for rank, (name, score) in enumerate(zip(ids, self.plain(scores), strict=True), start=1)
             ]
             for number, (ids, scores) in enumerate(zip(ranking.ids, ranking.scores, strict=True))
@@ -303,16 +299,12 @@ class Index:
     @cached_property
     def _root(self) -> Path | None:
         """Folder of the photographs."""
-        if self._images is not None or self._opened.images is not None:
-            return self._images or self._opened.images
-        try:
-            return Path(json.loads((self.path / _IMAGES).read_bytes())["images"])
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(
-                f"{self.path / _IMAGES}: damaged ({error}); remove it, and name the folder with images="
-            ) from None
+        return self._images or self._opened.images or registry.remembered_images(self.path)
+
+    def _path(self, name: str) -> Path | None:
+        """Of a document's photograph, where its folder is known and the id, which may be a stranger's, stays in it."""
+        inside = PurePosixPath(name)
+        return None if self._root is None or inside.is_absolute() or ".." in inside.parts else self._root / inside
 
     def append(self, collection: str | PathLike[str], *, replace: bool = False) -> int:
         """Add documents; whoever else has the index open goes on searching the state without them.

@@ -202,15 +202,9 @@ def read_dense_queries(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
 
 def _read_output(folder: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactMatrix]:
     from lexlip_infer.collection.collection import read_finished, read_part
-    from lexlip_infer.collection.manifest import VECTORS
 
-    manifest = read_finished(folder)
-    return _rows(
-        [
-            read_json_lines(read_part(folder, shard).splitlines(), terms, str(folder / VECTORS / shard.name))
-            for shard in manifest.shards
-        ]
-    )
+    blocks = (lines for part in read_finished(folder).shards for lines in read_part(folder, part))
+    return _rows([read_json_lines(lines.data.splitlines(), terms, lines.source, lines.first) for lines in blocks])
 
 
 def _read_topics(path: Path, terms: _GrowingTerms) -> tuple[list[str], ImpactMatrix]:

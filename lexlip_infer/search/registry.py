@@ -5,6 +5,8 @@ An engine's own modules, and the packages of its extra, are imported when it is 
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 
 from lexlip_infer.collection.manifest import EncodedWith, RunSettings, is_output, read_manifest
 from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.files import Folder, read_regular, write_whole
 from lexlip_infer.search.engine import SearchEngine
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from lexlip_infer.search.dense import DenseEngine
     from lexlip_infer.search.exact.engine import ExactEngine
     from lexlip_infer.vocabulary import Vocabulary
+
+#: Where an index says in which folder its photographs lie, and the bytes of it that are read.
+_IMAGES, _IMAGES_LIMIT = "images.json", 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,5 +260,33 @@ def images_of(output: Path) -> Path | None:
 
 
 def _photographs(settings: RunSettings) -> Path | None:
-    folder = Path(settings.source)
-    return folder if settings.modality == "image" and folder.is_dir() else None
+    # Not `is_dir` of a path, which raises for what is too long to be one: several sources stand there side by side.
+    is_folder = settings.modality == "image" and os.path.isdir(settings.source)  # noqa: PTH112
+    return Path(settings.source) if is_folder else None
+
+
+def remember_images(index: Path, images: Path) -> None:
+    """Keep the folder of an index's photographs with it."""
+    write_whole(index / _IMAGES, (json.dumps({"images": str(images)}) + "\n").encode())
+
+
+def remembered_images(index: Path) -> Path | None:
+    """What `remember_images` has kept, if it has.
+
+    Raises:
+        OutputError: its file is a link, no regular file, or damaged.
+    """
+
+    def refuse(reason: object) -> OutputError:
+        return OutputError(f"{index / _IMAGES}: damaged ({reason}); remove it, and name the folder with images=")
+
+    try:
+        with Folder.open(index) as folder:
+            data = read_regular(_IMAGES, _IMAGES_LIMIT, refuse=refuse, folder=folder)
+        return Path(json.loads(data)["images"])
+    except OutputError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise refuse(error) from None

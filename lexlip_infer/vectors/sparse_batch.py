@@ -9,21 +9,25 @@ representation"); normalising and quantising belong to `lexlip_infer.impacts`.
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError, OutputError, require
-from lexlip_kernels.impact_matrix import SparseRows, row_offsets
+from lexlip_kernels.impact_matrix import SparseRows, ascends, row_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import scipy.sparse
     import torch
+
+EXPANSION_LIMIT, ALWAYS_EXPANDED = 100, 2**28
+"""Times its size that a saved batch may expand to, and bytes that it may in any case."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -112,7 +116,16 @@ class SparseBatch(SparseRows[np.float32]):
 
     @classmethod
     def from_scipy(cls, matrix: scipy.sparse.csr_array) -> SparseBatch:
-        """Build a batch from any scipy sparse matrix of shape (B, V)."""
+        """Build a batch from any scipy sparse matrix of shape (B, V).
+
+        Raises:
+            InputError: its offsets decrease, or there are more columns than ids of 32 bits.
+            ValueError: of a matrix that scipy finds to be malformed.
+        """
+        if hasattr(matrix, "indptr"):  # scipy's own checks take differences, which wrap; its C++ makes none
+            if not ascends(matrix.indptr):
+                raise InputError("the offsets of the matrix decrease; it is damaged")
+            matrix.check_format(full_check=True)
         csr = matrix.tocsr().copy()
         csr.sum_duplicates()
         csr.sort_indices()
@@ -231,12 +244,16 @@ class SparseBatch(SparseRows[np.float32]):
         """Read an .npz written by `save` or by `scipy.sparse.save_npz`.
 
         Raises:
-            InputError: the file is missing, is not a sparse matrix, or breaks an invariant of this class.
+            InputError: the file is missing, is not a sparse matrix, breaks an invariant of this class, or expands to
+                more than EXPANSION_LIMIT times its size.
         """
         import scipy.sparse
 
+        from lexlip_infer.files import open_regular
+
         try:
-            with Path(path).open("rb") as file:
+            with open_regular(path, refuse=lambda reason: OSError(None, reason)) as file:
+                _check_size(file)
                 batch = cls.from_scipy(scipy.sparse.load_npz(file))
                 file.seek(0)
                 with np.load(file) as arrays:
@@ -247,3 +264,13 @@ class SparseBatch(SparseRows[np.float32]):
         except Exception as error:  # noqa: BLE001  (zip, zlib, npy header and scipy each raise their own)
             raise InputError(f"{path}: not a scipy .npz matrix of weights ({error})") from None
         return batch.with_model(model)
+
+
+def _check_size(file: BinaryIO) -> None:
+    """Refuse a file of a few megabytes that would fill the memory."""
+    size = file.seek(0, 2)
+    with zipfile.ZipFile(file) as parts:
+        expanded = sum(part.file_size for part in parts.infolist())
+    if expanded > max(ALWAYS_EXPANDED, EXPANSION_LIMIT * size):
+        raise InputError(f"{expanded:,} bytes in a file of {size:,}; at most {EXPANSION_LIMIT} times as many are read")
+    file.seek(0)

@@ -6,9 +6,20 @@ with a GPU the same tests run there.
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+
+if sanitised := os.environ.get("LEXLIP_NATIVE"):  # of `make sanitize`: the compiled module built another way
+    assert "lexlip_kernels._native" not in sys.modules
+    spec = importlib.util.spec_from_file_location("lexlip_kernels._native", sanitised)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[spec.name])
 
 #: (relative, absolute) by dtype. Products are accumulated in float32 whatever the dtype of their factors, so what is
 #: float32 in the end agrees with float64 to the rounding of some hundred sums; what is stored in half precision is

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lexlip_kernels import ImpactMatrix
+from lexlip_kernels import ImpactMatrix, impact_matrix
 from lexlip_kernels.errors import InputError
+from lexlip_kernels.impact_matrix import ascends
 
 Dense = npt.NDArray[np.int32]
 
@@ -86,3 +87,25 @@ def test_top_k_of_none_is_refused(matrix: ImpactMatrix) -> None:
 def test_short_repr_and_pickle(matrix: ImpactMatrix, dense: Dense) -> None:
     assert repr(matrix) == f"ImpactMatrix(7 rows, 13 terms, {matrix.nnz} impacts)"
     np.testing.assert_array_equal(dense_of(pickle.loads(pickle.dumps(matrix))), dense)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("numbers", "ascending", "strictly"),
+    [
+        ([], True, True),
+        ([7], True, True),
+        ([0, 1, 5, 6], True, True),
+        ([0, 1, 1, 6], True, False),
+        ([0, 1, 6, 5], False, False),
+        ([1, 0, 6, 7], False, False),
+        ([0, 2**62 + 2**61, -(2**62), 3], False, False),  # every difference is positive in 64 bits
+    ],
+)
+def test_ascends(
+    numbers: list[int], ascending: bool, strictly: bool, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impact_matrix, "_PIECE", piece)
+    array = np.array(numbers, np.int64)
+    assert ascends(array) is ascending
+    assert ascends(array, strictly=True) is strictly

@@ -47,11 +47,11 @@ def _implementation(backend: Backend) -> _Implementation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
-    """The k best documents of Q queries, score descending, then row ascending.
+    """The K best documents of Q queries, score descending, then row ascending; K = min(k, N).
 
     Attributes:
-        rows: (Q, k), row numbers of documents, -1 where a query matches fewer than k.
-        scores: (Q, k), their scores, 0 where padded.
+        rows: (Q, K), row numbers of documents, -1 where a query matches fewer than K.
+        scores: (Q, K), their scores, 0 where padded.
     """
 
     rows: npt.NDArray[np.int32]
@@ -156,7 +156,7 @@ class ImpactIndex:
 
         Args:
             queries: Q queries over the same V terms, weights >= 1.
-            k: results per query, at least 1; may exceed N.
+            k: results per query, at least 1; may exceed N, but no more than N are made room for.
             threads: at least 1; spread over queries, or over document ranges when there are fewer queries.
             backend: `"auto"` takes the first of `available_backends()`.
 
@@ -168,4 +168,4 @@ class ImpactIndex:
         checks.check_count("k", k)
         checks.check_count("threads", threads)
         checks.check_queries(self, queries)
-        return SearchResult(*implementation.search(self, queries, int(k), int(threads)))
+        return SearchResult(*implementation.search(self, queries, min(int(k), self.num_docs), int(threads)))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_kernels.errors import InputError
+from lexlip_kernels.impact_matrix import ascends
 
 if TYPE_CHECKING:
     from lexlip_kernels.impact_dot import ImpactIndex
@@ -97,7 +98,7 @@ def check_offsets(index: ImpactIndex) -> None:
             f"{index.vocab_size} term maxima for {index.num_chunks} chunks of documents, "
             f"{len(offsets)} term offsets ending at {offsets[-1:]}"
         )
-    if offsets[0] != 0 or (offsets[1:] < offsets[:-1]).any():
+    if offsets[0] != 0 or not ascends(offsets):
         raise InputError("ImpactIndex.term_offsets must start at 0 and not decrease")
 
 
@@ -107,16 +108,19 @@ def check_postings(index: ImpactIndex) -> None:
     Raises:
         InputError: documents are out of range or out of order, an impact is 0, or a maximum is wrong.
     """
-    docs = index.posting_docs
     # Sixteen bits cannot leave any chunk but the last.
     last = max(index.num_chunks - 1, 0)
-    if docs[index.term_offsets[last * index.vocab_size] :].max(initial=0) >= max(index.num_docs - last * CHUNK_DOCS, 1):
+    of_last = index.posting_docs[index.term_offsets[last * index.vocab_size] :]
+    if of_last.max(initial=0) >= max(index.num_docs - last * CHUNK_DOCS, 1):
         raise InputError(f"ImpactIndex.posting_docs must lie in [0, {index.num_docs})")
-    ascending = np.ones(len(docs) + 1, np.bool_)
-    ascending[1:-1] = docs[1:] > docs[:-1]
-    ascending[index.term_offsets] = True  # a term's first posting follows nothing
-    if not ascending.all():
-        raise InputError("ImpactIndex.posting_docs must be strictly ascending within a term")
+    for chunk in range(index.num_chunks):
+        offsets = index.term_offsets[chunk * index.vocab_size : (chunk + 1) * index.vocab_size + 1]
+        docs = index.posting_docs[offsets[0] : offsets[-1]]
+        ascending = np.ones(len(docs) + 1, np.bool_)
+        ascending[1:-1] = docs[1:] > docs[:-1]
+        ascending[offsets - offsets[0]] = True  # a term's first posting follows nothing
+        if not ascending.all():
+            raise InputError("ImpactIndex.posting_docs must be strictly ascending within a term")
     if not index.posting_impacts.all():
         raise InputError("ImpactIndex.posting_impacts must be at least 1; leave a zero impact out")
     maxima = term_max_impacts(index.term_offsets, index.posting_impacts, index.vocab_size)
@@ -160,9 +164,12 @@ def term_max_impacts(
     term_offsets: npt.NDArray[np.int64], posting_impacts: Impacts, vocab_size: int
 ) -> npt.NDArray[np.uint16]:
     """The largest impact of each term, (V,), 0 where no document holds it."""
-    held = np.flatnonzero(term_offsets[:-1] < term_offsets[1:])
     maxima = np.zeros(vocab_size, np.uint16)
-    if len(held):
-        # Terms without postings occupy nothing, so each segment ends where the next held term begins.
-        np.maximum.at(maxima, held % vocab_size, np.maximum.reduceat(posting_impacts, term_offsets[held]))
+    for first in range(0, len(term_offsets) - 1, max(vocab_size, 1)):  # chunk by chunk
+        offsets = term_offsets[first : first + vocab_size + 1]
+        held = np.flatnonzero(offsets[:-1] < offsets[1:])
+        if len(held):
+            # Terms without postings occupy nothing, so each segment ends where the next held term begins.
+            of_chunk = np.maximum.reduceat(posting_impacts[: offsets[-1]], offsets[held])
+            maxima[held] = np.maximum(maxima[held], of_chunk)
     return maxima

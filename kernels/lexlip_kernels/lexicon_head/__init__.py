@@ -35,12 +35,12 @@ _CPU_PATHS = ("auto", "amx", "avx512_vnni", "avx2", "portable")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedTerms:
-    """The k heaviest terms of B rows, weight descending, then id ascending.
+    """The K heaviest terms of B rows, weight descending, then id ascending; K = min(k, V).
 
     Attributes:
-        ids: (B, k), vocabulary ids, -1 where a row has fewer than k positive terms.
-        weights: (B, k), un-normalised, 0 where padded.
-        counts: (B,), terms of each row, at most k.
+        ids: (B, K), vocabulary ids, -1 where a row has fewer than K positive terms.
+        weights: (B, K), un-normalised, 0 where padded.
+        counts: (B,), terms of each row, at most K.
     """
 
     ids: npt.NDArray[np.int64]
@@ -99,7 +99,7 @@ def lexicon_head(
         decoder: over the same H channels.
         mask: (B, L), boolean or integers, 0 where a token is padding; all tokens take part when absent. Padding is
             skipped, never multiplied, and may hold anything.
-        k: terms to keep, at least 1; may exceed V.
+        k: terms to keep, at least 1; may exceed V, but no more than V are made room for.
         mode: `"exact"` scans in int8 and computes in float32 only what the scan cannot rule out; `"f32"` computes every
             term. On one machine both return the same bits, whatever `threads` is. Arrays only.
         threads: at least 1; the native backend spreads them over rows and vocabulary. Arrays only.
@@ -108,7 +108,7 @@ def lexicon_head(
         cpu_path: which instructions the native backend uses; for tests and benchmarks.
 
     Returns:
-        `RankedTerms` of arrays; of tensors the same three, ids (B, k) int64, weights (B, k) float32 and counts (B,)
+        `RankedTerms` of arrays; of tensors the same three, ids (B, K) int64, weights (B, K) float32 and counts (B,)
         int32, on their device: nothing waits for the GPU.
 
     Raises:
@@ -128,10 +128,11 @@ def lexicon_head(
     checks.check_choice("cpu_path", cpu_path, _CPU_PATHS)
     checks.check_hidden(hidden, decoder.hidden_size)
     tokens = checks.check_mask(mask, hidden.shape[:2])
+    kept = min(int(k), decoder.vocab_size)
     if chosen == "native":
-        return _native_terms(hidden, decoder, tokens, int(k), mode, int(threads), cpu_path)
+        return _native_terms(hidden, decoder, tokens, kept, mode, int(threads), cpu_path)
     checks.check_values(hidden, tokens, decoder.largest_norm)
-    return RankedTerms(*reference.top_terms(hidden, decoder.weight, decoder.bias, tokens, int(k)))
+    return RankedTerms(*reference.top_terms(hidden, decoder.weight, decoder.bias, tokens, kept))
 
 
 def _native_terms(

@@ -38,6 +38,7 @@ def top_terms(
     """Check and dispatch; arguments and results as in `lexlip_kernels.lexicon_head.lexicon_head`."""
     check_k(k)
     check_decoder(hidden, decoder.weight, decoder.bias, mask)
+    k = min(k, len(decoder.bias))
     if choose_torch_backend(backend, hidden.device.type) == "triton":
         return triton_terms(hidden, decoder.weight, decoder.bias, k, mask)
     return reference_terms(hidden, decoder.weight, decoder.bias, k, mask)

@@ -28,14 +28,14 @@ def lexicon_topk(
 
     Args:
         logits: (B, L, V), or (B, V) where they are pooled already; float16, bfloat16 or float32, contiguous along V.
-        k: terms to keep, at least 1; may exceed V.
+        k: terms to keep, at least 1; may exceed V, but no more than V are made room for: K = min(k, V).
         mask: (B, L), non-zero where a token takes part; all take part when absent. A true mask: masked logits are not
             even read, whatever they are.
         backend: `"auto"` is Triton for CUDA tensors where Triton is installed, else the reference.
 
     Returns:
-        ids (B, k) int64, -1 after the last term; weights (B, k) float32 >= 0, un-normalised, 0 after the last term;
-        counts (B,) int32, the terms of each row: fewer than k where fewer logits are positive.
+        ids (B, K) int64, -1 after the last term; weights (B, K) float32 >= 0, un-normalised, 0 after the last term;
+        counts (B,) int32, the terms of each row: fewer than K where fewer logits are positive.
 
     Raises:
         InputError: shapes, dtypes or devices do not fit, k is below 1, or logits are strided along V.
@@ -43,6 +43,7 @@ def lexicon_topk(
     """
     check_k(k)
     check_logits(logits, mask)
+    k = min(k, logits.shape[-1])
     if choose_torch_backend(backend, logits.device.type) == "triton":
         from lexlip_kernels.lexicon_topk import triton_kernel
 

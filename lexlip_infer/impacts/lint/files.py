@@ -7,18 +7,31 @@ reads the same, but goes on behind a fault, since all of them are wanted at once
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from typing import TYPE_CHECKING, Any, NoReturn
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.files.reading import Refusal, bounded_lines, decompressed, in_bytes, open_regular
+from lexlip_infer.impacts.json_lines import first_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from lexlip_infer.impacts.lint.findings import Findings
+
+#: Bytes of a line. A document of ours takes about 15 for each of its terms.
+LONGEST_LINE = 2**24
+#: How many bytes a byte of a compressed file may stand for, and how many more are granted to every file, so that a
+#: short one may say the same thing over and over. JSON lines of real documents come to 4 to 8.
+MOST_EXPANSION, SPARE_EXPANSION = 32, 2**26
+
+#: Characters of a value that goes over many lines, which are looked at again with each that may end it; and how often
+#: all of them may be.
+_FREELY_TRIED, _TRIED_AGAIN = 2**22, 4
+#: Characters that a finding is given; it shows fewer.
+_SHOWN = 100
 
 _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _ZSTANDARD = (".zst", ".zstd")
@@ -30,11 +43,11 @@ def collection_files(path: Path, findings: Findings) -> Iterator[Path]:
     Raises:
         InputError: there is nothing at `path`, or no file.
     """
-    if path.is_file():
-        yield path
-        return
     if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder; give a collection of JSON lines or a file of topics")
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; give a collection of JSON lines or a file of topics")
+        yield path  # whoever opens it says what is wrong if it is no file
+        return
     found = sorted(file for file in path.rglob("*") if file.is_file())
     if not found:
         raise InputError(f"{path}: holds no file; give a collection of JSON lines")
@@ -47,6 +60,23 @@ def collection_files(path: Path, findings: Findings) -> Iterator[Path]:
             findings.add("foreign-file", str(file))
 
 
+def opened_lines(file: BinaryIO, compressed: bool, *, refuse: Refusal) -> Iterator[bytes]:
+    """The lines of a file of documents, plain or gzip, under the limits of this product.
+
+    Args:
+        file: regular, at its beginning; closed at the end.
+        compressed: with gzip.
+        refuse: makes the error for a damaged file, and for what is beyond a limit.
+
+    Raises:
+        OSError: it cannot be read.
+        Exception: what `refuse` made.
+    """
+    limit = SPARE_EXPANSION + MOST_EXPANSION * os.fstat(file.fileno()).st_size
+    with decompressed(file, "gzip", refuse=refuse, limit=limit) if compressed else file as plain:
+        yield from bounded_lines(plain, LONGEST_LINE, refuse=refuse)
+
+
 def numbered_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     """Each line that is not blank and is UTF-8, with its place `path:number`.
 
@@ -54,8 +84,8 @@ def numbered_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
         InputError: the file cannot be opened.
     """
     try:
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as lines:
-            for number, data in enumerate(lines, start=1):
+        with open_regular(path, refuse=lambda reason: InputError(f"{path}: {reason}")) as file:
+            for number, data in enumerate(opened_lines(file, path.name.endswith(".gz"), refuse=_Unreadable), start=1):
                 place = f"{path}:{number}"
                 try:
                     line = data.decode()
@@ -64,10 +94,14 @@ def numbered_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
                     continue
                 if line.strip():
                     yield place, line.rstrip("\r\n")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except _Unreadable as error:
         findings.add("damaged-file", str(path), str(error))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+class _Unreadable(Exception):  # noqa: N818  (a finding, and no error)
+    pass
 
 
 def documents(path: Path, findings: Findings) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -81,7 +115,7 @@ def documents(path: Path, findings: Findings) -> Iterator[tuple[str, dict[str, A
         yield from values.feed(place, line)
         if values.finished:
             break
-    values.end()
+    yield from values.end()
 
 
 class Repeated(dict[str, Any]):
@@ -100,44 +134,65 @@ class _Values:
         self._findings = findings
         self._decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse)
         self._waiting: list[str] = []
+        self._size = self._tried = 0
         self._began = ""
         #: Until something is read, a bracket opens an array of documents.
         self._anything_read = self._in_array = self._array_ended = self._comma_due = self._fault = False
 
     def feed(self, place: str, line: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects that end in this line."""
-        if self._waiting and "}" not in line and "]" not in line:
-            self._waiting.append(line)  # it cannot end here, and trying costs time
-            return
+        if self._waiting and not self._worth_trying(line):
+            self._waiting.append(line)
+        else:
+            yield from self._look(place, line)
+
+    def _look(self, place: str, line: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """At what waits, and at the line after it."""
         began = self._began if self._waiting else place
         text, at = "\n".join([*self._waiting, line]), 0
-        several_lines, self._waiting = bool(self._waiting), []
+        several_lines, self._waiting, self._size = bool(self._waiting), [], 0
+        first, last = len(text) - len(text.lstrip()), len(text.rstrip())
         while (at := self._next_value(text, at, place)) < len(text):
             try:
                 value, end = self._decoder.raw_decode(text, at)
             except json.JSONDecodeError as error:
-                if error.pos >= len(text.rstrip()):
-                    self._waiting, self._began = [text[at:]], began
+                if error.pos >= last:
+                    self._waiting, self._began, self._size = [text[at:]], began, len(text) - at
                 elif several_lines:
-                    self._report(began, text[at:].partition("\n")[0])
+                    self._report(began, text[at : at + _SHOWN].partition("\n")[0])
                     yield from self.feed(place, line)
                 else:
-                    self._report(place, text[at:])
+                    self._report(place, text[at : at + _SHOWN])
                 return
             except (ValueError, RecursionError):
-                self._report(began, text[at:])
+                self._report(began, text[at : at + _SHOWN])
                 return
-            self._comma_due = self._in_array
+            self._comma_due, self._tried = self._in_array, 0
             if not isinstance(value, dict):
-                self._report(began, text[at:end])
+                self._report(began, text[at : min(end, at + _SHOWN)])
             else:
-                if self._in_array or several_lines or text[:at].strip() or text[end:].strip():
+                if self._in_array or several_lines or at > first or end < last:
                     self._findings.add("not-a-line", began)
                 yield began, value
             at, began, several_lines = end, place, False
 
-    def end(self) -> None:
-        """Say what was left open."""
+    def _worth_trying(self, line: str) -> bool:
+        """Whether the value that waits may end in this line. To try it after each would take time squared."""
+        self._size += len(line) + 1
+        if self._size > LONGEST_LINE:
+            self._report(self._began, f"a document of more than {in_bytes(LONGEST_LINE)}, the most that is read")
+            self._waiting = []
+            return True
+        if "}" not in line and "]" not in line:
+            return False
+        worth = self._tried < _FREELY_TRIED + _TRIED_AGAIN * self._size
+        self._tried += self._size if worth else 0
+        return worth
+
+    def end(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What was not tried, and a word on what was left open."""
+        if self._waiting:
+            yield from self._look(self._began, "")
         if self._waiting:
             self._report(self._began, self._waiting[0])
         elif self._in_array and not self._array_ended and not self._fault:
@@ -149,7 +204,7 @@ class _Values:
             character = text[at]
             if character not in " \t\r\n":
                 if self._array_ended:
-                    self._findings.add("after-array", place, text[at:])
+                    self._findings.add("after-array", place, text[at : at + _SHOWN])
                     self.finished = True
                     return len(text)
                 if character == "[" and not self._anything_read:
@@ -160,7 +215,7 @@ class _Values:
                     self._comma_due = False
                 else:
                     if self._comma_due:
-                        self._report(place, text[at:])
+                        self._report(place, text[at : at + _SHOWN])
                         self._comma_due = False
                     self._anything_read = True
                     return at
@@ -169,7 +224,7 @@ class _Values:
         return at
 
     def _report(self, place: str, what: str) -> None:
-        self._fault = True
+        self._fault, self._tried = True, 0
         self._findings.add("not-json", place, what)
 
 
@@ -177,8 +232,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         found = Repeated(found)
-        keys = [key for key, _ in pairs]
-        found.key = next(key for number, key in enumerate(keys) if key in keys[:number])
+        found.key = first_repeated(key for key, _ in pairs)
     return found
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 from lexlip_infer.errors import InputError, MissingExtra, require
+from lexlip_infer.files.reading import open_regular
 from lexlip_infer.inputs.read_ahead import map_ahead
 
 Named = TypeVar("Named")
 Result = TypeVar("Result")
 
-#: Of a file that is read here as a whole (out of an archive, or through the network): more is no photograph.
-MAX_FILE_BYTES = 2**29
+#: Of a file that is read here as a whole (out of an archive or table, or through the network): more is no photograph.
+MAX_FILE_BYTES = 2**27
 
 #: Files on their way through a network at once, which is also how many are held in memory.
 _AHEAD = 8
@@ -94,17 +95,17 @@ class LocalPlace:
         """Bytes; -1 if it is gone."""
         try:
             return self.path.stat().st_size
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the name
             return -1
 
     def open(self) -> BinaryIO:
-        """For reading.
+        """For reading, which begins anew with every opening, and so takes a regular file.
 
         Raises:
-            InputError: it cannot be opened.
+            InputError: it cannot be opened, or is something else.
         """
         try:
-            return self.path.open("rb")
+            return open_regular(self.path, refuse=lambda reason: InputError(f"{self}: {reason}"))
         except OSError as error:
             raise InputError(f"{self}: cannot be read ({error.strerror})") from None
 
@@ -194,7 +195,7 @@ class RemotePlace:
             except Exception as error:  # noqa: BLE001  (as below)
                 raise InputError(f"{self}: cannot be read ({reason(error)})") from None
         if len(data) > MAX_FILE_BYTES:
-            raise InputError(f"{self}: larger than {MAX_FILE_BYTES >> 20} MiB")
+            raise InputError(f"{self}: {too_large(MAX_FILE_BYTES)}")
         return data
 
     def _ask(self, question: str, **options: Any) -> Any:
@@ -236,6 +237,11 @@ def place_of(spec: str) -> Place:
 def fetched(places: Iterable[Named], fetch: Callable[[Named], Result]) -> Iterator[Result]:
     """What `fetch` makes of each place, in order, a few at once: one request at a time would leave the machine idle."""
     return map_ahead(fetch, places, _AHEAD, _AHEAD, "fetch")
+
+
+def too_large(limit: int) -> str:
+    """What is said of a file, beyond its name, of which more than `limit` bytes would have to be held."""
+    return f"larger than {limit >> 20} MiB, the most that is read out of archives, tables and the network"
 
 
 def reason(error: Exception) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.image_options import is_image_name
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.lines import LONGEST
 from lexlip_infer.inputs.readers.checked_ids import identifier_of
-from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, Place
+from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, Place, too_large
 from lexlip_infer.inputs.readers.source import Files, PassedOver, Source
 from lexlip_infer.inputs.readers.tar_archive import Member, Sample, samples
 
@@ -105,7 +106,7 @@ class TarImages(_Shards[ImageItem]):
             taken = sample.fields[sample.image].name
             yield BadItem(identifier, origin, f"{taken} is the sample's image already; name one with --image-column")
         elif member.data is None:
-            yield BadItem(identifier, origin, f"larger than {MAX_FILE_BYTES >> 20} MiB")
+            yield BadItem(identifier, origin, too_large(MAX_FILE_BYTES))
         else:
             yield ImageItem(identifier, origin, member.data, member.size)
 
@@ -162,7 +163,7 @@ def _json(sample: Sample) -> dict[str, Any]:
 
 def _utf_8(member: Member) -> str:
     if member.data is None:
-        raise InputError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise InputError(f"{member.name} is larger than {LONGEST >> 20} MiB, the most that is read of a text")
     try:
         return member.data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -7,16 +7,15 @@ alone would take both for finished.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, cast
 
 from lexlip_infer.errors import InputError
+from lexlip_infer.files.reading import Compression, decompressed
+from lexlip_infer.inputs.lines import LONGEST
 from lexlip_infer.inputs.readers.places import Place, reason
 
 if TYPE_CHECKING:
@@ -25,7 +24,18 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.readers.source import PassedOver
 
 #: By the first two bytes.
-_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_COMPRESSIONS: dict[bytes, Compression] = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz"}
+
+#: Bytes of the long names and further attributes of a member, and of those that are for all.
+_LONGEST_HEADER = 2**20
+_GNU_EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_EXTENSIONS = (*_GNU_EXTENSIONS, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+#: Fields of a sample; those beyond are a sample of the same key.
+_MOST_FIELDS = 1000
+
+#: Bytes that are read of a member at a time.
+_PIECE = 2**20
 
 
 @dataclass(slots=True)
@@ -91,7 +101,8 @@ def samples(
         place: .tar, or one compressed with gzip, bzip2 or xz.
         is_image: whether a field holds an image.
         others: fields wanted besides images.
-        most: bytes of a sample that are read; members beyond come without contents.
+        most: bytes of a sample that are read, `LONGEST` of a field that is no image; members beyond come without
+            contents.
         passed_over: gets the unwanted members.
         in_place: for somebody who reads images later at their offsets: their contents are left out here, and a
             compressed archive is refused.
@@ -109,12 +120,13 @@ def samples(
                 if not (info.isreg() and key and (image or name in others)):
                     _pass_over(info, passed_over)
                     continue
-                if sample.fields and (key != sample.key or name in sample.fields):
+                if sample.fields and (key != sample.key or name in sample.fields or len(sample.fields) == _MOST_FIELDS):
                     yield sample
                     sample = Sample(key)
                 sample.key = key
                 member = Member(info.name, info.offset_data, info.size)
-                if sample.add(name, member, image) and not (image and in_place) and info.size <= most - sample.held:
+                room = most - sample.held if image else min(LONGEST, most - sample.held)
+                if sample.add(name, member, image) and not (image and in_place) and info.size <= room:
                     member.data = _contents(archive, info)
             if sample.fields:
                 yield sample
@@ -147,16 +159,45 @@ class _Header(tarfile.TarInfo):
         tarfile_.ended = False
         return header
 
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        """Before tarfile reads what a header announces, however much that may be."""
+        assert isinstance(tarfile_, _Archive)
+        if self.type in _EXTENSIONS:
+            tarfile_.extended += self.size
+            common = sum(len(name) + len(value) for name, value in tarfile_.pax_headers.items())
+            if self.size < 0 or tarfile_.extended + common > _LONGEST_HEADER:
+                raise tarfile.ReadError(
+                    f"a member's name and attributes take more than {_LONGEST_HEADER >> 20} MiB, the most that is read"
+                )
+        else:
+            tarfile_.extended = 0
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise _sparse(self)
+        header: tarfile.TarInfo = super()._proc_member(tarfile_)  # type: ignore[misc]
+        return header
+
+    def _proc_gnusparse_10(self, following: tarfile.TarInfo, *_: object) -> None:
+        raise _sparse(following)
+
 
 class _Archive(tarfile.TarFile):
     """One archive, or several joined.
 
     Attributes:
         ended: whether the last thing that was read is an end marker.
+        extended: bytes of the headers that extend the one that is being read.
     """
 
     tarinfo = _Header
     ended = False
+    extended = 0
+
+
+def _sparse(member: tarfile.TarInfo) -> tarfile.ReadError:
+    """Its map of holes may be of any length."""
+    return tarfile.ReadError(
+        f"{member.name[:80]!r} is stored with holes, which is not read; archive it without --sparse"
+    )
 
 
 def _wrong(archive: _Archive) -> str:
@@ -171,16 +212,16 @@ def _wrong(archive: _Archive) -> str:
 def _opened(place: Place, in_place: bool) -> Iterator[tarfile.TarFile]:
     """Decompressed by what the bytes are, not by the name. `tarfile` would do it too, but compares no checksum."""
     with place.open() as raw, io.BufferedReader(cast("io.RawIOBase", raw)) as file:
-        opener = _OPENERS.get(file.peek(2)[:2])
-        if opener is None:
+        compression = _COMPRESSIONS.get(file.peek(2)[:2])
+        if compression is None:
             with _Archive.open(fileobj=file, mode="r:" if in_place else "r|", ignore_zeros=True) as archive:
                 yield archive
             return
         if in_place:
             raise tarfile.ReadError("it is compressed, so that nothing in it has a position")
         with (
-            opener(file) as plain,
-            _Archive.open(fileobj=cast("BinaryIO", plain), mode="r|", ignore_zeros=True) as archive,
+            decompressed(file, compression, refuse=tarfile.ReadError) as plain,
+            _Archive.open(fileobj=plain, mode="r|", ignore_zeros=True) as archive,
         ):
             yield archive
 
@@ -188,7 +229,13 @@ def _opened(place: Place, in_place: bool) -> Iterator[tarfile.TarFile]:
 def _contents(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(info)
     assert file is not None, "a regular file has contents"
-    data = file.read()
+    if info.size <= _PIECE:
+        data = file.read()
+    else:  # at once, tarfile would hold it three times
+        whole = io.BytesIO()
+        while whole.tell() < info.size and (piece := file.read(_PIECE)):
+            whole.write(piece)
+        data = whole.getvalue()
     if len(data) != info.size:
         raise tarfile.ReadError("unexpected end of data")
     return data

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, TextItem
-from lexlip_infer.inputs.lines import LONGEST, decode_line, numbered_lines, separated_rows
+from lexlip_infer.inputs.lines import LONGEST, decode_line, listed, numbered_lines, separated_rows
 from lexlip_infer.inputs.readers.checked_ids import is_unicode
 from lexlip_infer.inputs.readers.places import Place, reason
 from lexlip_infer.inputs.readers.source import Files, Source
@@ -157,7 +157,7 @@ def _table(rows: Iterator[Fields], columns: Columns) -> Iterator[Row]:
 
 def _position(names: Sequence[str], name: str) -> int:
     if names.count(name) != 1:
-        raise InputError(f"the first line has to name a column {name!r} once; it names {', '.join(names)}")
+        raise InputError(f"the first line has to name a column {name!r} once; it names {listed(names)}")
     return names.index(name)
 
 

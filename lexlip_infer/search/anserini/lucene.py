@@ -22,10 +22,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.errors import BackendUnavailable, InputError, OutputError, require
+from lexlip_infer.files import Folder, read_regular
 from lexlip_infer.search.anserini.java import java_class, java_command, run_java
 from lexlip_infer.search.engine import Ranking
 
 LUCENE, RECORD = "lucene", "lexlip.json"
+
+RECORD_LIMIT = 1_000_000
+"""Bytes of `lexlip.json` that are read."""
 
 #: Megabytes of postings that the indexer collects before it writes; with its default, 4,096, the heap overflows.
 _BUFFER = 1024
@@ -71,7 +75,13 @@ def read_record(index: Path, engine: str | None = None) -> AnseriniRecord:
     """
     path = index / RECORD
     try:
-        record = AnseriniRecord.model_validate_json(path.read_bytes())
+        with Folder.open(index) as folder:
+            data = read_regular(
+                RECORD, RECORD_LIMIT, refuse=lambda reason: OutputError(f"{path}: {reason}; index again"), folder=folder
+            )
+        record = AnseriniRecord.model_validate_json(data)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"{index}: no index of Anserini, {RECORD} cannot be read ({error.strerror})") from None
     except pydantic.ValidationError as error:

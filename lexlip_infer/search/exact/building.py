@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,12 +16,20 @@ import numpy as np
 
 from lexlip_infer.collection.collection import Collection
 from lexlip_infer.collection.manifest import EncodedWith, differences, is_output
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.search.exact.engine import ExactEngine
 from lexlip_infer.search.exact.folder import ImpactIndexFolder
-from lexlip_infer.search.exact.manifest import IndexManifest, SegmentRecord, damaged, record_file, unreadable
-from lexlip_infer.search.exact.merging import merge_segments
-from lexlip_infer.search.exact.segment import SEGMENTS, Segment, open_segment, pack_ids, write_arrays, write_deletions
+from lexlip_infer.search.exact.manifest import (
+    SEGMENTS,
+    IndexManifest,
+    SegmentRecord,
+    damaged,
+    opened,
+    record_file,
+    unreadable,
+)
+from lexlip_infer.search.exact.merging import ids_in_order, merge_segments
+from lexlip_infer.search.exact.segment import Segment, duplicate, pack_ids, write_arrays, write_deletions
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -61,9 +70,7 @@ class _Runs:
         if len(self._written) < 2:
             return self._written[0] if self._written else None
         folder = self._folder
-        return merge_segments(
-            folder.path, folder.new_name(), [open_segment(folder.path, record) for record in self._written]
-        )
+        return merge_segments(folder.held, folder.new_name(), [folder.open_new(record) for record in self._written])
 
     def _flush(self) -> None:
         if not self._ids:
@@ -72,7 +79,7 @@ class _Runs:
         ids = pack_ids([self._ids[row] for row in order.tolist()])
         parts, self._ids, self._parts = self._parts, [], []
         index = ImpactIndex.build(ImpactMatrix.concatenate(parts)[order])
-        self._written.append(write_arrays(self._folder.path, self._folder.new_name(), index, ids))
+        self._written.append(write_arrays(self._folder.held, self._folder.new_name(), index, ids))
 
 
 class IndexWriter:
@@ -179,7 +186,7 @@ def append(source: Path, index: Path, threads: int = 1, replace: bool = False, m
         Number of documents that were added.
     """
     with ImpactIndexFolder.change(index) as folder:
-        known = folder.vocabulary()
+        known = folder.vocabulary
         theirs = folder.manifest.encoded_with
         documents = _open(source, model, None if theirs else known)
         ours = _encoded_with(documents)
@@ -217,9 +224,9 @@ def _check_same(source: Path, given: EncodedWith, known: EncodedWith) -> None:
 
 def _without(folder: ImpactIndexFolder, added: SegmentRecord, replace: bool) -> list[SegmentRecord]:
     """The segments of the index, documents deleted that come again."""
-    new = open_segment(folder.path, added)
+    new = folder.open_new(added)
     records = []
-    for segment in folder.segments():
+    for segment in folder.segments:
         rows = [row for row in map(segment.find, new.ids) if row is not None]
         if rows and not replace:
             name = segment.ids[rows[0]].decode()
@@ -229,7 +236,7 @@ def _without(folder: ImpactIndexFolder, added: SegmentRecord, replace: bool) -> 
         record = segment.record
         if rows:
             deleted = np.union1d(segment.deleted, np.array(rows, np.int32)).astype(np.int32)
-            record = write_deletions(folder.path, record, folder.manifest.generation + 1, deleted)
+            record = write_deletions(folder.held, record, folder.manifest.generation + 1, deleted)
         records.append(record)
     return records
 
@@ -256,7 +263,7 @@ def delete(index: Path, ids: Iterable[str]) -> int:
         Number of documents.
     """
     with ImpactIndexFolder.change(index) as folder:
-        segments = folder.segments()
+        segments = folder.segments
         rows: list[list[int]] = [[] for _ in segments]
         names = sorted(set(ids))
         for name in names:
@@ -284,33 +291,42 @@ def compact(index: Path) -> None:
         if len(folder.manifest.segments) < 2 and not folder.manifest.deleted:
             return
         verify(index)
-        merged = merge_segments(index, folder.new_name(), folder.segments())
+        merged = merge_segments(folder.held, folder.new_name(), folder.segments)
         folder.commit([merged] if merged.documents else [])
 
 
 def verify(index: Path) -> IndexManifest:
-    """Compare every file's hash, and check every invariant of the postings; opening an index does neither.
+    """Compare every file's hash, and check every invariant of postings and ids; opening an index does neither.
+
+    Hashes show damage. The invariants show what somebody has changed who has computed the hashes anew.
 
     Raises:
         OutputError: something is damaged or missing; the message names it.
     """
     engine = ExactEngine.open(index)
-    for file in engine.manifest.files:
-        try:
-            intact = record_file(index, file.name) == file
-        except OSError as error:
-            raise unreadable(error) from None
-        if not intact:
-            raise damaged(index / file.name, "its sha256 does not match")
+    with opened(index) as folder:
+        for file in engine.manifest.files:
+            try:
+                intact = record_file(folder, file.name) == file
+            except OutputError:
+                raise
+            except OSError as error:
+                raise unreadable(error) from None
+            if not intact:
+                raise damaged(index / file.name, "its sha256 does not match")
     for segment in engine.segments:
         try:
             segment.impacts.validate()
+            segment.ids.validate()
         except InputError as error:
             raise damaged(index / SEGMENTS / segment.record.name, str(error)) from None
+    for (name, *_), (following, *_) in pairwise(ids_in_order(engine.segments) if len(engine.segments) > 1 else ()):
+        if name == following:
+            raise damaged(index, str(duplicate(name)))
     return engine.manifest
 
 
-def _find(segments: list[Segment], name: str) -> tuple[int, int]:
+def _find(segments: Sequence[Segment], name: str) -> tuple[int, int]:
     encoded = name.encode("utf-8", "surrogatepass")
     for number, segment in enumerate(segments):
         row = segment.find(encoded)
@@ -321,4 +337,4 @@ def _find(segments: list[Segment], name: str) -> tuple[int, int]:
 
 def _with_deleted(folder: ImpactIndexFolder, segment: Segment, gone: list[int]) -> SegmentRecord:
     rows = np.union1d(segment.deleted, np.array(gone, np.int32)).astype(np.int32)
-    return write_deletions(folder.path, segment.record, folder.manifest.generation + 1, rows)
+    return write_deletions(folder.held, segment.record, folder.manifest.generation + 1, rows)

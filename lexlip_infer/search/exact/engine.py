@@ -20,6 +20,7 @@ from lexlip_infer.search.exact.manifest import (
     INDEX_MANIFEST,
     IndexManifest,
     damaged,
+    opened,
     read_index_manifest,
     read_terms,
     unreadable,
@@ -58,17 +59,18 @@ class ExactEngine:
         Raises:
             OutputError: there is no index, or it is damaged, truncated, unreadable, or of another format version.
         """
-        while True:
-            manifest = read_index_manifest(index)
-            try:
-                segments = tuple(open_segment(index, record) for record in manifest.segments)
-                return cls(index, manifest, segments, read_terms(index, manifest))
-            except OutputError:
-                raise
-            except OSError as error:
-                # A writer may have replaced segments between the manifest and here.
-                if read_index_manifest(index).generation == manifest.generation:
-                    raise unreadable(error) from None
+        with opened(index) as folder:
+            while True:
+                manifest = read_index_manifest(folder)
+                try:
+                    segments = tuple(open_segment(folder, record, manifest.vocab_size) for record in manifest.segments)
+                    return cls(index, manifest, segments, read_terms(folder, manifest))
+                except OutputError:
+                    raise
+                except OSError as error:
+                    # A writer may have replaced segments between the manifest and here.
+                    if read_index_manifest(folder).generation == manifest.generation:
+                        raise unreadable(error) from None
 
     @property
     def documents(self) -> int:

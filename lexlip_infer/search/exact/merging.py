@@ -11,15 +11,14 @@ import contextlib
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from lexlip_infer.files import sync_file
+from lexlip_infer.files import Folder, sync_file
 from lexlip_infer.search.exact.manifest import SegmentRecord, record_file
-from lexlip_infer.search.exact.segment import SEGMENTS, Segment, npy_header, pack_ids, write_array
+from lexlip_infer.search.exact.segment import Segment, new_segment, npy_header, pack_ids, write_array
 from lexlip_kernels.impact_dot import CHUNK_DOCS, ImpactIndex
 from lexlip_kernels.impact_matrix import row_offsets
 
@@ -30,7 +29,7 @@ _POSTINGS = 1 << 22
 Rows = list[npt.NDArray[np.int32]]
 
 
-def merge_segments(index: Path, name: str, segments: Sequence[Segment]) -> SegmentRecord:
+def merge_segments(index: Folder, name: str, segments: Sequence[Segment]) -> SegmentRecord:
     """Write what is not deleted in the segments as a new one.
 
     Args:
@@ -41,20 +40,19 @@ def merge_segments(index: Path, name: str, segments: Sequence[Segment]) -> Segme
     Raises:
         InputError: an id occurs twice.
     """
-    folder = f"{SEGMENTS}/{name}"
-    (index / folder).mkdir(parents=True)
+    folder = new_segment(index, name)
     names, rows = _merge_ids(segments)
     id_offsets, id_text = pack_ids(names)
     live = [_count_live(segment) for segment in segments]
     total, dtype = sum(count for count, _ in live), np.uint8 if max(most for _, most in live) <= 255 else np.uint16
-    lengths, maxima = _merge_postings(index / folder, segments, rows, total, dtype)
+    lengths, maxima = _merge_postings(index, folder, segments, rows, total, dtype)
     files = (
-        write_array(index, f"{folder}/term_offsets.npy", row_offsets(lengths)),
-        record_file(index, f"{folder}/posting_docs.npy"),
-        record_file(index, f"{folder}/posting_impacts.npy"),
-        write_array(index, f"{folder}/term_max_impacts.npy", maxima),
-        write_array(index, f"{folder}/id_offsets.npy", id_offsets),
-        write_array(index, f"{folder}/id_text.npy", id_text),
+        write_array(index, f"{folder}term_offsets.npy", row_offsets(lengths)),
+        record_file(index, f"{folder}posting_docs.npy"),
+        record_file(index, f"{folder}posting_impacts.npy"),
+        write_array(index, f"{folder}term_max_impacts.npy", maxima),
+        write_array(index, f"{folder}id_offsets.npy", id_offsets),
+        write_array(index, f"{folder}id_text.npy", id_text),
     )
     bits: Literal[8, 16] = 8 if dtype == np.uint8 else 16
     return SegmentRecord(name=name, documents=len(names), postings=total, impact_bits=bits, files=files)
@@ -63,11 +61,15 @@ def merge_segments(index: Path, name: str, segments: Sequence[Segment]) -> Segme
 def _merge_ids(segments: Sequence[Segment]) -> tuple[list[bytes], Rows]:
     rows = [np.full(segment.record.documents, -1, np.int32) for segment in segments]
     names = []
-    tables = [_live_ids(number, segment) for number, segment in enumerate(segments)]
-    for new, (name, number, old) in enumerate(heapq.merge(*tables)):
+    for new, (name, number, old) in enumerate(ids_in_order(segments)):
         rows[number][old] = new
         names.append(name)
     return names, rows
+
+
+def ids_in_order(segments: Sequence[Segment]) -> Iterator[tuple[bytes, int, int]]:
+    """Ascending ids of all documents that are not deleted, with the number of their segment and their row in it."""
+    return heapq.merge(*(_live_ids(number, segment) for number, segment in enumerate(segments)))
 
 
 def _live_ids(number: int, segment: Segment) -> Iterator[tuple[bytes, int, int]]:
@@ -91,14 +93,14 @@ def _count_live(segment: Segment) -> tuple[int, int]:
 
 
 def _merge_postings(
-    folder: Path, segments: Sequence[Segment], rows: Rows, total: int, dtype: npt.DTypeLike
+    index: Folder, folder: str, segments: Sequence[Segment], rows: Rows, total: int, dtype: npt.DTypeLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
     """Write the two large arrays; number of postings of each term and chunk, largest impact of each term."""
     vocab_size = segments[0].impacts.vocab_size
     lengths, maxima = [np.zeros(0, np.int64)], np.zeros(vocab_size, np.uint16)
     with (
-        _npy(folder / "posting_docs.npy", np.uint16, total) as docs_file,
-        _npy(folder / "posting_impacts.npy", dtype, total) as impacts_file,
+        _npy(index, f"{folder}posting_docs.npy", np.uint16, total) as docs_file,
+        _npy(index, f"{folder}posting_impacts.npy", dtype, total) as impacts_file,
     ):
         for start in range(0, sum(int((new >= 0).sum()) for new in rows), CHUNK_DOCS):
             sources = list(_sources(segments, rows, start))
@@ -166,9 +168,9 @@ def _merged(
 
 
 @contextlib.contextmanager
-def _npy(path: Path, dtype: npt.DTypeLike, length: int) -> Iterator[BinaryIO]:
+def _npy(index: Folder, name: str, dtype: npt.DTypeLike, length: int) -> Iterator[BinaryIO]:
     """A `.npy` file whose contents come piece by piece."""
-    with path.open("wb") as file:
+    with index.new(name) as file:
         file.write(npy_header(dtype, length))
         yield file
         sync_file(file)

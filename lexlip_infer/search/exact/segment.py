@@ -8,30 +8,34 @@ found by bisection.
 from __future__ import annotations
 
 import io
+import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.files import sync_file
-from lexlip_infer.search.exact.manifest import FileRecord, SegmentRecord, damaged, record_file
+from lexlip_infer.files import Folder, open_regular, sync_file
+from lexlip_infer.search.exact.manifest import (
+    ARRAYS,
+    INDEX_MANIFEST,
+    SEGMENTS,
+    FileRecord,
+    SegmentRecord,
+    damaged,
+    record_file,
+    refused,
+)
 from lexlip_kernels.impact_dot import ImpactIndex
+from lexlip_kernels.impact_matrix import ascends
 
-SEGMENTS = "segments"
-_DTYPES: dict[str, npt.DTypeLike] = {
-    "term_offsets": np.int64,
-    "posting_docs": np.uint16,
-    "posting_impacts": np.uint16,  # or uint8: `SegmentRecord.impact_bits`
-    "term_max_impacts": np.uint16,
-    "id_offsets": np.int64,
-    "id_text": np.uint8,
-}
+#: Of ARRAYS; of `posting_impacts` or uint8: `SegmentRecord.impact_bits`.
+_DTYPES = dict(zip(ARRAYS, (np.int64, np.uint16, np.uint16, np.uint16, np.int64, np.uint8), strict=True))
 
 #: Ids that an iteration reads at a time.
 _BLOCK = 1 << 16
@@ -66,6 +70,24 @@ class IdTable(Sequence[bytes]):
             text = self._text[bounds[0] : bounds[-1]].tobytes()
             starts = (bounds - bounds[0]).tolist()
             yield from (text[start:end] for start, end in pairwise(starts))
+
+    def validate(self) -> None:
+        """Check all ids.
+
+        Raises:
+            InputError: one is not valid UTF-8, or they do not ascend.
+        """
+        if not ascends(self._offsets):
+            raise InputError("the offsets of ids decrease")
+        previous = None
+        for name in self:
+            if previous is not None and name <= previous:
+                raise InputError(f"document id {name!r} does not follow {previous!r}; ids ascend, each once")
+            try:
+                name.decode()
+            except UnicodeDecodeError:
+                raise InputError(f"document id {name!r} is not UTF-8") from None
+            previous = name
 
     def find(self, name: bytes) -> int | None:
         """The row of an id."""
@@ -123,26 +145,28 @@ class Segment:
         return None if at < len(self.deleted) and self.deleted[at] == row else row
 
 
-def open_segment(index: Path, record: SegmentRecord) -> Segment:
+def open_segment(index: Folder, record: SegmentRecord, vocab_size: int) -> Segment:
     """Map a segment; compares the sizes of its files, and what keeps every access in bounds.
 
     Raises:
         FileNotFoundError: a file is missing.
-        OutputError: a file is truncated or damaged.
+        OutputError: a file is a link, truncated or damaged.
     """
-    dtypes: dict[str, npt.DTypeLike] = _DTYPES | {"posting_impacts": f"uint{record.impact_bits}"}
-    named = {Path(file.name).stem: file for file in record.files}
-    arrays = {name: _map(index, file, dtypes.get(name, np.int32)) for name, file in named.items()}
+    path = index.path / SEGMENTS / record.name
+    dtypes = _DTYPES | {"posting_impacts": np.dtype(f"uint{record.impact_bits}")}
+    arrays = {name: _map(index, file, dtypes[name]) for file in record.files if (name := PurePath(file.name).stem)}
     deleted = np.zeros(0, np.int32) if record.deletions is None else _map(index, record.deletions, np.int32)
     try:
-        term_offsets, docs, impacts, maxima, id_offsets, text = (arrays[name] for name in _DTYPES)
+        term_offsets, docs, impacts, maxima, id_offsets, text = (arrays[name] for name in ARRAYS)
         postings = ImpactIndex(term_offsets, docs, impacts, maxima, record.documents)
-    except (KeyError, InputError) as error:
-        raise damaged(index / SEGMENTS / record.name, str(error)) from None
+    except InputError as error:
+        raise damaged(path, str(error)) from None
+    if (len(docs), len(maxima)) != (record.postings, vocab_size):
+        raise damaged(path, f"{len(docs)} postings over {len(maxima)} terms; {INDEX_MANIFEST} counts others")
     if not _ids_agree(record, id_offsets, text):
-        raise damaged(index / SEGMENTS / record.name, "ids and documents disagree")
+        raise damaged(path, "ids and documents disagree")
     if not _deletions_agree(record, deleted):
-        raise damaged(index / SEGMENTS / record.name, "the list of deleted rows is none")
+        raise damaged(path, "the list of deleted rows is none")
     return Segment(record, postings, IdTable(id_offsets, text), deleted)
 
 
@@ -153,21 +177,22 @@ def _ids_agree(record: SegmentRecord, offsets: npt.NDArray[Any], text: npt.NDArr
 def _deletions_agree(record: SegmentRecord, rows: npt.NDArray[Any]) -> bool:
     if len(rows) != record.deleted:
         return False
-    return not len(rows) or bool(rows[0] >= 0 and rows[-1] < record.documents and (np.diff(rows) > 0).all())
+    return not len(rows) or bool(rows[0] >= 0 and rows[-1] < record.documents and ascends(rows, strictly=True))
 
 
-def _map(index: Path, file: FileRecord, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    path = index / file.name
-    if path.stat().st_size != file.size:
-        raise damaged(path, f"{path.stat().st_size:,} bytes; it was written with {file.size:,}")
-    header = npy_header(dtype, 0)
-    header = npy_header(dtype, (file.size - len(header)) // np.dtype(dtype).itemsize)
-    with path.open("rb") as opened:
+def _map(index: Folder, file: FileRecord, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    path, itemsize = index.path / file.name, np.dtype(dtype).itemsize
+    length = (file.size - len(npy_header(dtype, 0))) // itemsize
+    header = npy_header(dtype, length)
+    with open_regular(file.name, refuse=lambda reason: refused(path, reason), folder=index) as opened:
+        size = os.fstat(opened.fileno()).st_size
+        if size != file.size:
+            raise damaged(path, f"{size:,} bytes; it was written with {file.size:,}")
         # Compared and not parsed: what numpy makes of a damaged header is anything at all.
-        if opened.read(len(header)) != header:
+        if opened.read(len(header)) != header or size != len(header) + length * itemsize:
             raise damaged(path, "its header is not as it was written")
         # A plain array over the map: slices of a memmap are slow to make.
-        return np.asarray(np.memmap(opened, dtype, "r", len(header)))
+        return np.asarray(np.memmap(opened, dtype, "r", len(header), (length,)))
 
 
 def npy_header(dtype: npt.DTypeLike, length: int) -> bytes:
@@ -179,7 +204,14 @@ def npy_header(dtype: npt.DTypeLike, length: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_arrays(index: Path, name: str, impacts: ImpactIndex, ids: tuple[npt.NDArray[Any], ...]) -> SegmentRecord:
+def new_segment(index: Folder, name: str) -> str:
+    """Make the folder of a segment; what its files' names in the index begin with."""
+    for folder in (SEGMENTS, f"{SEGMENTS}/{name}"):
+        index.folder(folder, create=True).close()
+    return f"{SEGMENTS}/{name}/"
+
+
+def write_arrays(index: Folder, name: str, impacts: ImpactIndex, ids: tuple[npt.NDArray[Any], ...]) -> SegmentRecord:
     """Write a new segment; it belongs to the index when a manifest lists it.
 
     Args:
@@ -196,8 +228,8 @@ def write_arrays(index: Path, name: str, impacts: ImpactIndex, ids: tuple[npt.ND
         "id_offsets": ids[0],
         "id_text": ids[1],
     }
-    (index / SEGMENTS / name).mkdir(parents=True)
-    files = tuple(write_array(index, f"{SEGMENTS}/{name}/{array}.npy", arrays[array]) for array in _DTYPES)
+    folder = new_segment(index, name)
+    files = tuple(write_array(index, f"{folder}{array}.npy", arrays[array]) for array in ARRAYS)
     return SegmentRecord(
         name=name,
         documents=len(impacts),
@@ -207,15 +239,17 @@ def write_arrays(index: Path, name: str, impacts: ImpactIndex, ids: tuple[npt.ND
     )
 
 
-def write_deletions(index: Path, record: SegmentRecord, generation: int, rows: npt.NDArray[np.int32]) -> SegmentRecord:
+def write_deletions(
+    index: Folder, record: SegmentRecord, generation: int, rows: npt.NDArray[np.int32]
+) -> SegmentRecord:
     """List all deleted rows of a segment in a new file, whose name no other state of the index uses."""
     file = write_array(index, f"{SEGMENTS}/{record.name}/deleted-{generation:06d}.npy", rows)
     return record.model_copy(update={"deleted": len(rows), "deletions": file})
 
 
-def write_array(index: Path, name: str, array: npt.NDArray[Any]) -> FileRecord:
+def write_array(index: Folder, name: str, array: npt.NDArray[Any]) -> FileRecord:
     """Write one array and sync it."""
-    with (index / name).open("wb") as file:
+    with index.new(name) as file:
         np.save(file, array, allow_pickle=False)
         sync_file(file)
     return record_file(index, name)

@@ -126,7 +126,8 @@ def test_nothing_found(lexlip: Callable[..., Any], encoded: Path, bundle_folder:
         part.unlink()
     (encoded / "vectors" / "part-00000.jsonl").write_bytes(line)
     manifest = json.loads((encoded / "manifest.json").read_bytes())
-    record = {"size": len(line), "sha256": hashlib.sha256(line).hexdigest()}
+    counts = {"documents": 1, "impacts": 1, "inputs": 1, "failed": 0, "empty": 0}
+    record = counts | {"size": len(line), "sha256": hashlib.sha256(line).hexdigest()}
     manifest["shards"] = [manifest["shards"][0] | record]
     (encoded / "manifest.json").write_text(json.dumps(manifest))
     outcome = lexlip("search", encoded, "a dog")

@@ -40,7 +40,8 @@ def write(folder: Path, shards: list[list[str]], complete: bool = True) -> Path:
         data = "".join(json.dumps({"id": name, "contents": "", "vector": DOCUMENTS[name]}) + "\n" for name in names)
         path = folder / "vectors" / f"part-{number:05d}.jsonl"
         path.write_bytes(data.encode())
-        counts = {"documents": len(names), "failed": 0, "empty": 0, "impacts": 0}
+        impacts = sum(len(DOCUMENTS[name]) for name in names)
+        counts = {"documents": len(names), "failed": 0, "empty": 0, "impacts": impacts}
         records.append(
             {
                 "name": path.name,
@@ -204,6 +205,7 @@ def test_chunks_are_parts_of_parts(tmp_path: Path) -> None:
     (folder / "vectors" / "part-00000.jsonl").write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][0] |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    manifest["shards"][0] |= dict.fromkeys(("documents", "impacts", "inputs"), len(names))
     (folder / "manifest.json").write_text(json.dumps(manifest))
     chunks = list(opened(folder).chunks())
     assert [len(ids) for ids, _ in chunks] == [2000, 2000, 1]
@@ -218,7 +220,7 @@ def test_chunks_are_parts_of_parts(tmp_path: Path) -> None:
         ({"a.txt": b"x"}, "a.txt"),
         ({"a.jsonl": b""}, "no documents to search; its files are empty"),
         ({"a.jsonl": b'{"id": "x"}\n'}, "a.jsonl, line 1"),
-        ({"a.jsonl.gz": b"no gzip"}, "damaged gzip file"),
+        ({"a.jsonl.gz": b"no gzip"}, "is a damaged gzip file"),
     ],
 )
 def test_json_lines_that_are_none(files: dict[str, bytes], said: str, tmp_path: Path) -> None:

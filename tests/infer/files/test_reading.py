@@ -114,13 +114,10 @@ def test_a_dictionary_is_bounded(tmp_path: Path) -> None:
 def test_lines_are_bounded(tmp_path: Path) -> None:
     data = gzip.compress(b"one\n\nthree\nno end")
 
-    def too_long(number: int, reason: str) -> InputError:
-        return InputError(f"{number}: {reason}")
-
     with opened(tmp_path / "file", data, "gzip") as file:
-        assert list(bounded_lines(file, 6, too_long)) == [b"one\n", b"\n", b"three\n", b"no end"]
+        assert list(bounded_lines(file, 6, refuse=refuse)) == [b"one\n", b"\n", b"three\n", b"no end"]
     with opened(tmp_path / "file", data, "gzip") as file:
-        lines = bounded_lines(file, 5, too_long)
+        lines = bounded_lines(file, 5, refuse=refuse)
         assert next(lines) == b"one\n"
-        with pytest.raises(InputError, match=r"^3: a line of more than 5 bytes"):
+        with pytest.raises(InputError, match=r"^it has a line \(number 3\) of more than 5 bytes"):
             list(lines)

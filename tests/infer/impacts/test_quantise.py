@@ -170,14 +170,6 @@ def test_placeholders_of_empty_queries_are_dropped() -> None:
     assert [len(kept.row(row)[0]) for row in range(7)] == [0, 2, 0, 0, 1, 1, 0]
 
 
-def test_refuses_overlapping_rows() -> None:
-    batch = SparseBatch(
-        np.array([0, 100, 2], np.int64), np.arange(2, dtype=np.int32), np.ones(2, np.float32), VOCAB_SIZE
-    )
-    with pytest.raises(InputError, match="must not decrease"):
-        quantise(batch)
-
-
 @pytest.mark.parametrize("scale", [0, -1, math.nan, math.inf, 1e39, 1e-50, "100", None])
 def test_refuses_scale(scale: object) -> None:
     with pytest.raises(InputError, match=r"quantisation scale is .*; expected a positive, finite"):

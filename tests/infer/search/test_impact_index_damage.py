@@ -215,7 +215,7 @@ def test_a_folder_in_place_of_a_file(name: str, index: Path) -> None:
     (index / name).unlink()
     (index / name).mkdir()
     for attempt in (ExactEngine.open, verify, compact):
-        with pytest.raises(OutputError, match=rf"{name}: (cannot be read|damaged)"):
+        with pytest.raises(OutputError, match=rf"{name}: (cannot be read|damaged|is a folder)"):
             attempt(index)
 
 
@@ -227,7 +227,7 @@ def test_a_manifest_that_leads_out_of_the_folder(old: str, new: str, index: Path
     text = json.dumps(json.loads((index / "index.json").read_bytes()), separators=(",", ":"))
     assert old in text
     (index / "index.json").write_text(text.replace(old, new))
-    with pytest.raises(OutputError, match=r"index\.json: damaged \(String should match"):
+    with pytest.raises(OutputError, match=r"index\.json: damaged \(segments\.0"):
         ExactEngine.open(index)
 
 
@@ -244,6 +244,6 @@ def test_a_manifest_that_leads_out_of_the_folder(old: str, new: str, index: Path
 )
 def test_a_hostile_manifest(content: bytes, index: Path) -> None:
     (index / "index.json").write_bytes(content)
-    with pytest.raises(OutputError, match=r"index\.json: damaged|index format") as refused:
+    with pytest.raises(OutputError, match=r"index\.json: (damaged|holds 10 MB)|index format") as refused:
         ExactEngine.open(index)
     assert len(str(refused.value)) < 500

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexlip_infer.errors import InputError, MissingExtra, OutputError
+from lexlip_infer.vectors import sparse_batch
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 if TYPE_CHECKING:
@@ -108,6 +110,30 @@ class TestFiles:
         path.write_bytes(data)
         with contextlib.suppress(InputError):
             SparseBatch.load(path).validate()
+
+    def test_a_file_that_expands_beyond_measure(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        zeros = SparseBatch(np.array([0, 5000]), np.arange(5000, dtype=np.int32), np.zeros(5000, np.float32), 5000)
+        zeros.save(tmp_path / "zeros.npz")
+        assert SparseBatch.load(tmp_path / "zeros.npz").nnz == 5000
+        monkeypatch.setattr(sparse_batch, "ALWAYS_EXPANDED", 1000)
+        monkeypatch.setattr(sparse_batch, "EXPANSION_LIMIT", 2)
+        with pytest.raises(InputError, match=r"zeros\.npz: .* bytes in a file of .*; at most 2 times as many are read"):
+            SparseBatch.load(tmp_path / "zeros.npz")
+
+    def test_a_fifo_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "batch.npz")
+        with pytest.raises(InputError, match=r"cannot be read \(is a FIFO; expected a regular file"):
+            SparseBatch.load(tmp_path / "batch.npz")
+
+    @pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csc_array])
+    def test_offsets_that_decrease_do_not_reach_scipy(self, kind: Any, tmp_path: Path) -> None:
+        matrix = kind(np.eye(3, dtype=np.float32))
+        matrix.indptr[1:3] = [2, 1]
+        with pytest.raises(InputError, match="the offsets of the matrix decrease"):
+            SparseBatch.from_scipy(matrix)
+        scipy.sparse.save_npz(tmp_path / "m.npz", matrix)
+        with pytest.raises(InputError, match="the offsets of the matrix decrease"):
+            SparseBatch.load(tmp_path / "m.npz")
 
     @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
     def test_foreign_weights_are_refused(self, tmp_path: Path, weight: float) -> None:

@@ -84,6 +84,7 @@ def assert_well_formed(found: RankedTerms, rows: int, k: int) -> None:
 
 def assert_close(found: RankedTerms, head: Head, k: int) -> None:
     """At every rank the weight of the float64 reference, and ids whose float64 weights are those, within rounding."""
+    k = min(k, len(head.bias))
     assert_well_formed(found, len(head.hidden), k)
     expected = np.log1p(np.maximum(head.logits(), 0))
     tolerance = head.tolerance()

@@ -19,6 +19,7 @@ DTYPES = ["float16", "bfloat16", "float32"]
 
 def by_hand(logits, k, mask=None):
     """The definition once more, in plain Python, sharing no code with any backend."""
+    k = min(k, logits.shape[-1])
     ids, weights, counts = [], [], []
     for row, tokens in enumerate(logits.double().cpu().tolist()):
         live = [values for token, values in enumerate(tokens) if mask is None or mask[row, token]]
@@ -59,6 +60,7 @@ def test_equals_plain_python(backend, device, assert_close, shape, k, masked, dt
         mask[0] = 1
         mask[-1] = 0  # a row without any token, where there are two rows or more
         mask[0, 0] = 1
+    k = min(k, shape[-1])
     expected = by_hand(logits, k, mask) if mask is None or bool(mask.any(1).all()) else None
     found = lexicon_topk(logits, k, mask, backend)
     if expected is None:
@@ -78,7 +80,7 @@ def test_a_real_vocabulary(device, assert_close, k):
 @pytest.mark.parametrize("k", [1, 64, 100, 300])
 def test_ties_go_to_the_lower_id(backend, device, assert_close, k):
     equal = torch.full((2, 3, 257), 1.5, device=device)
-    assert lexicon_topk(equal, k, backend=backend)[0].tolist() == [[*range(min(k, 257)), *[-1] * (k - 257)]] * 2
+    assert lexicon_topk(equal, k, backend=backend)[0].tolist() == [[*range(min(k, 257))]] * 2
     # Five values only, over two blocks of 8,192 terms.
     few = (random_logits((1, 1, 9000), "float32", device) * 2).round().clamp(-2, 2)
     check(lexicon_topk(few, k, backend=backend), by_hand(few, k), assert_close)

@@ -15,7 +15,7 @@ import pytest
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.inputs.readers import open_images, open_texts, tar
+from lexlip_infer.inputs.readers import open_images, open_texts, tar, tar_archive
 
 Shard = Callable[[Path, Sequence[tuple[str, bytes]]], Path]
 Ids = Callable[[Any], list[str]]
@@ -224,14 +224,15 @@ class TestDamage:
         path = shard(tmp_path / "a.tar", [("a.jpg", b"x"), ("b.jpg", bytes(2**20 + 1)), ("c.jpg", b"x")])
         _, bad, _ = open_images([str(path)])
         assert isinstance(bad, BadItem)
-        assert bad.error == "larger than 1 MiB"
+        assert bad.error == "larger than 1 MiB, the most that is read out of archives, tables and the network"
 
     def test_texts_that_are_too_large(self, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tar, "MAX_FILE_BYTES", 2**20)
+        for module in (tar, tar_archive):
+            monkeypatch.setattr(module, "LONGEST", 2**20)
         path = shard(tmp_path / "a.tar", [("a.txt", b"x"), ("b.txt", bytes(2**20 + 1))])
         _, bad = open_texts([str(path)])
         assert isinstance(bad, BadItem)
-        assert bad.error == "larger than 1 MiB"
+        assert bad.error == "b.txt is larger than 1 MiB, the most that is read of a text"
 
     @pytest.mark.parametrize("id_column", [None, "uid"])
     def test_one_key_for_all_does_not_fill_the_memory(

@@ -99,7 +99,7 @@ class TestStore:
     def test_too_large(self, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(places, "MAX_FILE_BYTES", 0)
         item = next(iter(open_images([f"{bucket}/in"])))
-        assert item == BadItem("a.png", "memory:///bucket/in/a.png", "larger than 0 MiB")
+        assert item == BadItem("a.png", "memory:///bucket/in/a.png", places.too_large(0))
 
 
 class TestErrors:
