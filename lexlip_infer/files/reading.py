@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 #: Makes an error from a reason, such as "is a FIFO; expected a regular file".
 Refusal: TypeAlias = Callable[[str], Exception]
 
+#: Bytes of a file of JSON that is read whole, which may take forty times as many in memory; a log of training of ten
+#: thousand lines takes two million.
+MOST_JSON = 16_000_000
 #: Compressed bytes that are looked at together.
 _PIECE = 2**17
+#: Bytes of a file that is hashed before it is held in memory, and once more then: a refusal has to be cheap.
+_HASHED_FIRST = 2**28
 #: Bytes that an xz file may ask for as its dictionary; those of `xz -9` are 64 MiB.
 _XZ_MEMORY = 2**27
 
@@ -71,6 +76,17 @@ def read_regular(path: Path | str, limit: int, *, refuse: Refusal, folder: Folde
     return data
 
 
+def read_json(path: Path | str, *, refuse: Refusal, limit: int = MOST_JSON, folder: Folder | None = None) -> Any:
+    """What is in a JSON file; arguments and errors as of `read_regular`, and one for what is no JSON or too deep."""
+    import pydantic  # as in `read_version`; its reader stops at a depth, and Python's own at that of its stack
+
+    data = read_regular(path, limit, refuse=refuse, folder=folder)
+    try:
+        return pydantic.TypeAdapter(Any).validate_json(data)
+    except pydantic.ValidationError as error:
+        raise refuse(f"is no JSON ({first_fault(error)})") from None
+
+
 def in_bytes(size: int) -> str:
     """A size as messages give it: "3.2 GB", "64 MB", "17 bytes"."""
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
@@ -109,13 +125,15 @@ def read_hashed(
         folder: as of `open_regular`.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
         Exception: what `changed` made.
     """
     with open_regular(path, refuse=lambda reason: OSError(None, reason, str(path)), folder=folder) as file:
         found = os.fstat(file.fileno()).st_size
         if found != size:
-            raise changed(found, "unread")
+            raise changed(found, "")
+        if size > _HASHED_FIRST and (actual := hash_opened(file)) != sha256:
+            raise changed(size, actual)
         data = file.read(size + 1)
     actual = hashlib.sha256(data).hexdigest()
     if (len(data), actual) != (size, sha256):
