@@ -19,9 +19,9 @@ from lexlip_infer.bundle import Bundle
 from lexlip_infer.collection.manifest import MANIFEST, VECTORS, PartRecord, RunManifest, is_output, manifest_in
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.files import Folder, hash_opened, open_regular
-from lexlip_infer.files.reading import Refusal
+from lexlip_infer.files.reading import Refusal, in_bytes
 from lexlip_infer.impacts import JsonLinesParser, collect_terms
-from lexlip_infer.impacts.lint.files import collection_files, opened_lines
+from lexlip_infer.impacts.lint.files import LONGEST_LINE, collection_files, opened_lines
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.inputs.read_ahead import map_ahead
 from lexlip_infer.vocabulary import Vocabulary
@@ -29,6 +29,9 @@ from lexlip_kernels import ImpactMatrix
 
 #: Documents of a chunk. Lines of a part that are parsed together, and bytes of any that are.
 _CHUNK, _TOGETHER, _BLOCK = 2_000, 100_000, 2**23
+
+#: Bytes of a part file without a document: what gzip writes of nothing.
+_LEAST = 64
 
 #: Document ids and their rows.
 Chunk = tuple[list[str], ImpactMatrix]
@@ -228,6 +231,11 @@ def check_parts(folder: Folder, manifest: RunManifest) -> None:
             status = vectors.file_status(part.name)
             if status is None or status.st_size != part.size:
                 raise _changed(folder.path, part)
+            if part.size > _LEAST + part.documents * LONGEST_LINE:  # nor are hours spent on its hash
+                raise OutputError(
+                    f"{vectors.path / part.name}: {in_bytes(part.size)} for {part.documents:,} documents; a line has "
+                    f"at most {in_bytes(LONGEST_LINE)}: remove {folder.path} and encode again"
+                )
         if not manifest.complete:
             vectors.file_status(manifest.next_part_name)  # which is going to be written over
         foreign = sorted(set(vectors.names()) - known)
@@ -235,6 +243,23 @@ def check_parts(folder: Folder, manifest: RunManifest) -> None:
         raise OutputError(
             f"{vectors.path / foreign[0]}: not written by this run, and Anserini would index it; move it elsewhere"
         )
+
+
+def check_contents(folder: Folder, manifest: RunManifest) -> None:
+    """Compare the hashes of the part files with the manifest: a run that goes on vouches for what it finds.
+
+    Raises:
+        OutputError: one has changed since it was written.
+    """
+    for part in manifest.shards:
+        name = f"{VECTORS}/{part.name}"
+
+        def refuse(reason: str, path: Path = folder.path / name) -> OutputError:
+            return OutputError(f"{path}: {reason}")
+
+        with open_regular(name, refuse=refuse, folder=folder) as file:
+            if hash_opened(file) != part.sha256:
+                raise _changed(folder.path, part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,7 +307,7 @@ class RunManifest(_Section):
 
 def is_output(folder: Path) -> bool:
     """Whether lexlip-encode wrote it, as far as one can tell without opening it."""
-    return (folder / MANIFEST).exists()
+    return (folder / MANIFEST).exists() or (folder / MANIFEST).is_symlink()  # which is refused as a link
 
 
 def read_manifest(folder: Path) -> RunManifest:

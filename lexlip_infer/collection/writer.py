@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from lexlip_infer.collection.collection import check_parts
+from lexlip_infer.collection.collection import check_contents, check_parts
 from lexlip_infer.collection.manifest import (
     FAILURES,
     MANIFEST,
@@ -77,6 +77,7 @@ class OutputFolder:
             if changes := _changes(self.manifest.settings, settings):
                 raise _other_run(folder.path, changes)
             check_parts(folder, self.manifest)
+            check_contents(folder, self.manifest)
             for name, size in self._ledgers().items():
                 check_ledger(folder, name, size, exact=self.manifest.complete)
         else:

@@ -126,6 +126,24 @@ def test_a_manifest_that_is_none(text: str, tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_a_link_to_nothing_is_no_missing_manifest(tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", LINE % 1)
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").symlink_to(tmp_path / "absent")
+    with pytest.raises(OutputError, match=r"manifest\.json: is a symbolic link"):
+        read(folder)
+
+
+def test_a_part_is_no_larger_than_its_documents_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "out", LINE % 1 + LINE % 2 + b" " * 65)
+    assert read(write(tmp_path / "whole", LINE % 1 + LINE % 2)) == ["1", "2"]
+    monkeypatch.setattr(reading, "LONGEST_LINE", len(LINE % 1))
+    with pytest.raises(
+        OutputError, match=r"part-00000\.jsonl: 1\d\d bytes for 2 documents; a line has at most \d+ bytes"
+    ):
+        read(folder)
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "vectors/part-00000.jsonl"])
 @pytest.mark.parametrize("kind", ["FIFO", "link", "folder"])
 def test_special_files_and_links(kind: str, name: str, tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_manifest_counts(finished: Path) -> None:
         assert shard["impacts"] == sum(map(len, vectors))
 
 
+def test_a_run_goes_on_from_nothing_but_what_was_written(finished: Path, items: Any, run: Run) -> None:
+    part = finished / "vectors" / "part-00001.jsonl"
+    part.write_bytes(part.read_bytes()[::-1])
+    before = state(finished)
+    with pytest.raises(OutputError, match=r"part-00001\.jsonl: missing or changed since it was written"):
+        run(items, finished)
+    assert state(finished) == before
+
+
 def test_failures(finished: Path) -> None:
     rows = [json.loads(line) for line in (finished / "failures.jsonl").read_bytes().splitlines()]
     assert rows == [
