@@ -18,6 +18,7 @@ needs ONNX Runtime: whoever wants a model's words or settings loads no model.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -366,9 +367,12 @@ def _find(
         folder = shipped_bundle()
     else:
         path, name = Path(path_or_hub_id), str(path_or_hub_id)
-        if not path.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        if "\0" in name:
+            raise BundleError(f"{name!r}: no path of a folder, and no id of a model")
+        there = os.path.exists(path)  # noqa: PTH110  (`Path.exists` raises for what is too long to be a path)
+        if not there and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
             return _download(name, revision, token, cache_dir)
-        folder = _MODELS / name if not path.exists() and name in list_models() else path
+        folder = _MODELS / name if not there and name in list_models() else path
     if revision is not None:
         raise InputError(f"revision {revision!r} was asked for, but {folder} is a folder; only the hub has revisions")
     return folder

@@ -145,7 +145,7 @@ Compression: TypeAlias = Literal["gzip", "bzip2", "xz"]
 
 
 def decompressed(
-    file: BinaryIO, compression: Compression, *, refuse: Refusal, limit: int | None = None
+    file: BinaryIO, compression: Compression, *, refuse: Refusal, limit: int | None = None, times: int = 0
 ) -> io.BufferedReader:
     """The contents of a compressed file as a file, expanded as they are read and no further.
 
@@ -154,11 +154,12 @@ def decompressed(
         compression: of the file.
         refuse: makes the error for a damaged file, and for one that goes beyond the limit.
         limit: bytes that it may expand to, however many are asked for.
+        times: so many more for each compressed byte that was read up to there.
 
     Raises:
         Exception: what `refuse` made, while reading.
     """
-    return io.BufferedReader(_Expanding(file, compression, refuse, limit), _PIECE)
+    return io.BufferedReader(_Expanding(file, compression, refuse, limit, times), _PIECE)
 
 
 def bounded_lines(file: io.BufferedIOBase | BinaryIO, limit: int, *, refuse: Refusal) -> Iterator[bytes]:
@@ -211,9 +212,11 @@ def _decompressor(compression: Compression) -> Any:
 class _Expanding(io.RawIOBase):
     """One member of a compressed file after the other, as the tools of that name read them."""
 
-    def __init__(self, file: BinaryIO, compression: Compression, refuse: Refusal, limit: int | None) -> None:
+    def __init__(
+        self, file: BinaryIO, compression: Compression, refuse: Refusal, limit: int | None, times: int
+    ) -> None:
         self._file, self._compression, self._refuse = file, compression, refuse
-        self._limit, self._size = limit, 0
+        self._limit, self._times, self._read, self._size = limit, times, 0, 0
         self._member = _decompressor(compression)
 
     def readable(self) -> bool:
@@ -229,10 +232,10 @@ class _Expanding(io.RawIOBase):
                 raise self._refuse(f"asks for more than {in_bytes(_XZ_MEMORY)} of memory; compress it anew") from None
             raise self._refuse(f"is a damaged {self._compression} file ({error}); copy it again") from None
         self._size += len(data)
-        if self._limit is not None and self._size > self._limit:
+        if self._limit is not None and self._size > (limit := self._limit + self._times * self._read):
             raise self._refuse(
-                f"expands to more than {in_bytes(self._limit)}, the most that is read of a file of its size; "
-                "if it is trusted, decompress it first"
+                f"expands from {in_bytes(self._read)} to more than {in_bytes(limit)}, the most that is read; if it is "
+                "trusted, decompress it first"
             )
         buffer[: len(data)] = data
         return len(data)
@@ -241,6 +244,11 @@ class _Expanding(io.RawIOBase):
         self._file.close()
         super().close()
 
+    def _piece(self) -> bytes:
+        piece = self._file.read(_PIECE)
+        self._read += len(piece)
+        return piece
+
     def _some(self, most: int) -> bytes:
         """At least a byte, or none at the end."""
         while True:
@@ -248,13 +256,13 @@ class _Expanding(io.RawIOBase):
                 # Padding of zeros between and behind members belongs to the format; so does the end of the file.
                 rest = self._member.unused_data.lstrip(b"\0")
                 while not rest:
-                    if not (rest := self._file.read(_PIECE)):
+                    if not (rest := self._piece()):
                         return b""
                     rest = rest.lstrip(b"\0")
                 self._member = _decompressor(self._compression)
                 piece = rest
             else:
-                piece = self._file.read(_PIECE) if self._member.needs_input else b""
+                piece = self._piece() if self._member.needs_input else b""
             ended = self._member.needs_input and not piece
             data: bytes = self._member.decompress(piece, most)
             if data:

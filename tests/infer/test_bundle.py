@@ -322,3 +322,9 @@ class TestStrangers:
         assert (tmp_path / "blobs" / MANIFEST).read_bytes() == before
         assert not (folder / MANIFEST).is_symlink()
         assert Bundle.open(folder).manifest.top_k == KeptTerms(image=1, text=1)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_what_cannot_be_a_path_is_no_bundle(name: str) -> None:
+    with pytest.raises(BundleError, match=r"not a model bundle|no path"):
+        Bundle.open(name)
