@@ -18,7 +18,16 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lexlip_export.official.container import State, open_container, state_of
-from lexlip_export.official.names import beit_names, bert_names, collect, head_names, load, reconcile_bias, without
+from lexlip_export.official.names import (
+    beit_names,
+    bert_names,
+    built,
+    collect,
+    head_names,
+    load,
+    reconcile_bias,
+    without,
+)
 from lexlip_export.official.sizes import BeitSizes, BertSizes, beit_sizes, bert_sizes, bicubic_2d, legacy_1d, rows_of
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
@@ -46,6 +55,9 @@ DROPPED = (
 
 #: Of the configuration, for people who look at the bundle.
 _REMEMBERED = ("exp_name", "training_mode", "batch_size", "learning_rate", "temperature", "max_epoch", "max_steps")
+
+#: Patches along a side of an image; the table of their offsets grows with the fourth power.
+MOST_PATCHES = 128
 
 #: Of a size; beyond it lies damage or mischief.
 _LARGEST = 1 << 16
@@ -101,10 +113,9 @@ def load_official(
         tensors = collect(state, _names(beit, bert), what)
     assert config.image is not None
     mode = _resize(tensors, beit, config.image.image_size, position_mode, what)
-    model = LexLIP(config)
-    load(model, tensors, what)
+    model = load(built(config, tensors, what), tensors, what)
     notice = "Converted from an official LexLIP checkpoint, whose terms of use apply."
-    return model.eval(), {"notice": notice, "source": path.name, "rel_pos_mode": mode, "official": stored.record}
+    return model, {"notice": notice, "source": path.name, "rel_pos_mode": mode, "official": stored.record}
 
 
 def _kept(state: State, what: str) -> State:
@@ -142,6 +153,8 @@ def _resize(tensors: dict[str, Tensor], beit: BeitSizes, image_size: int, mode: 
     window = image_size // beit.patch_size
     if window == beit.window:
         return "unchanged"
+    if window > MOST_PATCHES:
+        raise BundleError(f"{what}: {image_size} px are {window} patches a side; expected at most {MOST_PATCHES}")
     legacy = image_size == LEGACY_SIZE and window == LEGACY_WINDOW
     mode = mode or ("legacy_1d" if legacy else "bicubic_2d")
     if mode == "legacy_1d" and not legacy:
