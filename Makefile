@@ -40,8 +40,12 @@ test-extras: .venv-extras/.installed  ## then those that need the extras anserin
 	  tests/infer/pipeline/test_ray.py tests/infer/impacts/lint tests/infer/cli/test_large_scale.py \
 	  tests/infer/bench/large_scale tests/kernels/impact_dot/test_anserini.py tests/export/graphs/test_anserini.py
 
-fuzz: .venv-dev/.installed  ## feed readers, image loader and manifests with thousands of broken inputs; minutes
+# SEED=2 for other damage; docs/security.md says what must hold.
+SEED ?= 1
+
+fuzz: .venv-dev/.installed  ## damage thousands of inputs, and of folders of four kinds, each in a process with limits; minutes
 	.venv-dev/bin/pytest -q tests/infer/fuzz --hypothesis-profile=fuzz
+	.venv-dev/bin/python tests/hostile/run.py --trials 2400 --seed "$(SEED)" --report benchmarks/results/hostile.json
 
 check: .venv-dev/.installed  ## formatting, lints, types, and the stub of the compiled module
 	.venv-dev/bin/ruff format --check .

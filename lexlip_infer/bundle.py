@@ -11,12 +11,14 @@ A backbone may come in further precisions, `onnx/image_backbone_fp16.onnx` for e
 only, and one without a tokenizer takes token ids but no strings.
 
 A file is read whole and its hash compared before anything is made of it: a damaged bundle is an error, not
-a bad index. Nothing here needs ONNX Runtime: whoever wants a model's words or settings loads no model.
+a bad index. Files are read through links, as the hub's cache has them; nothing is written through one. Nothing here
+needs ONNX Runtime: whoever wants a model's words or settings loads no model.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,13 +28,16 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import BundleError, InputError
-from lexlip_infer.files import first_fault, read_hashed, read_version, write_whole
+from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular, read_version, write_whole
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
 #: 3 added prompts and the side that long texts are cut on; a bundle that needs neither is still written as 2.
 FORMAT_VERSION = 3
 MANIFEST = "lexlip.json"
+
+#: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
+MOST_PIXELS, MOST_TOKENS, MOST_TERMS = 4096, 65_536, 2**31 - 1
 
 Modality = Literal["image", "text"]
 Precision = Literal["f32", "fp16", "int8"]
@@ -54,7 +59,7 @@ class _Section(BaseModel):
 class ImageSettings(_Section):
     """How an image becomes `pixel_values`; the fields of `ImagePreprocessor`."""
 
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=MOST_PIXELS)
     resize: Literal["squash", "center_crop"]
     mean: tuple[float, float, float]
     std: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat, pydantic.PositiveFloat]
@@ -70,7 +75,7 @@ class TextSettings(_Section):
         truncation_side: where the tokens beyond `max_length` are left out.
     """
 
-    max_length: int = Field(gt=2)
+    max_length: int = Field(gt=2, le=MOST_TOKENS)
     prompts: dict[str, str] = {}
     default_prompt: str | None = None
     truncation_side: Literal["left", "right"] = "right"
@@ -110,8 +115,8 @@ class TextSettings(_Section):
 class KeptTerms(_Section):
     """Default top-k of each modality."""
 
-    image: int = Field(gt=0)
-    text: int = Field(gt=0)
+    image: int = Field(gt=0, le=MOST_TERMS)
+    text: int = Field(gt=0, le=MOST_TERMS)
 
 
 class Quantisation(_Section):
@@ -151,8 +156,8 @@ class Manifest(_Section):
 
     format_version: int
     name: str
-    vocab_size: int = Field(gt=0)
-    hidden_size: int = Field(gt=0)
+    vocab_size: int = Field(gt=0, le=MOST_TERMS)
+    hidden_size: int = Field(gt=0, le=MOST_TERMS)
     image: ImageSettings | None
     text: TextSettings | None
     tokenizer: str | None = "tokenizer.json"  # format 1 had no such field
@@ -242,7 +247,9 @@ class Bundle:
         """
         folder = _find(path_or_hub_id, revision, token, cache_dir)
         try:
-            data = (folder / MANIFEST).read_bytes()
+            data = read_regular(
+                folder / MANIFEST, MOST_JSON, refuse=lambda reason: BundleError(f"{folder / MANIFEST}: {reason}")
+            )
         except OSError as error:
             raise BundleError(f"{folder}: not a model bundle, {MANIFEST} cannot be read ({error.strerror})") from None
         _check_version(folder, data)
@@ -302,9 +309,10 @@ class Bundle:
         path = self.folder / name
 
         def damaged(size: int, sha256: str) -> BundleError:
+            given = f"sha256 {sha256[:12]}… of {size} bytes" if sha256 else f"{size} bytes"
             return BundleError(
-                f"{path}: damaged or changed: sha256 {sha256[:12]}… of {size} bytes, the manifest says "
-                f"{expected.sha256[:12]}… of {expected.size} bytes; copy the bundle again"
+                f"{path}: damaged or changed: {given}, the manifest says {expected.sha256[:12]}… of {expected.size} "
+                "bytes; copy the bundle again"
             )
 
         if name not in self.manifest.files:
@@ -359,9 +367,12 @@ def _find(
         folder = shipped_bundle()
     else:
         path, name = Path(path_or_hub_id), str(path_or_hub_id)
-        if not path.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        if "\0" in name:
+            raise BundleError(f"{name!r}: no path of a folder, and no id of a model")
+        there = os.path.exists(path)  # noqa: PTH110  (`Path.exists` raises for what is too long to be a path)
+        if not there and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
             return _download(name, revision, token, cache_dir)
-        folder = _MODELS / name if not path.exists() and name in list_models() else path
+        folder = _MODELS / name if not there and name in list_models() else path
     if revision is not None:
         raise InputError(f"revision {revision!r} was asked for, but {folder} is a folder; only the hub has revisions")
     return folder

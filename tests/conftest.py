@@ -90,43 +90,17 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="session")
 def model_config(tokenizer: Tokenizer) -> ModelConfig:
     """A few thousand weights in the shape of lexlip-tiny, an adapter and the term bonus included."""
-    from lexlip_training import ImageTowerConfig, ModelConfig, TextTowerConfig
-    from lexlip_training.wordpiece import suppressed_terms
+    from small_models import small_config
 
-    image = ImageTowerConfig(
-        backbone="test_efficientnet",
-        image_size=64,
-        resize="squash",
-        mean=(0.5, 0.4, 0.3),
-        std=(0.2, 0.25, 0.3),
-        adapter_layers=1,
-        adapter_heads=2,
-        freeze_batch_norm=True,
-    )
-    text = TextTowerConfig(layers=1, heads=2, intermediate_size=64, max_positions=32, max_length=16, term_bonus=True)
-    return ModelConfig(
-        name="random",
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=32,
-        image=image,
-        text=text,
-        tie_decoders=True,
-        suppressed_ids=suppressed_terms(tokenizer),
-    )
+    return small_config(tokenizer)
 
 
 @pytest.fixture(scope="session")
 def random_model(model_config: ModelConfig) -> LexLIP:
     """In evaluation mode, with embeddings large enough for clear winners among the terms."""
-    import torch
+    from small_models import small_model
 
-    from lexlip_training import LexLIP
-
-    torch.manual_seed(0)
-    model = LexLIP(model_config)
-    with torch.no_grad():
-        model.text_tower.word_embeddings.mul_(20)
-    return model.eval()
+    return small_model(model_config)
 
 
 @pytest.fixture(scope="session")

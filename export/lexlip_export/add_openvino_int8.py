@@ -26,11 +26,12 @@ from lexlip_infer.bundle import MANIFEST, Bundle, FileRecord, Modality, backbone
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError, require
-from lexlip_infer.files import write_whole
+from lexlip_infer.files import Folder, write_whole
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem, TextItem
 from lexlip_infer.inputs.readers import open_images, open_texts
 from lexlip_infer.runtime.choice import openvino_file
+from lexlip_infer.runtime.graphs import read_graph
 from lexlip_infer.runtime.openvino_session import UNQUANTISED, import_openvino, openvino_core
 
 #: One input of the backbone, by name, of batch size 1: `pixel_values`, or `input_ids` and `attention_mask`.
@@ -99,16 +100,18 @@ def add_openvino_int8(
     """
     files: dict[str, bytes] = {}
     for modality, inputs in samples.items():
-        backbone = bundle.read(backbone_file(modality, "f32"))
+        backbone = read_graph(bundle, backbone_file(modality, "f32"))
         files |= openvino_int8_files(backbone, modality, inputs, unquantised)
     records = {
         name: FileRecord(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()
     }
     manifest = bundle.manifest.model_copy(update={"files": {**bundle.manifest.files, **records}})
     files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
-    for name, data in files.items():
-        (bundle.folder / name).parent.mkdir(exist_ok=True)
-        write_whole(bundle.folder / name, data)
+    with Folder.open(bundle.folder) as folder:
+        for name, data in files.items():
+            if "/" in name:
+                folder.folder(name.rpartition("/")[0], create=True).close()
+            write_whole(name, data, folder)
     return Bundle.open(bundle.folder)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import pydantic
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
@@ -29,7 +30,7 @@ from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGrap
 from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
-from lexlip_infer.files import new_folder
+from lexlip_infer.files import first_fault, new_folder
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -136,7 +137,7 @@ def _check_replaceable(output: Path) -> None:
     if not (output / MANIFEST).exists():
         raise OutputError(f"{output}: exists and is not a bundle; name a new folder or remove it")
     known = {output / name for name in (MANIFEST, *Bundle.open(output).manifest.files)}
-    foreign = [path for path in output.rglob("*") if path.is_file() and path not in known]
+    foreign = [path for path in output.rglob("*") if path not in known and (path.is_symlink() or not path.is_dir())]
     if foreign:
         raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
 
@@ -202,28 +203,32 @@ def _manifest(
     if tokenizer is not None and placeholder is None:
         raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
     image = config.image
-    return Manifest.model_validate(
-        {
-            "format_version": 2 if text is None or text.needed == {"max_length"} else FORMAT_VERSION,
-            "name": config.name,
-            "vocab_size": config.vocab_size,
-            "hidden_size": config.hidden_size,
-            "image": image and {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
-            "text": text,
-            "tokenizer": None if tokenizer is None else "tokenizer.json",
-            "similarity": settings.similarity,
-            "suppressed_ids": config.suppressed_ids,
-            "placeholder_id": placeholder,
-            "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
-            "quantisation": {"scale": settings.scale, "cap": settings.cap},
-            "provenance": {
-                "training": {key: value for key, value in training.items() if key != "log"},
-                "storage": settings.storage,
-                "exported_with": {name: version(name) for name in ("lexlip-infer", "torch", "onnx")},
-            },
-            "files": dict(sorted(files.records.items())),
-        }
-    )
+    try:
+        return Manifest.model_validate(
+            {
+                "format_version": 2 if text is None or text.needed == {"max_length"} else FORMAT_VERSION,
+                "name": config.name,
+                "vocab_size": config.vocab_size,
+                "hidden_size": config.hidden_size,
+                "image": image
+                and {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
+                "text": text,
+                "tokenizer": None if tokenizer is None else "tokenizer.json",
+                "similarity": settings.similarity,
+                "suppressed_ids": config.suppressed_ids,
+                "placeholder_id": placeholder,
+                "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
+                "quantisation": {"scale": settings.scale, "cap": settings.cap},
+                "provenance": {
+                    "training": {key: value for key, value in training.items() if key != "log"},
+                    "storage": settings.storage,
+                    "exported_with": {name: version(name) for name in ("lexlip-infer", "torch", "onnx")},
+                },
+                "files": dict(sorted(files.records.items())),
+            }
+        )
+    except pydantic.ValidationError as error:
+        raise BundleError(f"{config.name}: no bundle can say so of a model: {first_fault(error)}") from None
 
 
 def graph_metadata(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings, named_precisions
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
+from lexlip_infer.files import read_json
 
 app = application("Export a checkpoint to a model bundle.")
 _DEFAULT = ExportSettings()
@@ -83,10 +83,19 @@ def export(
 
 
 def _figures(evaluation: Path | None) -> dict[str, Any] | None:
+    if evaluation is None:
+        return None
+
+    def refuse(reason: str) -> InputError:
+        return InputError(f"{evaluation}: not the output of lexlip eval --json ({reason})")
+
     try:
-        return None if evaluation is None else dict(json.loads(evaluation.read_text()))
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{evaluation}: not the output of lexlip eval --json ({error})") from None
+        figures = read_json(evaluation, refuse=refuse)
+    except OSError as error:
+        raise refuse(str(error.strerror)) from None
+    if not isinstance(figures, dict):
+        raise refuse("no JSON object")
+    return figures
 
 
 def say_size(bundle: Path) -> None:

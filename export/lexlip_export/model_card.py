@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lexlip_export.precision.report import PARITY, Direction, ParityReport, PrecisionReport
+from lexlip_kernels.errors import InputError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.record import TrainingRecord
@@ -86,13 +87,20 @@ def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str
         row = f"{_slashed(selected.text_to_image)} | {_slashed(selected.image_to_text)}"
         lines.append(f"| {ranked[selected.ranking]} (selection) | {row} |")
     if evaluation:
-        top_k = evaluation["top_k"]
-        what = (
-            f"this bundle: integer impacts x{evaluation['scale']:g}, image top-{top_k['image']}, "
-            f"text top-{top_k['text']}, exact search"
-        )
-        lines.append(f"| {what} | {_recall(evaluation['text_to_image'])} | {_recall(evaluation['image_to_text'])} |")
+        try:
+            lines.append(_evaluated(evaluation))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the evaluation is not the output of lexlip eval --json ({error!r})") from None
     return "\n".join(lines) if selected or evaluation else ""
+
+
+def _evaluated(evaluation: dict[str, Any]) -> str:
+    top_k = evaluation["top_k"]
+    what = (
+        f"this bundle: integer impacts x{evaluation['scale']:g}, image top-{top_k['image']}, "
+        f"text top-{top_k['text']}, exact search"
+    )
+    return f"| {what} | {_recall(evaluation['text_to_image'])} | {_recall(evaluation['image_to_text'])} |"
 
 
 def _recall(figures: dict[str, float]) -> str:
@@ -119,7 +127,9 @@ def _log_table(log: list[dict[str, Any]]) -> list[str]:
     """A row an epoch; where the log has one every few steps, a row an evaluation or else the last of an epoch."""
     columns: tuple[str, ...] = _LOG_COLUMNS
     if any("step" in line for line in log):
-        chosen = [line for line in log if "dev_sum" in line] or list({line.get("epoch"): line for line in log}.values())
+        chosen = [line for line in log if "dev_sum" in line] or list(
+            {str(line.get("epoch")): line for line in log}.values()
+        )
         log = [_rounded(line) for line in chosen]
         columns = tuple(name for name in _STEP_COLUMNS if any(name in line for line in log))
     lines = ["", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]

@@ -8,7 +8,6 @@ embeddings into both decoders explicitly: a file without a decoder would otherwi
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,9 +21,19 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexlip_export.official.container import open_container, state_of, tensor
-from lexlip_export.official.names import beit_names, bert_names, collect, head_names, load, reconcile_bias, without
+from lexlip_export.official.names import (
+    beit_names,
+    bert_names,
+    built,
+    collect,
+    head_names,
+    load,
+    reconcile_bias,
+    without,
+)
 from lexlip_export.official.sizes import POSITION_TABLE, BeitSizes, BertSizes, beit_sizes, bert_sizes, layer_count
 from lexlip_kernels.errors import BundleError
+from lexlip_training.checkpoint import read_object, stored_shapes
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file
@@ -81,9 +90,9 @@ def initialise_from_pretrained(beit_folder: Path, bert_folder: Path) -> tuple[Le
         text=sizes.config(bert.heads, min(_MAX_LENGTH, text_length(bert_folder, sizes.max_positions))),
         layer_norm_eps=bert.layer_norm_eps,
     )
-    model = LexLIP(config)
     tensors = collect(beit_tensors, beit_names(beit.layers, beit_prefix), str(beit_folder))
     tensors |= bert.collect(str(bert_folder))
+    model = built(config, tensors, f"{beit_folder} and {bert_folder}", whole=False)
     fresh = model.text_head.state_dict()
     for name in head_names("text", ""):
         part = name.removeprefix("text_head.")
@@ -93,8 +102,7 @@ def initialise_from_pretrained(beit_folder: Path, bert_folder: Path) -> tuple[Le
         tensors[f"image_head.{part}"] = tensors[name]
     tensors["image_tower.norm.weight"] = torch.ones(sizes.hidden_size)
     tensors["image_tower.norm.bias"] = torch.zeros(sizes.hidden_size)
-    load(model, tensors, f"{beit_folder} and {bert_folder}")
-    return model.eval(), tokenizer
+    return load(model, tensors, f"{beit_folder} and {bert_folder}"), tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,7 @@ def read_bert(folder: Path) -> BertFolder:
     Raises:
         BundleError: a file is missing or damaged, the model is no BERT, or one whose arithmetic differs from BERT's.
     """
-    config = read_json(folder / "config.json")
+    config = read_settings(folder / "config.json")
     if config.get("model_type") != "bert":
         raise BundleError(
             f"{folder}: a model of type {config.get('model_type')!r}; text towers are imported from BERT alone"
@@ -172,7 +180,7 @@ def text_length(folder: Path, positions: int) -> int:
         BundleError: a file that says so is no JSON object.
     """
     for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
-        length = read_json(folder / name).get(key) if (folder / name).exists() else None
+        length = read_settings(folder / name).get(key) if (folder / name).exists() else None
         if isinstance(length, int | float):
             return int(min(length, positions))
         if length is not None:
@@ -182,7 +190,7 @@ def text_length(folder: Path, positions: int) -> int:
 
 def _read_beit(folder: Path) -> tuple[dict[str, Tensor], BeitSizes, float, str]:
     """Tensors by Hugging Face's names, sizes, LayerNorm eps, and the names' prefix of any kind of BEiT."""
-    config = read_json(folder / "config.json")
+    config = read_settings(folder / "config.json")
     _check_settings({"model_type": None} | config, {"model_type": "beit"} | _BEIT_SETTINGS, folder, "image")
     tensors = _read_weights(folder, _BEIT_DROPPED)
     prefix = "beit." if any(name.startswith("beit.") for name in tensors) else ""
@@ -197,19 +205,16 @@ def _read_beit(folder: Path) -> tuple[dict[str, Tensor], BeitSizes, float, str]:
     return tensors, beit_sizes(tensors, prefix, str(folder)), eps, prefix
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """An object in a JSON file.
+def read_settings(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
 
     Raises:
         BundleError: the file is missing or holds no JSON object.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise BundleError(f"{path}: expected a JSON object")
-    return content
+        return read_object(path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
@@ -220,6 +225,7 @@ def _read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
     safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
     if safe.exists():
         try:
+            stored_shapes(safe)
             state = without(load_file(safe), dropped)
         except (OSError, SafetensorError) as error:
             raise BundleError(f"{safe}: damaged ({error}); copy it again") from None

@@ -5,16 +5,17 @@ All of them are local. Nothing here downloads anything.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import torch
 from tokenizers import Tokenizer
 
 from lexlip_export.official.checkpoint import PositionMode, load_official
 from lexlip_export.text_folder import load_text_folder
 from lexlip_infer.bundle import TextSettings
+from lexlip_infer.files import read_json
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training.checkpoint import load_checkpoint
 from lexlip_training.model import LexLIP
@@ -67,10 +68,13 @@ def load_source(checkpoint: Path, options: ImportOptions) -> Source:
     """Read a checkpoint of any of the three kinds.
 
     Raises:
-        BundleError: the checkpoint is of none of the kinds, cannot be read, or does not fit the tokenizer.
+        BundleError: the checkpoint is of none of the kinds, cannot be read, does not fit the tokenizer, or holds NaN.
         InputError: an option does not go with this kind.
     """
     source = _load(checkpoint, options)
+    for name, values in source.model.state_dict().items():
+        if values.is_floating_point() and not torch.isfinite(values).all():
+            raise BundleError(f"{checkpoint}: {name} holds NaN or infinity; nothing can be encoded with such weights")
     if source.tokenizer is not None:
         terms, vocab_size = source.tokenizer.get_vocab_size(with_added_tokens=True), source.model.config.vocab_size
         if terms != vocab_size:
@@ -102,8 +106,10 @@ def _kind(checkpoint: Path) -> _Kind:
     if (checkpoint / "modules.json").is_file():
         return "huggingface"
     try:
-        config = json.loads((checkpoint / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        config = read_json(
+            checkpoint / "config.json", refuse=lambda reason: BundleError(f"{checkpoint}: config.json {reason}")
+        )
+    except OSError:
         config = None
     if isinstance(config, dict) and "model_type" in config:
         return "huggingface"

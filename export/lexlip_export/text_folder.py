@@ -7,16 +7,16 @@ it is applied, known to leave vectors as they are, or refused by name: a bundle 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tokenizers import Tokenizer, normalizers
 
-from lexlip_export.official.names import load
-from lexlip_export.pretrained import read_bert, read_json, text_length
+from lexlip_export.official.names import built, load
+from lexlip_export.pretrained import read_bert, read_settings, text_length
 from lexlip_infer.bundle import TextSettings
+from lexlip_infer.files import read_json
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
@@ -51,7 +51,7 @@ class _Settings:
 
     def __init__(self, path: Path, *without_effect: str) -> None:
         self.path = path
-        values = read_json(path) if path.exists() else {}
+        values = read_settings(path) if path.exists() else {}
         self._left = {name: value for name, value in values.items() if name not in without_effect}
 
     def take(self, name: str, default: Any = None) -> Any:
@@ -125,10 +125,10 @@ def load_text_folder(folder: Path, tokenizer_file: Path | None = None) -> TextFo
     similarity, top_k = _similarity(sparse), _top_k(sparse)
     sparse.refuse_rest()
     transformer.refuse_rest()
-    model = LexLIP(config)
-    load(model, bert.collect(str(folder)), str(folder))
+    tensors = bert.collect(str(folder))
+    model = load(built(config, tensors, str(folder)), tensors, str(folder))
     record = {"notice": "Converted from a Hugging Face folder, whose terms of use apply.", "source": config.name}
-    return TextFolder(model.eval(), tokenizer, record, similarity, text, top_k)
+    return TextFolder(model, tokenizer, record, similarity, text, top_k)
 
 
 def _transformer(folder: Path) -> tuple[Path, _Settings]:
@@ -137,7 +137,7 @@ def _transformer(folder: Path) -> tuple[Path, _Settings]:
     inner, kind = folder, "MLMTransformer"
     if modules.exists():
         try:
-            content = json.loads(modules.read_text("utf-8"))
+            content = read_json(modules, refuse=ValueError)
             listed = [(str(module["type"]).rsplit(".", 1)[-1], str(module["path"])) for module in content]
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             raise BundleError(f"{modules}: not sentence-transformers' list of modules") from None
@@ -168,7 +168,7 @@ def _transformer(folder: Path) -> tuple[Path, _Settings]:
 def _tokenizer_settings(folder: Path) -> dict[str, Any]:
     """`tokenizer_config.json`, and under it the special tokens of `special_tokens_map.json`, its older home."""
     files = [folder / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
-    older, settings = (read_json(path) if path.exists() else {} for path in files)
+    older, settings = (read_settings(path) if path.exists() else {} for path in files)
     return older | settings
 
 

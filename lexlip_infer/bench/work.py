@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from lexlip_infer.bench.ceilings import Ceilings
 from lexlip_infer.bundle import Bundle, Modality, backbone_file
+from lexlip_infer.runtime.graphs import read_graph
 
 
 class Work(NamedTuple):
@@ -126,7 +127,7 @@ def backbone_operations(bundle: Bundle, modality: Modality, inputs: Mapping[str,
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        graph = bundle.read(backbone_file(modality, "f32"))
+        graph = read_graph(bundle, backbone_file(modality, "f32"))
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         (hidden,) = session.run(["hidden"], dict(inputs))
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

@@ -148,9 +148,15 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 _NO_WRAPPING = 1000
 
 
+#: Characters.
+_LONGEST_MESSAGE = 2000
+
+
 def one_line(error: LexLIPError) -> str:
-    """What it says, as one line of valid text."""
+    """What it says, as one line of valid text; of what it quotes from a file, no more than a screen shows."""
     text = " ".join(str(error).split())
+    if len(text) > _LONGEST_MESSAGE:
+        text = f"{text[: _LONGEST_MESSAGE // 2]} … {text[-_LONGEST_MESSAGE // 2 :]}"
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -27,8 +27,8 @@ from lexlip_infer.inputs.read_ahead import map_ahead
 from lexlip_infer.vocabulary import Vocabulary
 from lexlip_kernels import ImpactMatrix
 
-#: Documents of a chunk, and bytes of lines that are parsed together: a line end alone takes 24 then.
-_CHUNK, _BLOCK = 2_000, 2**23
+#: Documents of a chunk. Lines of a part that are parsed together, and bytes of any that are.
+_CHUNK, _TOGETHER, _BLOCK = 2_000, 100_000, 2**23
 
 #: Document ids and their rows.
 Chunk = tuple[list[str], ImpactMatrix]
@@ -268,7 +268,7 @@ def read_part(folder: Path, part: PartRecord) -> Iterator[Lines]:
         with Folder.open(folder) as held, open_regular(name, refuse=refuse, folder=held) as file:
             if hash_opened(file) != part.sha256:
                 raise _changed(folder, part)
-            yield from _blocks(file, path, refuse, None)
+            yield from _blocks(file, path, refuse, _TOGETHER)
     except OutputError:
         raise
     except OSError as error:
@@ -311,7 +311,7 @@ def _chunked(files: list[Path]) -> Iterator[Lines]:
             raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _blocks(file: BinaryIO, path: Path, refuse: Refusal, most: int | None) -> Iterator[Lines]:
+def _blocks(file: BinaryIO, path: Path, refuse: Refusal, most: int) -> Iterator[Lines]:
     """Lines together, as many as fit a block, and no more than `most`."""
     gathered: list[bytes] = []
     first, size = 1, 0

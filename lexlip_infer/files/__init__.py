@@ -19,16 +19,19 @@ from typing import BinaryIO
 from lexlip_infer.errors import OutputError
 from lexlip_infer.files.folders import Folder, lock, locked
 from lexlip_infer.files.reading import (
+    MOST_JSON,
     first_fault,
     hash_file,
     hash_opened,
     open_regular,
     read_hashed,
+    read_json,
     read_regular,
     read_version,
 )
 
 __all__ = [
+    "MOST_JSON",
     "Folder",
     "HashedFile",
     "check_new_path",
@@ -40,6 +43,7 @@ __all__ = [
     "new_folder",
     "open_regular",
     "read_hashed",
+    "read_json",
     "read_regular",
     "read_version",
     "refuse_existing",

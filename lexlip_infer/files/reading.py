@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 #: Makes an error from a reason, such as "is a FIFO; expected a regular file".
 Refusal: TypeAlias = Callable[[str], Exception]
 
+#: Bytes of a file of JSON that is read whole, which may take forty times as many in memory; a log of training of ten
+#: thousand lines takes two million.
+MOST_JSON = 16_000_000
 #: Compressed bytes that are looked at together.
 _PIECE = 2**17
+#: Bytes of a file that is hashed before it is held in memory, and once more then: a refusal has to be cheap.
+_HASHED_FIRST = 2**28
 #: Bytes that an xz file may ask for as its dictionary; those of `xz -9` are 64 MiB.
 _XZ_MEMORY = 2**27
 
@@ -71,6 +76,17 @@ def read_regular(path: Path | str, limit: int, *, refuse: Refusal, folder: Folde
     return data
 
 
+def read_json(path: Path | str, *, refuse: Refusal, limit: int = MOST_JSON, folder: Folder | None = None) -> Any:
+    """What is in a JSON file; arguments and errors as of `read_regular`, and one for what is no JSON or too deep."""
+    import pydantic  # as in `read_version`; its reader stops at a depth, and Python's own at that of its stack
+
+    data = read_regular(path, limit, refuse=refuse, folder=folder)
+    try:
+        return pydantic.TypeAdapter(Any).validate_json(data)
+    except pydantic.ValidationError as error:
+        raise refuse(f"is no JSON ({first_fault(error)})") from None
+
+
 def in_bytes(size: int) -> str:
     """A size as messages give it: "3.2 GB", "64 MB", "17 bytes"."""
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
@@ -109,13 +125,15 @@ def read_hashed(
         folder: as of `open_regular`.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
         Exception: what `changed` made.
     """
-    with open_regular(path, refuse=lambda _reason: changed(0, ""), folder=folder) as file:
+    with open_regular(path, refuse=lambda reason: OSError(None, reason, str(path)), folder=folder) as file:
         found = os.fstat(file.fileno()).st_size
         if found != size:
             raise changed(found, "")
+        if size > _HASHED_FIRST and (actual := hash_opened(file)) != sha256:
+            raise changed(size, actual)
         data = file.read(size + 1)
     actual = hashlib.sha256(data).hexdigest()
     if (len(data), actual) != (size, sha256):
@@ -127,7 +145,7 @@ Compression: TypeAlias = Literal["gzip", "bzip2", "xz"]
 
 
 def decompressed(
-    file: BinaryIO, compression: Compression, *, refuse: Refusal, limit: int | None = None
+    file: BinaryIO, compression: Compression, *, refuse: Refusal, limit: int | None = None, times: int = 0
 ) -> io.BufferedReader:
     """The contents of a compressed file as a file, expanded as they are read and no further.
 
@@ -136,11 +154,12 @@ def decompressed(
         compression: of the file.
         refuse: makes the error for a damaged file, and for one that goes beyond the limit.
         limit: bytes that it may expand to, however many are asked for.
+        times: so many more for each compressed byte that was read up to there.
 
     Raises:
         Exception: what `refuse` made, while reading.
     """
-    return io.BufferedReader(_Expanding(file, compression, refuse, limit), _PIECE)
+    return io.BufferedReader(_Expanding(file, compression, refuse, limit, times), _PIECE)
 
 
 def bounded_lines(file: io.BufferedIOBase | BinaryIO, limit: int, *, refuse: Refusal) -> Iterator[bytes]:
@@ -193,9 +212,11 @@ def _decompressor(compression: Compression) -> Any:
 class _Expanding(io.RawIOBase):
     """One member of a compressed file after the other, as the tools of that name read them."""
 
-    def __init__(self, file: BinaryIO, compression: Compression, refuse: Refusal, limit: int | None) -> None:
+    def __init__(
+        self, file: BinaryIO, compression: Compression, refuse: Refusal, limit: int | None, times: int
+    ) -> None:
         self._file, self._compression, self._refuse = file, compression, refuse
-        self._limit, self._size = limit, 0
+        self._limit, self._times, self._read, self._size = limit, times, 0, 0
         self._member = _decompressor(compression)
 
     def readable(self) -> bool:
@@ -211,10 +232,10 @@ class _Expanding(io.RawIOBase):
                 raise self._refuse(f"asks for more than {in_bytes(_XZ_MEMORY)} of memory; compress it anew") from None
             raise self._refuse(f"is a damaged {self._compression} file ({error}); copy it again") from None
         self._size += len(data)
-        if self._limit is not None and self._size > self._limit:
+        if self._limit is not None and self._size > (limit := self._limit + self._times * self._read):
             raise self._refuse(
-                f"expands to more than {in_bytes(self._limit)}, the most that is read of a file of its size; "
-                "if it is trusted, decompress it first"
+                f"expands from {in_bytes(self._read)} to more than {in_bytes(limit)}, the most that is read; if it is "
+                "trusted, decompress it first"
             )
         buffer[: len(data)] = data
         return len(data)
@@ -223,6 +244,11 @@ class _Expanding(io.RawIOBase):
         self._file.close()
         super().close()
 
+    def _piece(self) -> bytes:
+        piece = self._file.read(_PIECE)
+        self._read += len(piece)
+        return piece
+
     def _some(self, most: int) -> bytes:
         """At least a byte, or none at the end."""
         while True:
@@ -230,13 +256,13 @@ class _Expanding(io.RawIOBase):
                 # Padding of zeros between and behind members belongs to the format; so does the end of the file.
                 rest = self._member.unused_data.lstrip(b"\0")
                 while not rest:
-                    if not (rest := self._file.read(_PIECE)):
+                    if not (rest := self._piece()):
                         return b""
                     rest = rest.lstrip(b"\0")
                 self._member = _decompressor(self._compression)
                 piece = rest
             else:
-                piece = self._file.read(_PIECE) if self._member.needs_input else b""
+                piece = self._piece() if self._member.needs_input else b""
             ended = self._member.needs_input and not piece
             data: bytes = self._member.decompress(piece, most)
             if data:

@@ -16,6 +16,7 @@ import onnxruntime
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, LexLIPError
+from lexlip_infer.runtime.graphs import read_graph
 from lexlip_infer.runtime.machine import GPU_CURE
 from lexlip_infer.runtime.tower import DeviceOutOfMemory, is_out_of_memory
 
@@ -75,11 +76,13 @@ def open_session(bundle: Bundle, name: str, options: Any, providers: list[Any]) 
     """A session of a bundle's file on the first of the providers, and on no other in its stead.
 
     Raises:
-        BundleError: the file is damaged, is no ONNX model, or needs a newer ONNX Runtime.
+        BundleError: the file is damaged, is no ONNX model or not all of one, or needs a newer ONNX Runtime.
         BackendUnavailable: the provider does not start.
     """
     options.log_severity_level = 3
-    data = bundle.read(name)
+    # Told apart by the look of its bytes otherwise: the runtime's own format has files beside it, too.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    data = read_graph(bundle, name)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
     except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base but Exception)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, require
+from lexlip_infer.runtime.graphs import read_graph
 
 #: Where an int8 model says in its `rt_info` how its other layers compute: "f32", or "bf16" on a CPU that has it.
 UNQUANTISED = ("lexlip", "unquantised_precision")
@@ -192,7 +193,7 @@ def _rows(inputs: Mapping[str, npt.NDArray[Any]], taken: slice) -> dict[str, npt
 
 def _read(core: Any, bundle: Bundle, name: str) -> Any:
     if not name.endswith(".xml"):
-        return core.read_model(io.BytesIO(bundle.read(name)))
+        return core.read_model(io.BytesIO(read_graph(bundle, name)))
     weights = bundle.read(name.removesuffix(".xml") + ".bin")
     return core.read_model(bundle.read(name), weights)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 from lexlip_export.cli import run
 from lexlip_export.graph_builder import IR_VERSION, OPSET
 from lexlip_infer import Bundle, LexLIPEncoder
 from lexlip_training import LexLIP, save_checkpoint
+from lexlip_training.checkpoint import read_object
 
 SCRIPT = Path(sys.executable).parent / "lexlip-export"
 LOG = [{"epoch": 0, "seconds": 1.5, "loss": 9.25}]
@@ -124,3 +127,92 @@ def test_clear_errors(checkpoint: Path, exported: Path, tmp_path: Path, capsys: 
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
     assert (tmp_path / "bundle" / "thoughts.txt").read_text() == "keep"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "notes"]
+
+
+class TestStrangers:
+    """Checkpoints from other people."""
+
+    @pytest.fixture
+    def taken(self, checkpoint: Path, tmp_path: Path) -> Path:
+        return shutil.copytree(checkpoint, tmp_path / "copy")
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_what_is_no_number_is_not_exported(
+        self,
+        value: float,
+        random_model: LexLIP,
+        tokenizer: Tokenizer,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        model = copy.deepcopy(random_model)
+        with torch.no_grad():
+            model.text_tower.bert.encoder.layer[0].attention.self.query.weight[3, 4] = value
+        save_checkpoint(tmp_path / "c", model, tokenizer, RECORD)
+        assert export_here(tmp_path / "c", tmp_path / "b") == 2
+        said = capsys.readouterr().err
+        assert "c: text_tower.bert.encoder.layer.0.attention.self.query.weight holds NaN or infinity; nothing" in said
+        assert len(said.splitlines()) == 1
+        assert not (tmp_path / "b").exists()
+
+    @pytest.mark.parametrize("text", ["[" * 200_000, '{"a": 1', "\0"])
+    def test_a_configuration_that_is_none(self, text: str, taken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (taken / "config.json").write_text(text)
+        assert export_here(taken, taken.parent / "b") == 2
+        said = capsys.readouterr().err
+        assert "copy: config.json is no JSON" in said
+        assert len(said.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"selected": {"dev_sum": 1e30}}, "training.json: a line of the log with dev_sum: "),
+            ({"selected": {"dev_sum": 1, "t2i_1": 2}}, "a line of the log with dev_sum: 't2i_5' is missing"),
+            ({"record_version": 1e30}, "training.json: record_version: "),
+            ({"log": [{"step": 1, "epoch": [1]}]}, None),
+            ({"log": [1]}, "training.json: log.0: "),
+            ({"average_of": "x"}, "training.json: average_of: "),
+        ],
+    )
+    def test_records(
+        self, changes: dict[str, object], said: str | None, taken: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        record = read_object(taken / "training.json") | changes
+        (taken / "training.json").write_text(json.dumps(record))
+        assert export_here(taken, taken.parent / "b") == (0 if said is None else 2)
+        message = capsys.readouterr().err
+        assert (said or "") in message
+        assert len(message.splitlines()) <= 1
+
+    @pytest.mark.parametrize("text", ["[" * 200_000, "[]", '{"top_k": 3}', '{"top_k": {}, "scale": "x"}'])
+    def test_an_evaluation_that_is_none(
+        self, text: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "e.json").write_text(text)
+        assert export_here(checkpoint, tmp_path / "b", "--evaluation", tmp_path / "e.json") == 2
+        said = capsys.readouterr().err
+        assert "not the output of lexlip eval --json" in said
+        assert len(said.splitlines()) == 1
+
+    def test_links_in_the_place_of_a_bundle(
+        self, checkpoint: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nothing that they lead to is written or removed."""
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "mine").write_text("mine")
+        bundle = shutil.copytree(exported, tmp_path / "bundle")
+        (bundle / "more").symlink_to(outside)
+        assert export_here(checkpoint, bundle) == 2
+        assert "more: not part of the bundle that would be replaced" in capsys.readouterr().err
+        (bundle / "more").unlink()
+        (tmp_path / ".bundle.partial").symlink_to(outside)
+        assert export_here(checkpoint, bundle) == 2
+        assert ".bundle.partial: is a symbolic link" in capsys.readouterr().err
+        (tmp_path / ".bundle.partial").unlink()
+        shutil.move(bundle, tmp_path / "elsewhere")
+        bundle.symlink_to(tmp_path / "elsewhere")
+        assert export_here(checkpoint, bundle) == 2
+        assert "bundle: is a symbolic link" in capsys.readouterr().err
+        assert (outside / "mine").read_text() == "mine"
+        assert Bundle.open(tmp_path / "elsewhere").fingerprint == Bundle.open(exported).fingerprint

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, shipped_bundle
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, KeptTerms, shipped_bundle
 from lexlip_infer.errors import BundleError
+from lexlip_infer.files import MOST_JSON
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
 if TYPE_CHECKING:
@@ -260,3 +263,68 @@ def test_a_tokenizer_needs_a_placeholder(folder: Path) -> None:
     rewrite(folder, lambda m: m.update(placeholder_id=None))
     with pytest.raises(BundleError, match="a tokenizer but no placeholder_id"):
         Bundle.open(folder)
+
+
+class TestStrangers:
+    """Bundles from other people: what is read, and through what."""
+
+    @pytest.mark.parametrize("name", [MANIFEST, "tokenizer.json"])
+    def test_special_files_are_not_waited_for(self, name: str, folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(BundleError, match=rf"{name}: .*is a FIFO; expected a regular file"):
+            Bundle.open(folder).read("tokenizer.json")
+
+    def test_a_manifest_of_too_many_bytes_is_not_read(self, folder: Path) -> None:
+        os.truncate(folder / MANIFEST, MOST_JSON + 1)
+        with pytest.raises(BundleError, match=r"lexlip\.json: holds 16 MB; at most 16 MB are read"):
+            Bundle.open(folder)
+
+    def test_a_file_of_another_size_is_not_read(self, folder: Path) -> None:
+        os.truncate(folder / "tokenizer.json", 10**12)
+        with pytest.raises(
+            BundleError, match=r"tokenizer\.json: damaged or changed: 1000000000000 bytes, the manifest"
+        ):
+            Bundle.open(folder).read("tokenizer.json")
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda m: m.update(vocab_size=1e30), "vocab_size: "),
+            (lambda m: m.update(vocab_size=10**30), "vocab_size: "),
+            (lambda m: m.update(hidden_size=2**31), "hidden_size: Input should be less than or equal to 2147483647"),
+            (lambda m: m["image"].update(size=10**6), "image.size: Input should be less than or equal to 4096"),
+            (
+                lambda m: m["text"].update(max_length=10**6),
+                "text.max_length: Input should be less than or equal to 655",
+            ),
+            (lambda m: m["top_k"].update(text=10**12), "top_k.text: Input should be less than or equal to 2147483647"),
+            (lambda m: m["quantisation"].update(cap=1e30), "quantisation.cap: "),
+            (lambda m: m["files"]["tokenizer.json"].update(size=-1), "files.tokenizer.json.size: "),
+        ],
+    )
+    def test_sizes_beyond_measure(self, change: Callable[[Any], None], said: str, folder: Path) -> None:
+        rewrite(folder, change)
+        with pytest.raises(BundleError, match=rf"lexlip\.json: {said}") as raised:
+            Bundle.open(folder)
+        assert "\n" not in str(raised.value)
+
+    def test_read_through_links_but_not_written(self, folder: Path, tmp_path: Path) -> None:
+        """As the hub's cache has them."""
+        shutil.copytree(folder, tmp_path / "blobs")
+        for name in (MANIFEST, "tokenizer.json"):
+            (folder / name).unlink()
+            (folder / name).symlink_to(tmp_path / "blobs" / name)
+        bundle = Bundle.open(folder)
+        assert bundle.read("tokenizer.json") == CONTENTS["tokenizer.json"]
+        before = (tmp_path / "blobs" / MANIFEST).read_bytes()
+        bundle.set_defaults(KeptTerms(image=1, text=1), bundle.manifest.quantisation)
+        assert (tmp_path / "blobs" / MANIFEST).read_bytes() == before
+        assert not (folder / MANIFEST).is_symlink()
+        assert Bundle.open(folder).manifest.top_k == KeptTerms(image=1, text=1)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_what_cannot_be_a_path_is_no_bundle(name: str) -> None:
+    with pytest.raises(BundleError, match=r"not a model bundle|no path"):
+        Bundle.open(name)

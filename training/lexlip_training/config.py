@@ -6,17 +6,24 @@ CPU can train and that ships with the package. Unknown keys are errors.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from lexlip_infer.bundle import MOST_PIXELS, MOST_TERMS, MOST_TOKENS
 from lexlip_kernels.errors import InputError
+
+#: Layers of a tower, and any other size; what is larger is damage or mischief.
+MOST_LAYERS, LARGEST = 512, 1 << 20
+
+#: Options of timm that would read or write other files, or fetch weights.
+_OUTSIDE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 
 
 class Settings(BaseModel):
     """What all settings have in common: they do not change, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImageTowerConfig(Settings):
@@ -38,15 +45,26 @@ class ImageTowerConfig(Settings):
 
     backbone: str
     backbone_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    image_size: int = Field(gt=0)
+    image_size: int = Field(gt=0, le=MOST_PIXELS)
     resize: Literal["squash", "center_crop"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    adapter_layers: int = Field(default=0, ge=0)
-    adapter_heads: int = Field(default=4, gt=0)
-    training_tokens: int | None = Field(default=None, gt=0)
-    layer_norm_eps: float | None = None
+    adapter_layers: int = Field(default=0, ge=0, le=MOST_LAYERS)
+    adapter_heads: int = Field(default=4, gt=0, le=LARGEST)
+    training_tokens: int | None = Field(default=None, gt=0, le=LARGEST)
+    layer_norm_eps: float | None = Field(default=None, ge=0)
     freeze_batch_norm: bool = False
+
+    @field_validator("backbone_options")
+    @classmethod
+    def _are_of_the_shape(cls, options: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+        for name, value in options.items():
+            most = MOST_LAYERS if name == "depth" else LARGEST
+            if name in _OUTSIDE:
+                raise ValueError(f"{name} would load other weights; leave it out")
+            if not isinstance(value, str) and not abs(value) <= most:
+                raise ValueError(f"{name} is {value}; expected at most {most}")
+        return options
 
 
 class TextTowerConfig(Settings):
@@ -62,11 +80,11 @@ class TextTowerConfig(Settings):
         term_bonus: add a learned, per-term bonus to the logit of every term that stands in the input.
     """
 
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    intermediate_size: int = Field(gt=0)
-    max_positions: int = Field(default=512, gt=0)
-    max_length: int = Field(default=40, gt=2)
+    layers: int = Field(gt=0, le=MOST_LAYERS)
+    heads: int = Field(gt=0, le=LARGEST)
+    intermediate_size: int = Field(gt=0, le=LARGEST)
+    max_positions: int = Field(default=512, gt=0, le=LARGEST)
+    max_length: int = Field(default=40, gt=2, le=MOST_TOKENS)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     term_bonus: bool = False
 
@@ -86,13 +104,13 @@ class ModelConfig(Settings):
     """
 
     name: str
-    vocab_size: int = Field(gt=0)
-    hidden_size: int = Field(gt=0)
+    vocab_size: int = Field(gt=0, le=MOST_TERMS)
+    hidden_size: int = Field(gt=0, le=LARGEST)
     image: ImageTowerConfig | None
     text: TextTowerConfig | None
     tie_decoders: bool = False
-    suppressed_ids: tuple[int, ...] = ()
-    layer_norm_eps: float = 1e-12
+    suppressed_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    layer_norm_eps: float = Field(default=1e-12, ge=0)
 
     @model_validator(mode="after")
     def _has_a_tower(self) -> ModelConfig:

@@ -15,7 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from lexlip_infer.files import open_regular
 from lexlip_kernels.errors import BundleError
+
+#: Of the archive, expanded; those of MobileNetV2 take 14 million.
+MOST_BYTES = 256_000_000
 
 
 def load_folded_mobilenet_v2(backbone: nn.Module, path: Path) -> None:
@@ -29,7 +33,11 @@ def load_folded_mobilenet_v2(backbone: nn.Module, path: Path) -> None:
         BundleError: the archive is missing or unreadable, or its convolutions do not match the model's.
     """
     try:
-        archive = dict(np.load(path))
+        with open_regular(path, refuse=ValueError) as file:
+            size = sum(record.file_size for record in zipfile.ZipFile(file).infolist())
+            if size > MOST_BYTES:
+                raise ValueError(f"{size:,} bytes; at most {MOST_BYTES:,} are read")
+            archive = dict(np.load(file))
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: not a readable .npz archive of MobileNetV2 weights ({error})") from None
     convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]

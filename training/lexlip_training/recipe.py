@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from pydantic import Field
 
 from lexlip_infer.errors import BundleError, InputError, require
+from lexlip_infer.files import first_fault, read_json
 from lexlip_training.config import ModelConfig, Settings, preset
 
 if TYPE_CHECKING:
@@ -48,9 +48,11 @@ class RecipeSettings(Settings):
         if file is None:
             return cls()
         try:
-            return cls.model_validate(json.loads(file.read_text("utf-8")))
-        except (OSError, ValueError, pydantic.ValidationError) as error:
+            return cls.model_validate(read_json(file, refuse=InputError))
+        except (OSError, InputError) as error:
             raise InputError(f"{file}: not valid recipe settings ({error})") from None
+        except pydantic.ValidationError as error:
+            raise InputError(f"{file}: not valid recipe settings ({first_fault(error)})") from None
 
     def config(
         self, captions: Path, backbone: Path | None, start: Path | None, max_length: int, notice: str, threads: int
@@ -104,7 +106,7 @@ def _max_length(start: Path | None) -> int:
         shapes = (
             preset("lexlip-tiny")
             if start is None
-            else ModelConfig.model_validate_json((start / "config.json").read_text("utf-8"))
+            else ModelConfig.model_validate(read_json(start / "config.json", refuse=ValueError))
         )
     except (OSError, ValueError) as error:
         raise BundleError(f"{start}: not a checkpoint of LexLIP ({str(error).splitlines()[0]})") from None

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lexlip_infer.files import first_fault
 from lexlip_kernels.errors import BundleError
 
 #: Of the records that are written; those without one are version 0.
@@ -101,10 +102,8 @@ class TrainingRecord(_Entry):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
             raise BundleError(
-                f"training.json: {where}: {problem['msg']}; expected a record of version {RECORD_VERSION} or earlier"
+                f"training.json: {first_fault(error)}; expected a record of version {RECORD_VERSION} or earlier"
             ) from None
 
     def selection(self) -> Evaluation | None:
@@ -121,7 +120,11 @@ class TrainingRecord(_Entry):
 
 
 def _evaluation(line: dict[str, Any]) -> Evaluation | None:
-    return Evaluation.model_validate(line) if "dev_sum" in line else None
+    try:
+        return Evaluation.model_validate(line) if "dev_sum" in line else None
+    except (KeyError, ValidationError) as error:
+        fault = first_fault(error) if isinstance(error, ValidationError) else f"{error} is missing"
+        raise BundleError(f"training.json: a line of the log with dev_sum: {fault}") from None
 
 
 def mean_record(records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ Nothing is downloaded, and no tokenizer is guessed.
 
 from __future__ import annotations
 
-import json
 import string
 from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from lexlip_infer.files import read_json, read_regular
+from lexlip_infer.vocabulary import MOST_BYTES, read_tokenizer
 from lexlip_kernels.errors import BundleError
 
 _EXPECTED = "expected a tokenizer.json, a vocab.txt, or a folder that holds one of them"
@@ -31,17 +32,19 @@ def read_tokenizer_file(path: Path) -> Tokenizer:
             raise BundleError(f"{path}: holds no tokenizer; {_EXPECTED}")
         path = found[0]
     try:
+        data = read_regular(path, MOST_BYTES, refuse=BundleError)
         if path.suffix == ".json":
-            return Tokenizer.from_file(str(path))
+            return read_tokenizer(data)
         settings = path.with_name("tokenizer_config.json")
-        lowercase = not settings.exists() or json.loads(settings.read_text("utf-8")).get("do_lower_case", True)
-        return bert_tokenizer(path.read_text("utf-8"), bool(lowercase))
+        said = read_json(settings, refuse=BundleError) if settings.exists() else {}
+        lowercase = said.get("do_lower_case", True) if isinstance(said, dict) else True
+        return bert_tokenizer(data.decode(), bool(lowercase))
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from None
     except BundleError as error:
-        raise BundleError(f"{path}: {error}") from None
-    except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
-        raise BundleError(f"{path}: not a tokenizer ({str(error).splitlines()[0]}); {_EXPECTED}") from None
+        raise BundleError(f"{path}: {str(error).removeprefix(f'{path.name}: ')}; {_EXPECTED}") from None
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path}: not a tokenizer ({error}); {_EXPECTED}") from None
 
 
 def bert_tokenizer(vocabulary: str, lowercase: bool = True) -> Tokenizer:

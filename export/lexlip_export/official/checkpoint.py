@@ -18,7 +18,16 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lexlip_export.official.container import State, open_container, state_of
-from lexlip_export.official.names import beit_names, bert_names, collect, head_names, load, reconcile_bias, without
+from lexlip_export.official.names import (
+    beit_names,
+    bert_names,
+    built,
+    collect,
+    head_names,
+    load,
+    reconcile_bias,
+    without,
+)
 from lexlip_export.official.sizes import BeitSizes, BertSizes, beit_sizes, bert_sizes, bicubic_2d, legacy_1d, rows_of
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
@@ -101,10 +110,9 @@ def load_official(
         tensors = collect(state, _names(beit, bert), what)
     assert config.image is not None
     mode = _resize(tensors, beit, config.image.image_size, position_mode, what)
-    model = LexLIP(config)
-    load(model, tensors, what)
+    model = load(built(config, tensors, what), tensors, what)
     notice = "Converted from an official LexLIP checkpoint, whose terms of use apply."
-    return model.eval(), {"notice": notice, "source": path.name, "rel_pos_mode": mode, "official": stored.record}
+    return model, {"notice": notice, "source": path.name, "rel_pos_mode": mode, "official": stored.record}
 
 
 def _kept(state: State, what: str) -> State:

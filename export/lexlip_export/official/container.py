@@ -15,7 +15,7 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
@@ -23,6 +23,9 @@ from typing import IO, Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from lexlip_export.official.pickle_check import MOST_STEPS, check_pickle
+from lexlip_infer.files import open_regular
+from lexlip_infer.files.reading import in_bytes
 from lexlip_kernels.errors import BundleError
 
 _STORAGES = {
@@ -39,6 +42,14 @@ _STORAGES = {
 }
 
 _MOST_DIMENSIONS = 8
+#: Bytes of a pickle, without the numbers of tensors.
+MOST_PICKLE = 64_000_000
+#: Classes that a pickle may name.
+MOST_CLASSES = 1000
+#: Times as many numbers as a file holds that its tensors may have: a tied matrix is there once, and used by three.
+MOST_SHARED = 4
+#: Pickles that follow one another in a file of torch before 1.6: a mark, a version, the machine, tensors, their names.
+_OLD_PICKLES = 5
 
 
 class Inert(dict[object, object]):
@@ -150,7 +161,11 @@ class RestrictedUnpickler(pickle.Unpickler):
             return _RebuildParameter()
         if module in ("builtins", "__builtin__") and name == "set":
             return set
-        return self._classes.setdefault((module, name), type(name, (Inert,), {}))
+        if (module, name) not in self._classes:
+            if len(self._classes) == MOST_CLASSES:
+                raise pickle.UnpicklingError(f"it names more than {MOST_CLASSES} classes")
+            self._classes[module, name] = type(name, (Inert,), {})
+        return self._classes[module, name]
 
     def persistent_load(self, identifier: object) -> Storage:
         """A storage that the file refers to."""
@@ -174,6 +189,9 @@ class Archive:
     Args:
         path: of the file.
 
+    Attributes:
+        size: of the file, in bytes.
+
     Raises:
         BundleError: it is no archive of torch, or one of another byte order.
         zipfile.BadZipFile: it is damaged.
@@ -181,26 +199,30 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.size = path.stat().st_size
         self._zip = zipfile.ZipFile(path)
         pickles = [name for name in self._zip.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             self.close()
             raise BundleError(f"{path}: a ZIP archive, but not one that torch.save wrote; expected one data.pkl in it")
         self._folder = pickles[0].removesuffix("data.pkl")
-        if f"{self._folder}byteorder" in self._zip.namelist() and self.read("byteorder") != b"little":
+        if f"{self._folder}byteorder" in self._zip.namelist() and self.read("byteorder", 16) != b"little":
             self.close()
             raise BundleError(f"{path}: written on a big-endian machine; load and save it again on this one")
 
-    def read(self, name: str) -> bytes:
-        """One record, after its checksum.
+    def read(self, name: str, most: int) -> bytes:
+        """One record of at most so many bytes, after its checksum.
 
         Raises:
-            zipfile.BadZipFile: the record is damaged, or compressed, which torch never does (it could be a bomb).
+            zipfile.BadZipFile: the record is damaged, of another size, or compressed, which torch never does (it could
+                be a bomb).
             KeyError: there is no such record.
         """
         info = self._zip.getinfo(self._folder + name)
         if info.compress_type != zipfile.ZIP_STORED:
             raise zipfile.BadZipFile(f"{name} is compressed")
+        if info.file_size > most:
+            raise zipfile.BadZipFile(f"{name} holds {in_bytes(info.file_size)}; at most {in_bytes(most)} are expected")
         return self._zip.read(info)
 
     def close(self) -> None:
@@ -218,8 +240,13 @@ def open_container(path: Path) -> Iterator[Any]:
         BundleError: the file is missing, damaged, or was not written by torch.save.
     """
     with _damage(path):
-        with path.open("rb") as file:
+        with open_regular(path, refuse=lambda reason: BundleError(f"{path}: {reason}")) as file:
             is_archive = file.read(len(_ZIP)) == _ZIP
+            if not is_archive:
+                file.seek(0)
+                left = MOST_STEPS
+                for _ in range(_OLD_PICKLES):
+                    left -= check_pickle(file, left, for_torch=True)
         if not is_archive:
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
@@ -229,7 +256,9 @@ def open_container(path: Path) -> Iterator[Any]:
         return
     try:
         with _damage(path):
-            content = RestrictedUnpickler(io.BytesIO(archive.read("data.pkl")), archive).load()
+            data = archive.read("data.pkl", MOST_PICKLE)
+            check_pickle(io.BytesIO(data))
+            content = RestrictedUnpickler(io.BytesIO(data), archive).load()
         yield content
     finally:
         archive.close()
@@ -251,7 +280,29 @@ def state_of(content: object, what: str) -> State:
         if not isinstance(name, str) or not isinstance(value, StoredTensor | Tensor):
             shown = repr(name[:80]) if isinstance(name, str) else "a name"
             raise BundleError(f"{what}: {shown} in the state dict is no tensor; expected tensors alone")
+    _check_amount(content.values(), what)
     return content
+
+
+def _check_amount(tensors: Iterable[StoredTensor | Tensor], what: str) -> None:
+    """Refuse tensors that have many more numbers than the file: any number of them may point to the same few."""
+    held: dict[object, int] = {}
+    wanted = bytes_held = 0
+    for stored in tensors:
+        wanted += math.prod(stored.shape)
+        if isinstance(stored, Tensor):
+            held[stored.untyped_storage().data_ptr()] = stored.untyped_storage().nbytes() // stored.element_size()
+        else:
+            key, dtype, numel = stored.storage[1:]
+            bytes_held += 0 if key in held else numel * dtype.itemsize
+            held[key] = numel
+            if bytes_held > stored.storage.archive.size:
+                raise BundleError(f"{what}: says that it holds more numbers than the file has room for; copy it again")
+    if wanted > MOST_SHARED * sum(held.values()):
+        raise BundleError(
+            f"{what}: tensors of {wanted:,} numbers are made of {sum(held.values()):,}; expected at most {MOST_SHARED} "
+            "times as many: it is not a whole checkpoint, or not an honest one"
+        )
 
 
 def tensor(stored: StoredTensor | Tensor) -> Tensor:
@@ -268,7 +319,7 @@ def tensor(stored: StoredTensor | Tensor) -> Tensor:
     storage, offset, shape, stride = stored
     path = storage.archive.path
     with _damage(path):
-        data = bytearray(storage.archive.read(f"data/{storage.key}"))
+        data = bytearray(storage.archive.read(f"data/{storage.key}", storage.numel * storage.dtype.itemsize))
         numbers = torch.frombuffer(data, dtype=storage.dtype)
         if math.prod(shape) > storage.numel or len(numbers) != storage.numel:
             raise ValueError(f"{len(numbers)} numbers for a tensor of {shape}")

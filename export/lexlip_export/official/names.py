@@ -10,10 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lexlip_export.official.container import State, StoredTensor, tensor
 from lexlip_kernels.errors import BundleError
+from lexlip_training.checkpoint import StoredShape, build
+from lexlip_training.config import ModelConfig
+from lexlip_training.model import LexLIP
 
 Names = Mapping[str, tuple[str, ...]]
 
@@ -120,19 +123,25 @@ def collect(state: State, names: Names, what: str) -> dict[str, Tensor]:
     return collected
 
 
-def load(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Load tensors into a model, every one of its own and no other.
+def built(config: ModelConfig, tensors: Mapping[str, Tensor], what: str, whole: bool = True) -> LexLIP:
+    """A model of a configuration, built when it is known that these tensors fit into it; `whole`: that they are all.
 
     Raises:
-        BundleError: a shape differs, or a name is not the model's.
+        BundleError: a shape differs, a name is not the model's, or the configuration is none that a model can have.
     """
-    expected = model.state_dict()
-    for name, values in tensors.items():
-        shape = tuple(expected[name].shape) if name in expected else None
-        if shape != tuple(values.shape):
-            raise BundleError(f"{what}: {name} has the shape {tuple(values.shape)}; the model's is {shape}")
-    _refuse(what, "lacks", [name for name in sorted(expected) if name not in tensors])
+    stored = {name: StoredShape(tuple(values.shape)) for name, values in tensors.items()}
+    return build(lambda: LexLIP(config), stored, what, whole)
+
+
+def load(model: LexLIP, tensors: Mapping[str, Tensor], what: str) -> LexLIP:
+    """Load tensors into a model that was built for them, every one of its own and no other.
+
+    Raises:
+        BundleError: a tensor is missing.
+    """
+    _refuse(what, "lacks", [name for name in sorted(model.state_dict()) if name not in tensors])
     model.load_state_dict(dict(tensors), strict=True)
+    return model.eval()
 
 
 def _refuse(what: str, verb: str, names: list[str]) -> None:

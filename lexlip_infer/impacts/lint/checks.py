@@ -44,6 +44,7 @@ def lint_collection(path: Path) -> tuple[LintReport, CollectionTerms]:
     for file in collection_files(path, check.findings):
         for place, document in documents(file, check.findings):
             check.document(place, document)
+            del document  # which is large, perhaps: the next one is made after it
     return check.report(path), check.largest
 
 

@@ -8,7 +8,6 @@ reads the same, but goes on behind a fault, since all of them are wanted at once
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from lexlip_infer.errors import InputError
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 LONGEST_LINE = 2**24
 #: How many bytes a byte of a compressed file may stand for, and how many more are granted to every file, so that a
 #: short one may say the same thing over and over. JSON lines of real documents come to 4 to 8.
-MOST_EXPANSION, SPARE_EXPANSION = 32, 2**26
+MOST_EXPANSION, SPARE_EXPANSION = 32, 2**24
 
 #: Characters of a value that goes over many lines, which are looked at again with each that may end it; and how often
 #: all of them may be.
@@ -72,9 +71,10 @@ def opened_lines(file: BinaryIO, compressed: bool, *, refuse: Refusal) -> Iterat
         OSError: it cannot be read.
         Exception: what `refuse` made.
     """
-    limit = SPARE_EXPANSION + MOST_EXPANSION * os.fstat(file.fileno()).st_size
-    with decompressed(file, "gzip", refuse=refuse, limit=limit) if compressed else file as plain:
-        yield from bounded_lines(plain, LONGEST_LINE, refuse=refuse)
+    if compressed:
+        file = decompressed(file, "gzip", refuse=refuse, limit=SPARE_EXPANSION, times=MOST_EXPANSION)
+    with file:
+        yield from bounded_lines(file, LONGEST_LINE, refuse=refuse)
 
 
 def numbered_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
@@ -86,6 +86,8 @@ def numbered_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     try:
         with open_regular(path, refuse=lambda reason: InputError(f"{path}: {reason}")) as file:
             for number, data in enumerate(opened_lines(file, path.name.endswith(".gz"), refuse=_Unreadable), start=1):
+                if data.isspace():
+                    continue
                 place = f"{path}:{number}"
                 try:
                     line = data.decode()
@@ -174,6 +176,7 @@ class _Values:
                 if self._in_array or several_lines or at > first or end < last:
                     self._findings.add("not-a-line", began)
                 yield began, value
+            value = None  # a document may fill hundreds of megabytes: it is gone before the next one is made
             at, began, several_lines = end, place, False
 
     def _worth_trying(self, line: str) -> bool:

@@ -32,7 +32,7 @@ ARRAYS = ("term_offsets", "posting_docs", "posting_impacts", "term_max_impacts",
 MANIFEST_LIMIT = 8_000_000
 """Bytes of `index.json` that are read; a segment takes some 1,500."""
 
-VOCABULARY_LIMIT = 256_000_000
+VOCABULARY_LIMIT = 64_000_000
 """Bytes of `vocabulary.json` that are read."""
 
 #: Names of segments, and of files in them; whatever else a manifest says could lead out of the folder.
@@ -258,8 +258,11 @@ def read_terms(index: Folder, manifest: IndexManifest) -> Vocabulary:
     data = read_regular(VOCABULARY, VOCABULARY_LIMIT, refuse=lambda reason: refused(path, reason), folder=index)
     if hashlib.sha256(data).hexdigest() != manifest.vocabulary.sha256:
         raise damaged(path, "its sha256 does not match")
+    # Two quotes a string, and a backslash before each one inside: more strings than there are terms are not built.
+    too_many = data.count(b'"') - data.count(b"\\") > 2 * manifest.vocab_size
+    testable = len(data) <= _UNTESTED or (not too_many and _STRINGS.fullmatch(data))
     try:
-        terms = json.loads(data) if len(data) <= _UNTESTED or _STRINGS.fullmatch(data) else None
+        terms = json.loads(data) if testable and not too_many else None
     except (ValueError, RecursionError):
         terms = None
     if not isinstance(terms, list) or len(terms) != manifest.vocab_size:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pickle
 import subprocess
@@ -14,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 
+from lexlip_export.official import container
 from lexlip_export.official.checkpoint import load_official
-from lexlip_export.official.container import open_container, tensor
+from lexlip_export.official.container import open_container, state_of, tensor
+from lexlip_export.official.pickle_check import check_pickle
 from lexlip_kernels.errors import BundleError
 
 Content = Callable[..., dict[str, Any]]
@@ -201,3 +205,73 @@ def test_files_of_old_torch_are_read_by_its_own_safe_loader(tmp_path: Path, cont
     with pytest.raises(BundleError, match="damaged, or not written"):
         load_official(tmp_path / "evil.ckpt")
     assert not (tmp_path / "marker").exists()
+
+
+class TestPrograms:
+    """A pickle is gone through before it is run."""
+
+    @pytest.mark.parametrize(
+        ("program", "said"),
+        [
+            (b"N" + b"r\xff\xff\xff\x7f" + b".", "asks for the place 2,147,483,647"),
+            (b"N" + b"p2147483647\n" + b".", "asks for the place 2,147,483,647"),
+            (b"N" + b"\x85" * 101 + b".", "more than 100 tuples lie in each other"),
+            (b"N" + (b"q\x01h\x01\x86" * 101) + b".", "more than 100 tuples lie in each other"),
+            (b"\x96" + (1).to_bytes(8, "little") + b"a.", "it has the step BYTEARRAY8"),
+            (b"\x82\x01.", "it has the step EXT1"),
+            (b"0.", "pop from empty list"),
+        ],
+    )
+    def test_steps(self, program: bytes, said: str) -> None:
+        with pytest.raises((pickle.UnpicklingError, IndexError), match=said):
+            check_pickle(io.BytesIO(program))
+
+    @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+    def test_what_python_writes_is_let_through(self, protocol: int) -> None:
+        value: dict[Any, Any] = {"a": [1, 2.5, None, True], ("b", ("c",)): {"d": b"e", "f": 1 << 80}, "set": {1, 2}}
+        value["again"] = value["a"]
+        data = pickle.dumps(value, protocol)
+        assert check_pickle(io.BytesIO(data + b"rest")) > 10
+
+    def test_as_many_steps_as_allowed(self) -> None:
+        data = pickle.dumps([None] * 20, 2)
+        steps = check_pickle(io.BytesIO(data))
+        assert check_pickle(io.BytesIO(data), steps) == steps
+        with pytest.raises(pickle.UnpicklingError, match=f"more than {steps - 1} steps"):
+            check_pickle(io.BytesIO(data), steps - 1)
+
+    def test_torchs_own_loader_gets_no_arrays_of_bytes(self) -> None:
+        data = b"cbuiltins\nbytearray\nK\x01\x85R."
+        check_pickle(io.BytesIO(data))
+        with pytest.raises(pickle.UnpicklingError, match="has the step GLOBAL"):
+            check_pickle(io.BytesIO(data), for_torch=True)
+
+    def test_classes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(container, "MOST_CLASSES", 2)
+        path = tmp_path / "a.ckpt"
+        for count, fits in ((2, True), (3, False)):
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("a/data.pkl", b"".join(b"ca\nb%d\n0" % i for i in range(count)) + b"N.")
+            refusal = contextlib.nullcontext() if fits else pytest.raises(BundleError, match="more than 2 classes")
+            with refusal, open_container(path):
+                pass
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_that_share_their_numbers(old: bool, tmp_path: Path) -> None:
+    values = torch.arange(10.0)
+    for count, fits in ((4, True), (5, False)):
+        state = {f"t{i}": values for i in range(count)}
+        torch.save(state, tmp_path / "a", _use_new_zipfile_serialization=not old)
+        refusal = contextlib.nullcontext() if fits else pytest.raises(BundleError, match="numbers are made of 10; ")
+        with open_container(tmp_path / "a") as content, refusal:
+            state_of(content, "a")
+    torch.save({"t": values[:1].expand(1000)}, tmp_path / "a", _use_new_zipfile_serialization=not old)
+    with open_container(tmp_path / "a") as content, pytest.raises(BundleError, match="1,000 numbers are made of"):
+        state_of(content, "a")
+
+
+def test_a_special_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(BundleError, match="a: is a FIFO; expected a regular file"), open_container(tmp_path / "a"):
+        pass

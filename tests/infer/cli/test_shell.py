@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lexlip_infer.cli import shell
+from lexlip_infer.errors import InputError
 from lexlip_kernels.impact_dot import ImpactIndex
 
 COMMANDS = ["encode", "search", "inspect", "eval", "doctor"]
@@ -93,3 +94,10 @@ def test_a_closed_stream(
             outcome = lexlip("search", encoded, *arguments)
             getattr(sys, stream).close()
         assert outcome.status == (2 if "0" in arguments else 0)
+
+
+def test_a_message_is_no_longer_than_a_screen() -> None:
+    said = shell.one_line(InputError("file: " + "x\n" * 10**6 + "; repair it"))
+    assert len(said) == 2003
+    assert said.startswith("file: x x x")
+    assert said.endswith("; repair it")

@@ -98,7 +98,7 @@ def test_damage_is_called_damage(compression: Any, tmp_path: Path) -> None:
 def test_a_file_expands_as_far_as_it_is_read_and_no_further_than_its_limit(compression: Any, tmp_path: Path) -> None:
     with opened(tmp_path / "file", PACK[compression](b"a" * 10**6), compression, limit=400_000) as file:
         assert file.read(1000) == b"a" * 1000
-        with pytest.raises(InputError, match=r"^it expands to more than 400 kB, the most"):
+        with pytest.raises(InputError, match=r"^it expands from .* to more than 400 kB, the most"):
             file.read()
     with opened(tmp_path / "file", PACK[compression](b"a" * 10**6), compression, limit=10**6) as file:
         assert len(file.read()) == 10**6

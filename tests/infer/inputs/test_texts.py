@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexlip_infer.errors import BundleError, InputError
+from lexlip_infer.inputs import texts as module
 from lexlip_infer.inputs.texts import TextTokenizer
+from lexlip_infer.vocabulary import MOST_GROWTH, REGULAR_EXPRESSIONS
 
 
 class TestTokenizer:
@@ -93,3 +95,116 @@ class TestTokenizer:
         data[int(position * len(data))] ^= value
         with contextlib.suppress(BundleError):
             TextTokenizer(bytes(data), 12)
+
+
+class TestLongTexts:
+    """Characters beyond what can matter are left out before they are tokenised."""
+
+    @pytest.fixture
+    def few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "CHARACTERS", 60)
+        monkeypatch.setattr(module, "CHARACTERS_A_TOKEN", 4)
+
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_the_tokens_that_are_kept_stay_the_same(
+        self, side: Literal["left", "right"], tokenizer_json: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = ["a dog runs on the green grass, two children " * 12, "a cat " * 40, "a dog", "", "two dogs " * 5]
+        plain = TextTokenizer(tokenizer_json, 12, side)
+        expected = plain.encode(given)
+        assert max(map(len, given)) < plain.characters, "none is shortened"
+        monkeypatch.setattr(module, "CHARACTERS", 100)
+        monkeypatch.setattr(module, "CHARACTERS_A_TOKEN", 4)
+        bounded = TextTokenizer(tokenizer_json, 12, side)
+        assert bounded.characters == 100
+        for ours, theirs in zip(bounded.encode(given), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    @pytest.mark.usefixtures("few")
+    def test_no_word_is_split_and_white_space_is_no_loss(self, tokenizer_json: bytes) -> None:
+        tokenize = TextTokenizer(tokenizer_json, 12)
+        text = "a dog" + " " * 50 + "grassgrassgrass"
+        tokens = tokenize.encode([text, "a dog" + " " * 500])
+        np.testing.assert_array_equal(tokens.ids[0], tokenize(["a dog"])[0][0])
+        assert tokens.cut.tolist() == [True, False]
+
+    @pytest.mark.usefixtures("few")
+    def test_few_texts_at_a_time_are_as_many_as_all(
+        self, tokenizer_json: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = ["a dog runs", "a cat sleeps on a wooden chair", "", "kites " * 30] * 5
+        bounded = TextTokenizer(tokenizer_json, 12)
+        assert len(list(bounded._parts(given))) > 5
+        assert [text for part in bounded._parts(given) for text in part] == given
+        monkeypatch.undo()
+        for ours, theirs in zip(bounded.encode(given), TextTokenizer(tokenizer_json, 12).encode(given), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_a_model_of_many_tokens_gets_more(self, tokenizer_json: bytes) -> None:
+        assert TextTokenizer(tokenizer_json, 12).characters == module.CHARACTERS
+        assert TextTokenizer(tokenizer_json, 1000).characters == 1000 * module.CHARACTERS_A_TOKEN
+
+
+class TestRules:
+    """A tokenizer is a stranger's program; what its rules could make of a text is bounded before they run."""
+
+    @staticmethod
+    def changed(tokenizer_json: bytes, **fields: Any) -> bytes:
+        return json.dumps(json.loads(tokenizer_json) | fields).encode()
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_growth(self, count: int, tokenizer_json: bytes) -> None:
+        rule = {"type": "Replace", "pattern": {"String": "a"}, "content": "b" * 21}
+        data = self.changed(tokenizer_json, normalizer={"type": "Sequence", "normalizers": [rule] * count})
+        if count == 1:
+            assert TextTokenizer(data, 12)(["a dog"])[0].shape[0] == 1
+            return
+        with pytest.raises(BundleError, match=rf"make a text 441 times as long; expected at most {MOST_GROWTH}"):
+            TextTokenizer(data, 12)
+
+    @pytest.mark.parametrize(
+        ("normalizer", "said"),
+        [
+            ({"type": "Replace", "pattern": {"String": ""}, "content": "b"}, "inf times as long"),
+            ({"type": "Prepend", "prepend": "b" * 500}, "501 times as long"),
+            ({"type": "Replace", "pattern": {"Regex": "a+b"}, "content": ""}, r"regular expression 'a\+b', which may"),
+            (
+                {"type": "Sequence", "normalizers": [{"type": "Strip", "strip_left": True, "strip_right": True}] * 65},
+                "66 rules; expected at most 64",
+            ),
+        ],
+    )
+    def test_refused(self, normalizer: dict[str, Any], said: str, tokenizer_json: bytes) -> None:
+        with pytest.raises(BundleError, match=said):
+            TextTokenizer(self.changed(tokenizer_json, normalizer=normalizer), 12)
+
+    @pytest.mark.parametrize("pattern", [*REGULAR_EXPRESSIONS, "b+c"])
+    def test_expressions_that_split(self, pattern: str, tokenizer_json: bytes) -> None:
+        split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+        data = self.changed(tokenizer_json, pre_tokenizer=split)
+        if pattern in REGULAR_EXPRESSIONS:
+            assert TextTokenizer(data, 12)(["a dog"])[0].shape[0] == 1
+            return
+        with pytest.raises(BundleError, match=r"Split with the regular expression 'b\+c', which may take without end"):
+            TextTokenizer(data, 12)
+
+    def test_words_and_padding(self, tokenizer_json: bytes) -> None:
+        fields = json.loads(tokenizer_json)
+        padding = {"strategy": {"Fixed": 10**8}, "direction": "Left", "pad_to_multiple_of": None}
+        padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+        with pytest.raises(BundleError, match="pads it to them; expected at most 65,536"):
+            TextTokenizer(self.changed(tokenizer_json, padding=padding), 12)
+        model = fields["model"] | {"max_input_chars_per_word": 10**6}
+        with pytest.raises(BundleError, match="max_input_chars_per_word is 1,000,000; expected at most 256"):
+            TextTokenizer(self.changed(tokenizer_json, model=model), 12)
+
+    def test_no_room_for_a_text(self, tokenizer_json: bytes) -> None:
+        with pytest.raises(BundleError, match="adds 2 tokens to a text; the model takes 2 in all"):
+            TextTokenizer(tokenizer_json, 2)
+
+    def test_a_tokenizer_that_fails_on_a_text(self, tokenizer_json: bytes) -> None:
+        fields = json.loads(tokenizer_json)
+        model = fields["model"] | {"unk_token": "[GONE]"}
+        tokenize = TextTokenizer(self.changed(tokenizer_json, model=model), 12)
+        with pytest.raises(BundleError, match=r"tokenizer\.json: fails on a text \(.*Missing"):
+            tokenize(["ß∂ƒ"])

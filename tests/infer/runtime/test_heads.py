@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -80,8 +81,8 @@ def test_a_decoder_stored_in_half_precision_is_widened(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"image.weight": np.zeros((149, 32), np.float32)}, r"image.weight is (149, 32) float32; expected (150, 32)"),
-        ({"image.weight": np.zeros((150, 32), np.int8)}, "image.weight is (150, 32) int8; expected (150, 32) float32"),
+        ({"image.weight": np.zeros((149, 32), np.float32)}, r"image.weight is (149, 32) F32; expected (150, 32)"),
+        ({"image.weight": np.zeros((150, 32), np.int8)}, "image.weight is (150, 32) I8; expected (150, 32) F32"),
         ({"image.bias": None}, "image.bias is missing; expected (150,)"),
     ],
 )
@@ -94,6 +95,43 @@ def test_a_decoder_that_does_not_fit(
         read_decoder(changed, "image")
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def stored(dtype: str, arrays: dict[str, Any]) -> bytes:
+    """A safetensors file of a type that numpy lacks."""
+    header, end = {}, 0
+    for name, array in arrays.items():
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [end, end := end + array.nbytes]}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + b"".join(array.tobytes() for array in arrays.values())
+
+
+def test_a_decoder_in_bfloat16_is_widened(bundle: Bundle, with_files: Callable[[dict[str, bytes]], Bundle]) -> None:
+    weight, bias = read_decoder(bundle, "text")
+    halves = {"text.weight": weight.view(np.uint32) >> 16, "text.bias": bias.view(np.uint32) >> 16}
+    data = stored("BF16", {name: array.astype("<u2") for name, array in halves.items()})
+    found = read_decoder(with_files({HEADS: data}), "text")
+    for ours, half in zip(found, halves.values(), strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours.view(np.uint32), half << 16)
+
+
+def test_types_that_no_decoder_is_stored_in(with_files: Callable[[dict[str, bytes]], Bundle]) -> None:
+    data = stored("F8_E4M3", {"text.weight": np.zeros((150, 32), np.uint8)})
+    with pytest.raises(BundleError, match=r"text.weight is \(150, 32\) F8_E4M3; expected \(150, 32\) F32, F16, BF16"):
+        read_decoder(with_files({HEADS: data}), "text")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_decoder_that_holds_no_numbers(
+    value: float, bundle: Bundle, with_files: Callable[[dict[str, bytes]], Bundle]
+) -> None:
+    arrays = {name: array.copy() for name, array in load(bundle.read(HEADS)).items()}
+    arrays["text.weight"][3, 4] = value
+    changed = with_files({HEADS: save(arrays)})
+    read_decoder(changed, "image")
+    with pytest.raises(BundleError, match=r"heads\.safetensors: text\.weight holds NaN or infinity"):
+        read_decoder(changed, "text")
 
 
 def test_a_decoder_file_that_is_none(with_files: Callable[[dict[str, bytes]], Bundle]) -> None:

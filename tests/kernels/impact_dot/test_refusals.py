@@ -146,3 +146,10 @@ def test_damaged_index_is_found_and_cannot_reach_outside(index, queries, change,
 def replaced(index, change):
     (name, value), *_ = change.items()
     return dataclasses.replace(index, **{name: value(getattr(index, name)) if callable(value) else value})
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_no_room_is_made_for_more_than_all_documents(index, queries, backend):
+    found, expected = (index.search(queries, k, backend=backend) for k in (2**31 - 1, 50))
+    assert found.rows.shape == found.scores.shape == (5, 50)
+    np.testing.assert_array_equal(found.rows, expected.rows)

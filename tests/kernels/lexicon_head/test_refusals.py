@@ -149,3 +149,9 @@ def test_logits_that_might_overflow(head, backend, mode):
 
 def test_numpy_counts_are_integers(head):
     assert head.run(np.int64(3), threads=np.int32(2)).ids.shape == (3, 3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_room_is_made_for_more_than_all_terms(head, backend):
+    found = head.run(2**31 - 1, backend=backend)
+    assert found.ids.shape == found.weights.shape == (3, 50)

@@ -72,3 +72,8 @@ def test_auto_is_decided_by_device_and_installation(monkeypatch):
 def test_unknown_backend(name):
     with pytest.raises(InputError, match="expected 'auto', 'triton' or 'reference'"):
         lexicon_topk(torch.zeros(1, 2, 3), 1, backend=name)
+
+
+def test_no_room_is_made_for_more_than_all_terms():
+    ids, weights, counts = lexicon_topk(torch.ones(2, 61), 2**31 - 1, backend="reference")
+    assert (ids.shape, weights.shape, counts.tolist()) == ((2, 61), (2, 61), [61, 61])

@@ -238,7 +238,7 @@ def test_malformed_captions_of_a_shard(tmp_path: Path, monkeypatch: pytest.Monke
         shard = write_tar(tmp_path / "a.tar", {"1.jpg": jpeg("red"), "1.json": data})
         with pytest.raises(InputError, match=r"a\.tar: the caption 1\.json is malformed"):
             read(shard)
-    monkeypatch.setattr(webdataset, "_LONGEST", 10)
+    monkeypatch.setattr(webdataset, "LONGEST", 10)
     shard = write_tar(tmp_path / "b.tar", {"1.jpg": jpeg("red"), "1.txt": b"eleven char"})
     with pytest.raises(InputError, match=r"the caption 1\.txt has more than"):
         read(shard)

@@ -236,7 +236,7 @@ def log_substitution(file: Path, epoch: int, sample: int, substitute: int, path:
     """
     row = {"epoch": epoch, "sample": sample, "substitute": substitute, "path": path, "error": error}
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             os.write(descriptor, f"{json.dumps(row)}\n".encode())
         finally:

@@ -7,7 +7,6 @@ half precision this is a lower bound. Not counted: CUDA's context, workspaces, f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lexlip_infer.files import read_json
 from lexlip_kernels.errors import BundleError, InputError
 from lexlip_training.config import ModelConfig, preset
 from lexlip_training.data import read_pairs
@@ -101,8 +101,11 @@ def _shapes(config: TrainingConfig) -> ModelConfig:
     if start is None or not (start / "config.json").exists():
         return adapted_config(preset(config.model.preset), config.model)
     try:
-        values = json.loads((start / "config.json").read_text("utf-8"))
-        return adapted_config(ModelConfig.model_validate(values.get("towers", values)), config.model)
+        values = read_json(start / "config.json", refuse=ValueError)
+        return adapted_config(
+            ModelConfig.model_validate(values.get("towers", values) if isinstance(values, dict) else values),
+            config.model,
+        )
     except ValueError as error:
         raise BundleError(f"{start}: damaged checkpoint ({str(error).splitlines()[0]})") from None
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexlip_kernels.errors import InputError
+from lexlip_kernels.errors import InputError, LexLIPError
 from lexlip_training.engine.batches import Batches
 from lexlip_training.engine.monitoring import Progress, RunLog, SparsityMonitor
 from lexlip_training.engine.optimisation import OptimiserStep
-from lexlip_training.engine.run_folder import RunFolder
+from lexlip_training.engine.run_folder import STATE, RunFolder
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.model import LexLIP
 
@@ -195,6 +195,16 @@ class TrainingLoop:
             return 0
         if not resume:
             raise InputError(f"{self.folder.path} holds a run; give --resume to go on with it, or a new folder")
+        try:
+            return self._restore(state)
+        except LexLIPError:
+            raise
+        except Exception as error:  # noqa: BLE001  (pydantic, torch, and whatever a state of another shape makes of it)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{self.folder.path / 'last' / STATE}: not the state of a run ({reason})") from None
+
+    def _restore(self, state: dict[str, Any]) -> int:
+        """Take the place of the run that left this state; returns its step."""
         self._same_settings(TrainingConfig.model_validate_json(state["config"]))
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -12,23 +12,30 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from lexlip_infer.files import replacing, write_whole
+from lexlip_infer.files import read_regular, replacing, write_whole
 from lexlip_kernels.errors import InputError, require
+
+#: Bytes of a run's log; a line takes some two hundred.
+MOST_LOG = 256_000_000
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:
     """All whole lines; a last one that a kill cut short is left out.
 
     Raises:
-        InputError: a line before the last is no JSON.
+        InputError: a line before the last is no record of a step.
     """
     if not file.exists():
         return []
-    lines = file.read_text("utf-8").split("\n")
     try:
-        return [json.loads(line) for line in lines[:-1]]
-    except ValueError:
-        raise InputError(f"{file}: not the log of a run; move it away") from None
+        data = read_regular(file, MOST_LOG, refuse=ValueError)
+        log = [json.loads(line) for line in data.decode().split("\n")[:-1]]
+        if all(isinstance(line, dict) and isinstance(line.get("step"), int) for line in log):
+            return log
+        reason = "a line without a step"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise InputError(f"{file}: not the log of a run ({reason}); move it away")
 
 
 class RunLog:

@@ -10,17 +10,24 @@ last, best              links to two of them
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lexlip_infer.files import new_folder, sync_folder, write_whole
+from lexlip_infer.files import Folder, new_folder, open_regular, sync_folder, write_whole
 from lexlip_kernels.errors import InputError, OutputError
 
 STATE = "state.pt"
+
+#: Links that a run makes: to its own checkpoints, and nowhere else.
+_LINKS = ("last", "best", ".last.tmp", ".best.tmp")
+_CHECKPOINT = re.compile(r"checkpoints/step-\d+")
 
 
 class RunFolder:
@@ -31,7 +38,7 @@ class RunFolder:
 
     Raises:
         InputError: it holds a run that an earlier version of the recipe began.
-        OutputError: it cannot be made.
+        OutputError: it cannot be made, or has a link in it that no run makes, and that may lead out of it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +49,11 @@ class RunFolder:
                 f"and go on from its best weights, --start {path / 'best'}"
             )
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            with Folder.open(path, create=True) as folder:
+                folder.folder("checkpoints", create=True).close()
+                _refuse_links(folder, _LINKS)
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(f"{path}: no folder can be made there ({error.strerror})") from None
 
@@ -88,6 +99,7 @@ class RunFolder:
         if not file.exists():
             return None
         try:
+            open_regular(file, refuse=InputError).close()
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # noqa: BLE001  (torch raises RuntimeError, UnpicklingError, EOFError)
             raise InputError(f"{file}: damaged ({str(error).splitlines()[0]}); remove the link `last`") from None
@@ -99,3 +111,17 @@ class RunFolder:
         partial.symlink_to(target.relative_to(self.path))
         partial.replace(self.path / name)
         sync_folder(self.path)
+
+
+def _refuse_links(folder: Folder, own: tuple[str, ...] = ()) -> None:
+    """Raise an OutputError for a link in a folder or one below it; those that are `own` may lead to a checkpoint."""
+    for name in folder.names():
+        if name in own and (folder.path / name).is_symlink():
+            target = os.readlink(name, dir_fd=folder.descriptor)
+            if _CHECKPOINT.fullmatch(target):
+                continue
+            raise OutputError(f"{folder.path / name}: leads to {target}; expected a checkpoint of the run: remove it")
+        found = folder.status(name)
+        if own and found is not None and stat.S_ISDIR(found.st_mode):
+            with folder.folder(name) as inner:
+                _refuse_links(inner)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.impacts.lint import lint_collection, lint_topics
+from lexlip_infer.impacts.json_lines import first_repeated
+from lexlip_infer.impacts.lint import files, lint_collection, lint_topics
 from lexlip_infer.impacts.lint.findings import RULES
 
 if TYPE_CHECKING:
@@ -215,3 +217,60 @@ def test_every_rule_has_a_test() -> None:
 def test_unknown_fields_of_a_document_are_nobodys_business(tmp_path: Path) -> None:
     document: dict[str, Any] = {"id": "a", "url": {"deep": [1]}, "vector": {"b": 1}}
     assert broken(lint(tmp_path, json.dumps(document))) == {}
+
+
+def test_a_repeated_key_is_found_among_many() -> None:
+    assert first_repeated([*map(str, range(100_000)), "7", "3"]) == "7"
+
+
+def test_lines_and_what_a_file_expands_to_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LONGEST_LINE", 100)
+    (tmp_path / "a.jsonl").write_text(line("x", b=1) + "\n" + line("y" * 200, c=1) + "\n")
+    report, _ = lint_collection(tmp_path)
+    assert broken(report) == {"damaged-file": 1}
+    assert report.findings[0].places == (
+        f"{tmp_path}/a.jsonl: 'has a line (number 2) of more than 100 bytes, the most that…'",
+    )
+    monkeypatch.setattr(files, "SPARE_EXPANSION", 50)
+    monkeypatch.setattr(files, "MOST_EXPANSION", 1)
+    (tmp_path / "a.jsonl").unlink()
+    lines = "".join(line(number, **{f"t{number}": 1}) + "\n" for number in range(40))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    report, _ = lint_collection(tmp_path)
+    assert broken(report) == {"damaged-file": 1}
+    assert "expands from" in report.findings[0].places[0]
+
+
+def test_a_value_of_many_lines_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LONGEST_LINE", 100)
+    (tmp_path / "a.jsonl").write_text('{"a": [\n' + "{},\n" * 40 + line("x", b=1) + "\n")
+    report, _ = lint_collection(tmp_path)
+    assert report.items == 1 + broken(report)["no-vector"]
+    assert "a document of more than 100 bytes" in next(
+        finding.places[0] for finding in report.findings if finding.rule == "not-json"
+    )
+
+
+def test_a_value_of_many_lines_is_not_looked_at_after_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps({"id": "x", "vector": {"b": 1}, "more": [{"number": number} for number in range(500)]}, indent=0)
+    (tmp_path / "a.jsonl").write_text(text + "\n" + line("y", c=1) + "\n")
+    (whole, _), looks = lint_collection(tmp_path), []
+    monkeypatch.setattr(files, "_FREELY_TRIED", 0)
+    original = files._Values._look
+
+    def counted(values: files._Values, place: str, text: str) -> Any:
+        looks.append(place)
+        return original(values, place, text)
+
+    monkeypatch.setattr(files._Values, "_look", counted)
+    report, _ = lint_collection(tmp_path)
+    assert (report.items, whole.items) == (2, 2)
+    assert len(looks) < 100
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(InputError, match=r"a\.jsonl: is a FIFO; expected a regular file"):
+        lint_collection(tmp_path / "a.jsonl")
+    with pytest.raises(InputError, match=r"a\.jsonl: is a FIFO"):
+        lint_topics(tmp_path / "a.jsonl")

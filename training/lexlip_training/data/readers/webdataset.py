@@ -14,11 +14,14 @@ from typing import Any
 
 from lexlip_infer.datasets.captioned_images import CaptionedImage
 from lexlip_infer.datasets.webdataset import read_shard
-from lexlip_infer.files import replacing
+from lexlip_infer.files import read_regular, replacing
 from lexlip_kernels.errors import InputError, OutputError
 
 #: Of the index; 1 was made by a reader that took damaged archives for finished ones.
 _VERSION = 2
+
+#: Bytes of an index; a sample takes some two hundred.
+MOST_INDEX = 256_000_000
 
 
 def read_webdataset(shard: Path) -> Iterator[CaptionedImage]:
@@ -46,10 +49,15 @@ def read_webdataset(shard: Path) -> Iterator[CaptionedImage]:
 def _indexed(index: Path, stamp: dict[str, int]) -> list[dict[str, Any]] | None:
     """Lines of an index that is whole and of this very archive; it is never trusted further than its stamp."""
     try:
-        head, *lines = map(json.loads, index.read_text("utf-8").splitlines())
-    except (OSError, ValueError):
+        data = read_regular(index, MOST_INDEX, refuse=ValueError)
+        head, *lines = map(json.loads, data.decode().splitlines())
+        if head != {**stamp, "samples": len(lines)}:
+            return None
+        inside = all(0 <= int(line["offset"]) <= stamp["size"] - int(line["size"]) for line in lines)
+        captioned = all(isinstance(caption, str) for line in lines for caption in line["captions"])
+        return lines if inside and captioned else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return lines if head == {**stamp, "samples": len(lines)} else None
 
 
 def _write(index: Path, lines: list[dict[str, Any]]) -> None:
