@@ -1,4 +1,4 @@
-"""Training through a fused head, compiled or in Triton (its interpreter on a CPU), gives the losses of the reference."""
+"""Training through a fused head, compiled or in Triton (a CPU interprets it), gives the losses of the reference."""
 
 from __future__ import annotations
 
