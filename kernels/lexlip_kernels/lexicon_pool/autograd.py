@@ -29,7 +29,7 @@ def _forward(
     native: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     if native:
-        from lexlip_kernels.lexicon_pool import native as compiled
+        from lexlip_kernels.lexicon_pool import compiled
 
         return compiled.lexicon_pool(hidden, weight, bias, mask, saturated)
     from lexlip_kernels.lexicon_pool import triton_kernel
@@ -58,7 +58,7 @@ def _backward(
     """From the gradient of the maxima before saturation, (B, V) float32, contiguous, 0 where there is no token."""
     arrays = slope, token, hidden, weight
     if native:
-        from lexlip_kernels.lexicon_pool import native as compiled
+        from lexlip_kernels.lexicon_pool import compiled
 
         return compiled.hidden_gradient(*arrays), compiled.weight_gradient(*arrays)
     from lexlip_kernels.lexicon_pool import triton_backward

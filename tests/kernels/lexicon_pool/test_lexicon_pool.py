@@ -35,7 +35,7 @@ def device(backend, device):
 def kept_tokens(backend, *tensors):
     """The second result of the forward pass of a backend."""
     if backend == "native":
-        from lexlip_kernels.lexicon_pool import native as forward
+        from lexlip_kernels.lexicon_pool import compiled as forward
     else:
         from lexlip_kernels.lexicon_pool import triton_kernel as forward
     return forward.lexicon_pool(*tensors, saturated=True)[1]
@@ -165,13 +165,13 @@ def test_native_is_refused_where_the_tensors_lie_elsewhere():
 
 
 def test_native_results_are_the_same_in_pieces_and_threads(monkeypatch):
-    from lexlip_kernels.lexicon_pool import native
+    from lexlip_kernels.lexicon_pool import compiled
 
     *tensors, mask = inputs((11, 30, 24, 1100), torch.float32, "cpu", masked=True)
     gradient = torch.randn(11, 1100, generator=torch.Generator().manual_seed(0))
     whole = with_gradients(lexicon_pool, tensors, mask, gradient, backend="native")
-    monkeypatch.setattr(native, "_LOGITS", 3 * 30 * 1100)
-    monkeypatch.setattr(native, "_threads", lambda: 3)
+    monkeypatch.setattr(compiled, "_LOGITS", 3 * 30 * 1100)
+    monkeypatch.setattr(compiled, "_threads", lambda: 3)
     pieces = with_gradients(lexicon_pool, tensors, mask, gradient, backend="native")
     for actual, expected in zip(pieces, whole, strict=True):
         assert torch.equal(actual, expected)
