@@ -29,13 +29,13 @@ def _forward(
     native: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     if native:
-        from lexlip_kernels.lexicon_pool import compiled
+        from lexlip_kernels.lexicon_pool.compiled import lexicon_pool as pool
 
-        return compiled.lexicon_pool(hidden, weight, bias, mask, saturated)
-    from lexlip_kernels.lexicon_pool import triton_kernel
+        return pool(hidden, weight, bias, mask, saturated)
+    from lexlip_kernels.lexicon_pool.triton_kernel import lexicon_pool as fused_pool
 
     with torch.cuda.device(hidden.get_device()):
-        return triton_kernel.lexicon_pool(hidden, weight, bias, mask, saturated)
+        return fused_pool(hidden, weight, bias, mask, saturated)
 
 
 @_forward.register_fake
@@ -58,13 +58,14 @@ def _backward(
     """From the gradient of the maxima before saturation, (B, V) float32, contiguous, 0 where there is no token."""
     arrays = slope, token, hidden, weight
     if native:
-        from lexlip_kernels.lexicon_pool import compiled
+        from lexlip_kernels.lexicon_pool.compiled import hidden_gradient, weight_gradient
 
-        return compiled.hidden_gradient(*arrays), compiled.weight_gradient(*arrays)
-    from lexlip_kernels.lexicon_pool import triton_backward
+        return hidden_gradient(*arrays), weight_gradient(*arrays)
+    from lexlip_kernels.lexicon_pool.triton_backward import hidden_gradient as to_hidden
+    from lexlip_kernels.lexicon_pool.triton_backward import weight_gradient as to_weight
 
     with torch.cuda.device(hidden.get_device()):
-        return triton_backward.hidden_gradient(*arrays), triton_backward.weight_gradient(*arrays)
+        return to_hidden(*arrays), to_weight(*arrays)
 
 
 @_backward.register_fake
