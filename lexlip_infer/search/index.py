@@ -12,7 +12,6 @@ imitated: only the exact one changes its indexes, BM25 takes words alone, and Fa
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import weakref
@@ -109,6 +108,8 @@ class Index:
         """
         from lexlip_infer.pipeline.encode import encode_folder
 
+        from lexlip_infer.collection.part_file import read_failures
+
         if registry.named_engine(engine).queries != "impacts":
             raise InputError(f"an index of {engine} holds no impacts of images; expected exact or anserini")
         if not Path(images).is_dir():
@@ -120,7 +121,7 @@ class Index:
             output, place = temporary / "encoded", temporary / "index" if path is None else Path(path)
             encode_folder(images, output, model=model, threads=threads, top_k=top_k)
             index = cls.build(output, place, engine, threads=threads)
-            index.failures = _failures(output)
+            index.failures = read_failures(output)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -379,10 +380,3 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({self.documents:,} documents in {self.path}, engine {self.engine})"
-
-
-def _failures(output: Path) -> tuple[Failure, ...]:
-    from lexlip_infer.collection.manifest import FAILURES
-    from lexlip_infer.collection.part_file import Failure
-
-    return tuple(Failure(**json.loads(line)) for line in (output / FAILURES).read_bytes().splitlines())
