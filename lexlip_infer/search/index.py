@@ -106,9 +106,8 @@ class Index:
             OutputError: the index exists or cannot be written.
             MissingExtra: a package of the engine is not installed.
         """
-        from lexlip_infer.pipeline.encode import encode_folder
-
         from lexlip_infer.collection.part_file import read_failures
+        from lexlip_infer.pipeline.encode import encode_folder
 
         if registry.named_engine(engine).queries != "impacts":
             raise InputError(f"an index of {engine} holds no impacts of images; expected exact or anserini")
