@@ -92,6 +92,11 @@ def _unbounded(tokenizer: Tokenizer) -> str | None:
     growth *= max((_GROWTH[rule["type"]] for rule in rules if rule["type"] in _FORMS), default=1)
     if growth > MOST_GROWTH:
         return f"its rules may make a text {growth:,.0f} times as long; expected at most {MOST_GROWTH}"
+    return _unbounded_model(tokenizer)
+
+
+def _unbounded_model(tokenizer: Tokenizer) -> str | None:
+    """The same of what makes tokens of a text, and of tokens that are added."""
     longest = getattr(tokenizer.model, "max_input_chars_per_word", 0)
     if longest > MOST_CHARACTERS_OF_A_WORD:
         return f"max_input_chars_per_word is {longest:,}; expected at most {MOST_CHARACTERS_OF_A_WORD}, as BERT's 100"
