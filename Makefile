@@ -104,6 +104,7 @@ bench: bench-kernels  ## measure what needs no data and no GPU; results go to be
 bench-kernels: .venv-dev/.installed  ## measure every kernel that runs here, and draw its roofline
 	.venv-dev/bin/python benchmarks/bench_impact_dot.py
 	.venv-dev/bin/python benchmarks/bench_lexicon_head.py
+	.venv-dev/bin/python benchmarks/bench_lexicon_pool.py
 	.venv-dev/bin/python benchmarks/bench_triton_ops.py --if-possible
 	.venv-dev/bin/python benchmarks/plot_rooflines.py --ceilings
 

@@ -29,6 +29,7 @@ from lexlip_export.official.names import (
     head_names,
     load,
     reconcile_bias,
+    sizes_of,
     without,
 )
 from lexlip_export.official.sizes import POSITION_TABLE, BeitSizes, BertSizes, beit_sizes, bert_sizes, layer_count
@@ -82,14 +83,15 @@ def initialise_from_pretrained(beit_folder: Path, bert_folder: Path) -> tuple[Le
     sizes = bert.sizes
     if beit.hidden_size != sizes.hidden_size:
         raise BundleError(f"a BEiT of width {beit.hidden_size}, a BERT of {sizes.hidden_size}; expected one")
-    config = ModelConfig(
-        name="lexlip-base",
-        vocab_size=sizes.vocab_size,
-        hidden_size=sizes.hidden_size,
-        image=beit.config(None, beit_eps),
-        text=sizes.config(bert.heads, min(_MAX_LENGTH, text_length(bert_folder, sizes.max_positions))),
-        layer_norm_eps=bert.layer_norm_eps,
-    )
+    with sizes_of(f"{beit_folder} and {bert_folder}"):
+        config = ModelConfig(
+            name="lexlip-base",
+            vocab_size=sizes.vocab_size,
+            hidden_size=sizes.hidden_size,
+            image=beit.config(None, beit_eps),
+            text=sizes.config(bert.heads, min(_MAX_LENGTH, text_length(bert_folder, sizes.max_positions))),
+            layer_norm_eps=bert.layer_norm_eps,
+        )
     tensors = collect(beit_tensors, beit_names(beit.layers, beit_prefix), str(beit_folder))
     tensors |= bert.collect(str(bert_folder))
     model = built(config, tensors, f"{beit_folder} and {bert_folder}", whole=False)

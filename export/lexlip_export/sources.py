@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer
 
 from lexlip_export.official.checkpoint import PositionMode, load_official
+from lexlip_export.official.names import sizes_of
 from lexlip_export.text_folder import load_text_folder
 from lexlip_infer.bundle import TextSettings
 from lexlip_infer.files import read_json
@@ -71,7 +72,8 @@ def load_source(checkpoint: Path, options: ImportOptions) -> Source:
         BundleError: the checkpoint is of none of the kinds, cannot be read, does not fit the tokenizer, or holds NaN.
         InputError: an option does not go with this kind.
     """
-    source = _load(checkpoint, options)
+    with sizes_of(str(checkpoint)):
+        source = _load(checkpoint, options)
     for name, values in source.model.state_dict().items():
         if values.is_floating_point() and not torch.isfinite(values).all():
             raise BundleError(f"{checkpoint}: {name} holds NaN or infinity; nothing can be encoded with such weights")

@@ -20,6 +20,7 @@
 #include "impact_dot/impact_index.hpp"
 #include "lexicon_head/cpu_dispatch.hpp"
 #include "lexicon_head/lexicon_head.hpp"
+#include "lexicon_pool/lexicon_pool.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -42,6 +43,7 @@ auto view(const Array& array) {
 // Of documents, terms and threads: products of two of them, and a few times one of them, fit into 64 bits.
 // (Channels have a limit of their own: sums of products of 8 bits stay within 32.)
 constexpr std::int64_t kMaxHidden = std::int64_t{1} << 15;
+constexpr std::int64_t kMostTokens = std::numeric_limits<std::int16_t>::max();
 constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 
 void require(bool holds, const char* what) {
@@ -229,6 +231,53 @@ std::int64_t lexicon_head(const DecoderArrays& decoder, const Cube<const float>&
                               threads, kernels_of(cpu_path), {view(ids), view(weights), view(counts)});
 }
 
+template <typename Logit>
+void pool_maxima(const Cube<const Logit>& logits, const Matrix<const std::uint8_t>& mask,
+                 std::int64_t threads, const Matrix<float>& maxima, const Matrix<std::int16_t>& tokens) {
+  require_threads(threads);
+  require(length(logits, 1) <= kMostTokens, "logits must have fewer than 2^15 tokens");
+  require(same_shape(mask, logits), "mask must be (B, L), as logits are");
+  require(length(maxima) == length(logits) && length(maxima, 1) == length(logits, 2) &&
+              same_shape(maxima, tokens),
+          "maxima and tokens must be (B, V)");
+  lexlip::token_maxima(view(logits), view(mask), {length(logits), length(logits, 1), length(logits, 2), 0},
+                       threads, view(maxima), view(tokens));
+}
+
+// slope and tokens (B, V), states (B, L, H) and rows (V, H), one of them what is filled.
+template <typename States, typename Rows>
+lexlip::PoolShape pool_shape(const Matrix<const float>& slope, const Matrix<const std::int16_t>& tokens,
+                             const States& states, const Rows& rows, std::int64_t threads) {
+  require_threads(threads);
+  require(same_shape(tokens, slope), "slope and tokens must be of one shape (B, V)");
+  require(length(states) == length(slope), "hidden must have the rows of slope");
+  require(length(rows) == length(slope, 1), "weight must have the terms of slope");
+  require(length(states, 2) == length(rows, 1), "hidden must have the channels of weight");
+  return {length(states), length(states, 1), length(rows), length(rows, 1)};
+}
+
+void pool_hidden_gradient(const Matrix<const float>& slope, const Matrix<const std::int16_t>& tokens,
+                          const Matrix<const float>& weight, std::int64_t threads,
+                          const Cube<float>& gradient) {
+  lexlip::hidden_gradient(view(slope), view(tokens), view(weight),
+                          pool_shape(slope, tokens, gradient, weight, threads), threads, view(gradient));
+}
+
+void pool_weight_gradient(const Matrix<const float>& slope, const Matrix<const std::int16_t>& tokens,
+                          const Cube<const float>& hidden, std::int64_t threads,
+                          const Matrix<float>& gradient) {
+  lexlip::weight_gradient(view(slope), view(tokens), view(hidden),
+                          pool_shape(slope, tokens, hidden, gradient, threads), threads, view(gradient));
+}
+
+template <typename Logit>
+void define_pool_maxima(nb::module_& module) {
+  module.def("pool_maxima", &pool_maxima<Logit>, "logits"_a.noconvert(), "mask"_a.noconvert(), "threads"_a,
+             "maxima"_a.noconvert(), "tokens"_a.noconvert(), nb::call_guard<nb::gil_scoped_release>(),
+             "Maxima over tokens, and the token of each; overwrites the last two arrays, both (B, V). "
+             "16-bit logits are bfloat16.");
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -264,4 +313,17 @@ NB_MODULE(_native, module) {
       nb::call_guard<nb::gil_scoped_release>(),
       "The k heaviest terms of each row; overwrites the last three arrays. Returns the first row that is "
       "not finite or might overflow, or -1.");
+
+  define_pool_maxima<float>(module);
+  define_pool_maxima<std::uint16_t>(module);
+
+  module.def("pool_hidden_gradient", &pool_hidden_gradient, "slope"_a.noconvert(), "tokens"_a.noconvert(),
+             "weight"_a.noconvert(), "threads"_a, "gradient"_a.noconvert(),
+             nb::call_guard<nb::gil_scoped_release>(),
+             "Back through the maxima to the hidden states; overwrites gradient (B, L, H).");
+
+  module.def("pool_weight_gradient", &pool_weight_gradient, "slope"_a.noconvert(), "tokens"_a.noconvert(),
+             "hidden"_a.noconvert(), "threads"_a, "gradient"_a.noconvert(),
+             nb::call_guard<nb::gil_scoped_release>(),
+             "Back through the maxima to the decoder; overwrites gradient (V, H).");
 }

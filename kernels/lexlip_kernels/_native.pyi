@@ -46,3 +46,20 @@ def lexicon_head(decoder: DecoderArrays, hidden: Annotated[NDArray[numpy.float32
     """
     The k heaviest terms of each row; overwrites the last three arrays. Returns the first row that is not finite or might overflow, or -1.
     """
+
+@overload
+def pool_maxima(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, maxima: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+
+@overload
+def pool_maxima(logits: Annotated[NDArray[numpy.uint16], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, maxima: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """
+    Maxima over tokens, and the token of each; overwrites the last two arrays, both (B, V). 16-bit logits are bfloat16.
+    """
+
+def pool_hidden_gradient(slope: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu', writable=False)], weight: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, gradient: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu')]) -> None:
+    """
+    Back through the maxima to the hidden states; overwrites gradient (B, L, H).
+    """
+
+def pool_weight_gradient(slope: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu', writable=False)], hidden: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], threads: int, gradient: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Back through the maxima to the decoder; overwrites gradient (V, H)."""

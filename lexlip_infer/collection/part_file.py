@@ -10,12 +10,17 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from lexlip_infer.collection.manifest import PartRecord
+from lexlip_infer.collection.manifest import FAILURES, PartRecord
 from lexlip_infer.collection.parts import PartEnd
 from lexlip_infer.errors import OutputError
-from lexlip_infer.files import Folder, HashedFile, sync_file
+from lexlip_infer.files import Folder, HashedFile, open_regular, sync_file
+from lexlip_infer.files.reading import bounded_lines
+
+#: Bytes of a line in a ledger.
+_LONGEST_FAILURE = 2**20
 
 #: For zlib: a stream of gzip's format. Its header has neither name nor time, so that equal lines make equal bytes.
 _GZIP = 31
@@ -154,3 +159,28 @@ def append_failures(folder: Folder, name: str, size: int, failures: Sequence[Fai
         file.write(data)
         sync_file(file)
     return len(data)
+
+
+def read_failures(output: Path) -> tuple[Failure, ...]:
+    """What could not be encoded, of an output folder.
+
+    Raises:
+        OutputError: its ledger is missing, or not as lexlip-encode wrote it.
+    """
+
+    def refuse(reason: str) -> OutputError:
+        return OutputError(f"{output / FAILURES}: {reason}")
+
+    failures = []
+    try:
+        with Folder.open(output) as folder, open_regular(FAILURES, refuse=refuse, folder=folder) as file:
+            for line in bounded_lines(file, _LONGEST_FAILURE, refuse=refuse):
+                found = json.loads(line)
+                failures.append(Failure(*(str(found[name]) for name in ("id", "path", "stage", "error"))))
+    except OutputError:
+        raise
+    except OSError as error:
+        raise refuse(f"cannot be read ({error.strerror})") from None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise refuse(f"line {len(failures) + 1} is not as lexlip-encode wrote it; encode into a new folder") from None
+    return tuple(failures)

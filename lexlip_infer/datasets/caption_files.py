@@ -14,7 +14,10 @@ from typing import Any
 
 from lexlip_infer.datasets.captioned_images import CaptionedImage, CaptionedImages
 from lexlip_infer.errors import InputError
-from lexlip_infer.inputs.lines import LONGEST, read_lines, separated_rows
+from lexlip_infer.inputs.lines import LONGEST, listed, read_given, read_lines, separated_rows
+
+#: Bytes of Karpathy's JSON; that of COCO has 144 MB.
+_LARGEST_KARPATHY = 2**29
 
 #: Suffixes of official TSVs; some of the authors' are called .csv.
 _TABLES = (".tsv", ".csv")
@@ -104,11 +107,11 @@ def read_karpathy(file: Path, root: Path, splits: Sequence[str]) -> Iterator[Cap
 
 def _karpathy_entries(file: Path) -> list[Any]:
     try:
-        entries = json.loads(file.read_bytes())["images"]
+        entries = json.loads(read_given(file, _LARGEST_KARPATHY))["images"]
         if not isinstance(entries, list):
             raise TypeError
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    except InputError:  # a ValueError, too
+        raise
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f'{file}: expected Karpathy\'s JSON, {{"images": [{{"filename", "split", …}}]}}') from None
     return entries
@@ -199,7 +202,7 @@ def _table(file: Path) -> Iterator[tuple[int, str, str, str]]:
 
 def _checked_names(file: Path, names: list[str]) -> list[str]:
     if names.count("title") != 1 or names.count("filepath") != 1 or names.count("image_id") > 1:
-        raise InputError(f"{file}: the first line names {', '.join(names) or 'nothing'}; {_COLUMNS}")
+        raise InputError(f"{file}: the first line names {listed(names) or 'nothing'}; {_COLUMNS}")
     return names
 
 

@@ -19,6 +19,10 @@ from lexlip_infer.errors import InputError
 from lexlip_infer.evaluation.ranks import Ranks
 from lexlip_infer.evaluation.significance import RESAMPLES, SEED, Comparison, compare_paired
 from lexlip_infer.files import first_fault, new_file
+from lexlip_infer.inputs.lines import read_given
+
+#: Bytes of a file of results: half a million queries.
+_LARGEST = 2**26
 
 
 class Section(BaseModel):
@@ -97,9 +101,7 @@ class QueryResults(BaseModel):
             InputError: it cannot be read or is something else.
         """
         try:
-            return cls.model_validate_json(file.read_bytes())
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+            return cls.model_validate_json(read_given(file, _LARGEST))
         except ValidationError as error:
             raise InputError(f"{file}: not what lexlip eval --save writes ({first_fault(error)})") from None
 

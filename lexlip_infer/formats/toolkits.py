@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lexlip_infer.formats.contract import FormatSettings, TextWriter, quote
+from lexlip_infer.formats.contract import FormatSettings, Spool, TextWriter, quote
 from lexlip_infer.formats.limits import Limits, document_error, refuse_terms
 from lexlip_infer.impacts import JsonLinesWriter, check_terms, drop_placeholders
 from lexlip_infer.impacts.lint.checks import MAX_QUERY_TERMS
+from lexlip_infer.impacts.terms import check_shapes
+from lexlip_infer.inputs.lines import LONGEST
 
 if TYPE_CHECKING:
     from lexlip_infer.vocabulary import Vocabulary
@@ -51,6 +53,7 @@ class AnseriniTopicsWriter(TextWriter):
     def __init__(self, vocabulary: Vocabulary, settings: FormatSettings) -> None:
         super().__init__(vocabulary, settings)
         check_terms(vocabulary.terms)
+        self._topics = Spool(settings.scratch)
 
     def check(self, ids: Sequence[str], impacts: ImpactMatrix) -> None:
         """No query without a term of its own, besides the usual rules."""
@@ -73,8 +76,26 @@ class AnseriniTopicsWriter(TextWriter):
             raise document_error(
                 name, "a topic's id is not empty, does not begin with a blank, and holds no tab or line end: rename it"
             )
+        size = sum(len(self._keys[term]) * impact for term, impact in zip(terms, impacts, strict=True))
+        if size > LONGEST:
+            raise document_error(
+                name,
+                f"its terms, each as often as its impact says, are {size:,} characters; {LONGEST:,} are read of "
+                "a line: quantise with a smaller scale",
+            )
         repeated = "".join([self._keys[term] * impact for term, impact in zip(terms, impacts, strict=True)])
         return f"{name}\t{repeated[:-1]}\n"
+
+    def add(self, ids: Sequence[str], impacts: ImpactMatrix) -> bytes:
+        """Nothing is ready before the end: a few kilobytes of impacts may be gigabytes of topics."""
+        check_shapes(ids, impacts, len(self.vocabulary))
+        for row in range(len(impacts)):
+            self._topics.write(super().add(ids[row : row + 1], impacts[row : row + 1]))
+        return b""
+
+    def finish(self) -> Iterator[bytes]:
+        """All topics."""
+        yield from self._topics.pieces()
 
 
 class SeismicWriter(TextWriter):

@@ -41,6 +41,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def read_given(path: Path, limit: int) -> bytes:
+    """The contents of a file that the user has named, which may be a pipe.
+
+    Raises:
+        InputError: it is missing, cannot be read, or has more than `limit` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(data) > limit:
+        raise InputError(f"{path}: larger than {limit >> 20} MiB, the most that is read of such a file")
+    return data
+
+
 def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Number (from 1) and bytes of each line that is not blank, without its end.
 

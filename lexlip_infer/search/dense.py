@@ -25,11 +25,12 @@ from pydantic import BaseModel, ConfigDict, FailFast
 
 from lexlip_infer.errors import InputError, OutputError, require
 from lexlip_infer.files import new_file, open_regular, read_regular
+from lexlip_infer.files.reading import in_bytes
 from lexlip_infer.search.engine import Ranking
 
 DenseKind = Literal["flat", "hnsw", "ivfpq"]
 
-RECORD_LIMIT = 256_000_000
+RECORD_LIMIT = 64_000_000
 """Bytes of `FILE.json` that are read, the ids of all vectors."""
 
 #: Vectors that are read at a time.
@@ -77,7 +78,7 @@ def build_dense_index(vectors: Path, ids: Path | Sequence[str], kind: str, file:
     Raises:
         MissingExtra: faiss is not installed.
         InputError: the vectors are of another kind, not finite or not of length 1, too few for the kind of index, or
-            not as many as ids.
+            not as many as ids; or the ids take more than RECORD_LIMIT.
         OutputError: a file exists or cannot be written.
     """
     faiss = require("faiss", "faiss")
@@ -97,7 +98,12 @@ def build_dense_index(vectors: Path, ids: Path | Sequence[str], kind: str, file:
             faiss=faiss.__version__,
             ids=names,
         )
-        record_file.write(record.model_dump_json(indent=1).encode())
+        data = record.model_dump_json(indent=1).encode()
+        if len(data) > RECORD_LIMIT:
+            raise InputError(
+                f"{len(names):,} ids take {in_bytes(len(data))}; at most {in_bytes(RECORD_LIMIT)} are read"
+            )
+        record_file.write(data)
     return record
 
 

@@ -12,7 +12,6 @@ imitated: only the exact one changes its indexes, BM25 takes words alone, and Fa
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import weakref
@@ -107,6 +106,7 @@ class Index:
             OutputError: the index exists or cannot be written.
             MissingExtra: a package of the engine is not installed.
         """
+        from lexlip_infer.collection.part_file import read_failures
         from lexlip_infer.pipeline.encode import encode_folder
 
         if registry.named_engine(engine).queries != "impacts":
@@ -120,7 +120,7 @@ class Index:
             output, place = temporary / "encoded", temporary / "index" if path is None else Path(path)
             encode_folder(images, output, model=model, threads=threads, top_k=top_k)
             index = cls.build(output, place, engine, threads=threads)
-            index.failures = _failures(output)
+            index.failures = read_failures(output)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -379,10 +379,3 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({self.documents:,} documents in {self.path}, engine {self.engine})"
-
-
-def _failures(output: Path) -> tuple[Failure, ...]:
-    from lexlip_infer.collection.manifest import FAILURES
-    from lexlip_infer.collection.part_file import Failure
-
-    return tuple(Failure(**json.loads(line)) for line in (output / FAILURES).read_bytes().splitlines())

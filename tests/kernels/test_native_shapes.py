@@ -99,6 +99,33 @@ def bounds_arguments() -> Arguments:
     }
 
 
+def pool_arguments(*names: str) -> Arguments:
+    random = np.random.default_rng(0)
+    arguments = {
+        "logits": random.standard_normal((4, 9, 70), np.float32),
+        "mask": np.ones((4, 9), np.uint8),
+        "slope": random.standard_normal((4, 70), np.float32),
+        "tokens": random.integers(-1, 9, (4, 70), np.int16),
+        "weight": packed().weight,
+        "hidden": np.ones((4, 9, 33), np.float32),
+        "threads": 2,
+        "maxima": np.empty((4, 70), np.float32),
+    }
+    return {name: arguments[name] for name in names}
+
+
+def maxima_arguments() -> Arguments:
+    return pool_arguments("logits", "mask", "threads", "maxima", "tokens")
+
+
+def hidden_gradient_arguments() -> Arguments:
+    return pool_arguments("slope", "tokens", "weight", "threads") | {"gradient": np.empty((4, 9, 33), np.float32)}
+
+
+def weight_gradient_arguments() -> Arguments:
+    return pool_arguments("slope", "tokens", "hidden", "threads") | {"gradient": np.empty((70, 33), np.float32)}
+
+
 ENTRY_POINTS: dict[str, Callable[[], Arguments]] = {
     "impact_build_postings": build_arguments,
     "impact_search": search_arguments,
@@ -106,19 +133,26 @@ ENTRY_POINTS: dict[str, Callable[[], Arguments]] = {
     "DecoderArrays": decoder_arguments,
     "lexicon_head": head_arguments,
     "lexicon_upper_bounds": bounds_arguments,
+    "pool_maxima": maxima_arguments,
+    "pool_hidden_gradient": hidden_gradient_arguments,
+    "pool_weight_gradient": weight_gradient_arguments,
 }
 
 
 #: How much longer an array must be to need other places: in between, chunks and panels have room.
 STEPS = {"indptr": 2**16, "weight": 64}
 
+#: Tokens of a gradient: nothing else says how many there are, and a token beyond them has no gradient.
+FREE_AXIS = {("pool_hidden_gradient", "gradient"): 1, ("pool_weight_gradient", "hidden"): 1}
 
-def spoilt(array: Array, step: int) -> Iterator[Array]:
-    """The same longer and shorter along each axis, empty, of another rank, strided, and of another type."""
+
+def spoilt(array: Array, step: int, free: int | None) -> Iterator[Array]:
+    """The same longer and shorter along each axis but `free`, empty, of another rank, strided, and of another type."""
     for axis in range(array.ndim):
-        yield np.concatenate([array, array.take([0] * step, axis)], axis)
-        yield np.ascontiguousarray(array.take(range(max(array.shape[axis] - step, 0)), axis))
-        yield np.ascontiguousarray(array.take([], axis))
+        if axis != free:
+            yield np.concatenate([array, array.take([0] * step, axis)], axis)
+            yield np.ascontiguousarray(array.take(range(max(array.shape[axis] - step, 0)), axis))
+            yield np.ascontiguousarray(array.take([], axis))
         yield np.repeat(array, 2, axis)[tuple(slice(None, None, 2 if i == axis else 1) for i in range(array.ndim))]
     yield array[None]
     yield array.ravel()[0]
@@ -126,9 +160,9 @@ def spoilt(array: Array, step: int) -> Iterator[Array]:
     yield array.astype(array.dtype.newbyteorder()) if array.itemsize > 1 else array.astype(np.float16)
 
 
-def wrong(name: str, value: Any) -> Iterator[Any]:
+def wrong(entry: str, name: str, value: Any) -> Iterator[Any]:
     if isinstance(value, np.ndarray):
-        yield from spoilt(value, STEPS.get(name, 1))
+        yield from spoilt(value, STEPS.get(name, 1), FREE_AXIS.get((entry, name)))
     elif name == "largest_norm":
         yield "large"
     elif name == "exact":
@@ -150,7 +184,7 @@ def test_each_argument_wrong_in_turn(entry: str) -> None:
     call: Callable[..., object] = getattr(_native, entry)
     call(**ENTRY_POINTS[entry]())
     for name, value in ENTRY_POINTS[entry]().items():
-        for instead in wrong(name, value):
+        for instead in wrong(entry, name, value):
             with pytest.raises((TypeError, ValueError)):
                 call(**ENTRY_POINTS[entry]() | {name: instead})
         with pytest.raises(TypeError):

@@ -42,7 +42,7 @@ BASE = {
     "typer",
 }
 #: Kernels of torch tensors: these files import torch and Triton as they open, so only functions may import them.
-TORCH_FILES = ("triton_kernel.py", "triton_backward.py", "autograd.py")
+TORCH_FILES = ("compiled.py", "triton_kernel.py", "triton_backward.py", "autograd.py")
 #: Rooms of lexlip_infer, ground floor first: a room imports only rooms that stand before it, and itself.
 ROOMS = (
     ("errors",),

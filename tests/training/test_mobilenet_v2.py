@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, relu6
 
 from lexlip_kernels.errors import BundleError
-from lexlip_training import preset
+from lexlip_training import mobilenet_v2, preset
 from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
 from lexlip_training.towers import ImageTower
 
@@ -24,6 +24,15 @@ Archive = Mapping[str, npt.NDArray[np.float32]]
 @pytest.fixture(scope="module")
 def tower() -> ImageTower:
     return ImageTower(preset("lexlip-tiny").image, hidden_size=256, layer_norm_eps=1e-12)
+
+
+def test_an_archive_that_expands_without_end(
+    tower: ImageTower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mobilenet_v2, "MOST_BYTES", 10_000)
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10_000))
+    with pytest.raises(BundleError, match=r"a\.npz: .* bytes; at most 10,000 are read"):
+        load_folded_mobilenet_v2(tower.backbone, tmp_path / "a.npz")
 
 
 def evaluate(operations: Path, archive: Archive, pixels: Tensor) -> Tensor:

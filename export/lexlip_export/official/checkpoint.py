@@ -56,6 +56,9 @@ DROPPED = (
 #: Of the configuration, for people who look at the bundle.
 _REMEMBERED = ("exp_name", "training_mode", "batch_size", "learning_rate", "temperature", "max_epoch", "max_steps")
 
+#: Patches along a side of an image; the table of their offsets grows with the fourth power.
+MOST_PATCHES = 128
+
 #: Of a size; beyond it lies damage or mischief.
 _LARGEST = 1 << 16
 
@@ -150,6 +153,8 @@ def _resize(tensors: dict[str, Tensor], beit: BeitSizes, image_size: int, mode: 
     window = image_size // beit.patch_size
     if window == beit.window:
         return "unchanged"
+    if window > MOST_PATCHES:
+        raise BundleError(f"{what}: {image_size} px are {window} patches a side; expected at most {MOST_PATCHES}")
     legacy = image_size == LEGACY_SIZE and window == LEGACY_WINDOW
     mode = mode or ("legacy_1d" if legacy else "bicubic_2d")
     if mode == "legacy_1d" and not legacy:

@@ -7,12 +7,15 @@ matrix. Names on the other side are Hugging Face's (BEiT, BERT, BERT's head), wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
+import pydantic
 import torch
 from torch import Tensor
 
 from lexlip_export.official.container import State, StoredTensor, tensor
+from lexlip_infer.files import first_fault
 from lexlip_kernels.errors import BundleError
 from lexlip_training.checkpoint import StoredShape, build
 from lexlip_training.config import ModelConfig
@@ -121,6 +124,19 @@ def collect(state: State, names: Names, what: str) -> dict[str, Tensor]:
             raise BundleError(f"{what}: {', '.join(parts)} do not fit together: {[tuple(v.shape) for v in values]}")
         collected[ours] = torch.cat(values)
     return collected
+
+
+@contextmanager
+def sizes_of(what: str) -> Iterator[None]:
+    """Sizes and settings that no model has, said in one line.
+
+    Raises:
+        BundleError: instead of pydantic's error.
+    """
+    try:
+        yield
+    except pydantic.ValidationError as error:
+        raise BundleError(f"{what}: {first_fault(error)}") from None
 
 
 def built(config: ModelConfig, tensors: Mapping[str, Tensor], what: str, whole: bool = True) -> LexLIP:

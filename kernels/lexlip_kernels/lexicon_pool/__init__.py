@@ -10,24 +10,23 @@ chooses a backend; it computes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from lexlip_kernels.backends import TorchBackend, choose_torch_backend
+from lexlip_kernels.backends import available_backends, choose_backend, choose_torch_backend
+from lexlip_kernels.errors import InputError
 from lexlip_kernels.lexicon_pool import reference
 from lexlip_kernels.lexicon_pool.reference import saturate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["lexicon_pool", "max_logits", "saturate"]
+__all__ = ["PoolBackend", "lexicon_pool", "max_logits", "saturate"]
 
-
-def _triton_is_chosen(hidden: Tensor, backend: TorchBackend) -> bool:
-    return choose_torch_backend(backend, hidden.device.type) == "triton"
+PoolBackend = Literal["auto", "native", "triton", "reference"]
 
 
 def max_logits(
-    hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None = None, backend: TorchBackend = "auto"
+    hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None = None, backend: PoolBackend = "auto"
 ) -> Tensor:
     """Vocabulary logits, maximised over tokens, before saturation; differentiable in `hidden`, `weight` and `bias`.
 
@@ -37,31 +36,47 @@ def max_logits(
         bias: (V,), the decoder's bias.
         mask: (B, L), non-zero where a token takes part; all take part when absent. A true mask: masked tokens are
             left out of the maximum, whatever their logits.
-        backend: `"auto"` is Triton for CUDA tensors where Triton is installed, else the reference. Triton takes
-            float16, bfloat16 and float32, accumulates in float32 and never holds (B, L, V).
+        backend: `"auto"` is Triton for CUDA tensors where it is installed, native on a CPU, else the
+            reference, which alone takes float64. Neither of the first two ever holds (B, L, V); both sum gradients
+            in float32.
 
     Returns:
-        (B, V); -inf in a row without any unmasked token. Float32 from Triton.
+        (B, V); -inf in a row without any unmasked token. Float32 but from the reference.
 
     Raises:
-        InputError: shapes, dtypes or devices do not fit (Triton only; torch refuses them itself).
-        BackendUnavailable: Triton is asked for by name and cannot run here.
+        InputError: shapes, dtypes or devices do not fit (torch refuses them itself in the reference).
+        BackendUnavailable: the backend is asked for by name and cannot run here.
     """
-    if _triton_is_chosen(hidden, backend):
-        return _triton(hidden, weight, bias, mask, saturated=False)
-    return reference.max_logits(hidden, weight, bias, mask)
+    chosen = _choose(hidden, backend)
+    if chosen == "reference":
+        return reference.max_logits(hidden, weight, bias, mask)
+    return _operator(hidden, weight, bias, mask, saturated=False, native=chosen == "native")
 
 
 def lexicon_pool(
-    hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None = None, backend: TorchBackend = "auto"
+    hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None = None, backend: PoolBackend = "auto"
 ) -> Tensor:
     """Term weights (B, V) >= 0 of each row; arguments and errors as in `max_logits`."""
-    if _triton_is_chosen(hidden, backend):
-        return _triton(hidden, weight, bias, mask, saturated=True)
-    return reference.lexicon_pool(hidden, weight, bias, mask)
+    chosen = _choose(hidden, backend)
+    if chosen == "reference":
+        return reference.lexicon_pool(hidden, weight, bias, mask)
+    return _operator(hidden, weight, bias, mask, saturated=True, native=chosen == "native")
 
 
-def _triton(hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, saturated: bool) -> Tensor:
+def _choose(hidden: Tensor, backend: PoolBackend) -> Literal["native", "triton", "reference"]:
+    on_cpu = hidden.device.type == "cpu"
+    if backend == "auto" and on_cpu:
+        return available_backends()[0] if hidden.element_size() < 8 else "reference"
+    if backend != "native":
+        return choose_torch_backend(backend, hidden.device.type)
+    if not on_cpu:
+        raise InputError(f"backend 'native' works on a CPU; the tensors lie on {hidden.device}: use backend='auto'")
+    return choose_backend(backend)
+
+
+def _operator(
+    hidden: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, saturated: bool, native: bool
+) -> Tensor:
     from lexlip_kernels.lexicon_pool import autograd
 
-    return autograd.lexicon_pool(hidden, weight, bias, mask, saturated)
+    return autograd.lexicon_pool(hidden, weight, bias, mask, saturated, native)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.lines import LONGEST, listed
 from lexlip_infer.inputs.readers.checked_ids import identifier_of
-from lexlip_infer.inputs.readers.places import Place, reason
+from lexlip_infer.inputs.readers.parquet_pages import rows_together
+from lexlip_infer.inputs.readers.places import MAX_FILE_BYTES, LocalPlace, Place, reason, too_large
 from lexlip_infer.inputs.readers.source import Files, Source
 
 Item = TypeVar("Item", bound=ImageItem | TextItem)
@@ -23,6 +25,9 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 
 #: Rows decoded together, of images and of texts.
 _IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 16, 1024
+
+#: Row groups whose pages are looked at before the first is read.
+_GROUPS = 64
 
 
 class _Rows(Source[Item]):
@@ -69,9 +74,9 @@ class _Rows(Source[Item]):
         number = 0
         with _opened(place) as file:
             identifier, content = self._columns(place, file.schema_arrow)
-            columns = [column for column in (identifier, content) if column is not None]
-            batches = file.iter_batches(self._at_once, columns=columns, use_threads=False)
-            while (batch := _next(place, batches)) is not None:
+            parts = require("pyarrow", "io").types.is_struct(file.schema_arrow.field(content).type)
+            columns = [f"{content}.bytes" if parts else content, *([] if identifier is None else [identifier])]
+            for batch in _batches(place, file, columns, self._at_once):
                 for row in range(len(batch)):
                     default, origin = f"{name}:{number}", f"{place}:{number}"
                     number += 1
@@ -85,8 +90,10 @@ class _Rows(Source[Item]):
     def _columns(self, place: Place, schema: Any) -> tuple[str | None, str]:
         for name in (self._id_column, self._content_column):
             if name is not None and schema.names.count(name) != 1:
-                raise InputError(f"{place}: not one column {name!r}; there are {', '.join(schema.names)}")
+                raise InputError(f"{place}: not one column {name!r}; there are {listed(schema.names)}")
         identifier = self._id_column or ("id" if schema.names.count("id") == 1 else None)
+        if identifier is not None and require("pyarrow", "io").types.is_nested(schema.field(identifier).type):
+            raise InputError(f"{place}: the column {identifier!r} holds no ids, but values with parts")
         if self._content_column is not None and not self._fits(schema.field(self._content_column).type):
             raise InputError(f"{place}: the column {self._content_column!r} holds no {self._what}s")
         return identifier, self._content_column or self._guess(place, schema, identifier)
@@ -97,10 +104,10 @@ class _Rows(Source[Item]):
             return str(fitting[0])
         if fitting:
             raise InputError(
-                f"{place}: {len(fitting)} columns hold {self._what}s ({', '.join(fitting)}); "
+                f"{place}: {len(fitting)} columns hold {self._what}s ({listed(fitting)}); "
                 f"name one with --{self._what}-column"
             )
-        raise InputError(f"{place}: no column holds {self._what}s; there are {', '.join(schema.names)}")
+        raise InputError(f"{place}: no column holds {self._what}s; there are {listed(schema.names)}")
 
     @abstractmethod
     def _fits(self, kind: Any) -> bool:
@@ -120,13 +127,17 @@ class ParquetImages(_Rows[ImageItem]):
     def _fits(self, kind: Any) -> bool:
         types = require("pyarrow", "io").types
         if types.is_struct(kind):
-            return any(field.name == "bytes" and self._fits(field.type) for field in kind)
+            return any(
+                field.name == "bytes" and not types.is_struct(field.type) and self._fits(field.type) for field in kind
+            )
         return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
     def _item(self, identifier: str, origin: str, cell: Any) -> ImageItem | BadItem:
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if data is None:
             return BadItem(identifier, origin, "the row has no image bytes")
+        if len(data) > MAX_FILE_BYTES:
+            return BadItem(identifier, origin, too_large(MAX_FILE_BYTES))
         return ImageItem(identifier, origin, data, len(data))
 
 
@@ -143,9 +154,11 @@ class ParquetTexts(_Rows[TextItem]):
         return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
     def _item(self, identifier: str, origin: str, cell: Any) -> TextItem | BadItem:
-        return (
-            BadItem(identifier, origin, "the row has no text") if cell is None else TextItem(identifier, origin, cell)
-        )
+        if cell is None:
+            return BadItem(identifier, origin, "the row has no text")
+        if len(cell) > LONGEST:
+            return BadItem(identifier, origin, f"larger than {LONGEST >> 20} MiB, the most that is read of a text")
+        return TextItem(identifier, origin, cell)
 
 
 @contextmanager
@@ -167,8 +180,32 @@ def _cell(batch: Any, column: str, row: int) -> Any:
         raise InputError(f'"{column}" is not UTF-8 ({error.reason} at byte {error.start})') from None
 
 
-def _next(place: Place, batches: Iterator[Any]) -> Any:
-    try:
-        return next(batches, None)
-    except Exception as error:  # noqa: BLE001  (as above)
-        raise InputError(f"{place}: cannot be read further ({reason(error)})") from None
+def _batches(place: Place, file: Any, columns: list[str], at_once: int) -> Iterator[Any]:
+    """Rows of some columns, fewer together where they are large. Pages behind a URL are taken as they come."""
+    with place.open() if isinstance(place, LocalPlace) else nullcontext() as headers:
+        try:
+            for groups, rows in _runs(file.metadata, headers, columns, at_once):
+                yield from file.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
+        except Exception as error:  # noqa: BLE001  (as above)
+            raise InputError(f"{place}: cannot be read further ({reason(error)})") from None
+
+
+def _runs(metadata: Any, headers: BinaryIO | None, columns: list[str], at_once: int) -> Iterator[tuple[range, int]]:
+    """Consecutive row groups, and how many rows of them to read at once; an error comes after all that is before it."""
+    first, end, fault = 0, metadata.num_row_groups, None
+    for number in range(end if headers is not None else 0):
+        assert headers is not None
+        try:
+            at_once = min(at_once, rows_together(headers, metadata.row_group(number), columns))
+        except InputError as error:
+            end, fault = number, error
+            break
+        if number + 1 - first == _GROUPS:
+            yield range(first, number + 1), at_once
+            first = number + 1
+    if first < end:
+        yield range(first, end), at_once
+    if fault is not None:
+        raise fault

@@ -163,16 +163,11 @@ class _Header(tarfile.TarInfo):
         """Before tarfile reads what a header announces, however much that may be."""
         assert isinstance(tarfile_, _Archive)
         if self.type in _EXTENSIONS:
-            tarfile_.extended += self.size
-            common = sum(len(name) + len(value) for name, value in tarfile_.pax_headers.items())
-            if self.size < 0 or tarfile_.extended + common > _LONGEST_HEADER:
-                raise tarfile.ReadError(
-                    f"a member's name and attributes take more than {_LONGEST_HEADER >> 20} MiB, the most that is read"
-                )
+            tarfile_.extend(self.size)
+        elif self.type == tarfile.GNUTYPE_SPARSE:
+            raise _sparse(self)
         else:
             tarfile_.extended = 0
-        if self.type == tarfile.GNUTYPE_SPARSE:
-            raise _sparse(self)
         header: tarfile.TarInfo = super()._proc_member(tarfile_)  # type: ignore[misc]
         return header
 
@@ -191,6 +186,15 @@ class _Archive(tarfile.TarFile):
     tarinfo = _Header
     ended = False
     extended = 0
+
+    def extend(self, size: int) -> None:
+        """Count a header of so many bytes, besides those that are for all members."""
+        self.extended += size
+        common = sum(len(name) + len(value) for name, value in self.pax_headers.items())
+        if size < 0 or self.extended + common > _LONGEST_HEADER:
+            raise tarfile.ReadError(
+                f"a member's name and attributes take more than {_LONGEST_HEADER >> 20} MiB, the most that is read"
+            )
 
 
 def _sparse(member: tarfile.TarInfo) -> tarfile.ReadError:

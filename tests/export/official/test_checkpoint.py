@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, gelu, layer_norm
 
 from lexlip_export.official.checkpoint import load_official
+from lexlip_export.sources import ImportOptions, load_source
 from lexlip_kernels.errors import BundleError
 
 Content = Callable[..., dict[str, Any]]
@@ -143,6 +144,7 @@ def test_sizes_that_cannot_be_are_refused(tmp_path: Path, content: Content) -> N
     for options, message in [
         ({"image_size": 100}, "100 is no multiple of the patch size 16"),
         ({"image_size": 96, "position_mode": "legacy_1d"}, "legacy_1d exists at 384 px"),
+        ({"image_size": 129 * 16}, "2064 px are 129 patches a side; expected at most 128"),
         ({"text_heads": 3}, "3 attention heads do not divide the text tower's width 16"),
     ]:
         with pytest.raises(BundleError, match=message):
@@ -157,6 +159,17 @@ def test_sizes_that_cannot_be_are_refused(tmp_path: Path, content: Content) -> N
         with pytest.raises(BundleError, match=message):
             load_official(save(path, content(**config)))
     assert load_official(save(path, content(num_heads=None)), text_heads=4)[0].config.text.heads == 4  # type: ignore[union-attr]
+
+
+def test_tables_that_would_take_gigabytes_are_not_made(tmp_path: Path, content: Content) -> None:
+    with pytest.raises(BundleError, match=r"computes tables of .* for itself; expected at most 536\.9 MB"):
+        load_official(save(tmp_path / "a.ckpt", content(image_size=128 * 16)))
+
+
+def test_an_image_size_that_no_model_has(tmp_path: Path, content: Content) -> None:
+    path = save(tmp_path / "a.ckpt", content(image_size=257 * 16))
+    with pytest.raises(BundleError, match=r"a\.ckpt: image_size: Input should be less than or equal to 4096"):
+        load_source(path, ImportOptions())
 
 
 def test_a_file_without_settings_needs_the_heads_alone(tmp_path: Path, content: Content) -> None:

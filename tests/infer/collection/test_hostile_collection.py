@@ -15,6 +15,7 @@ from lexlip_infer.collection import collection as reading
 from lexlip_infer.collection import manifest as manifests
 from lexlip_infer.collection.collection import Collection
 from lexlip_infer.collection.manifest import read_manifest
+from lexlip_infer.collection.part_file import Failure, read_failures
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.impacts.lint import files as limits
 from lexlip_infer.vocabulary import Vocabulary
@@ -214,3 +215,24 @@ def test_a_named_file_has_to_be_one(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lines.jsonl")
     with pytest.raises(InputError, match=r"lines\.jsonl: is a FIFO; expected a regular file"):
         Collection.open(tmp_path / "lines.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{}", "line 2 is not as lexlip-encode wrote it"),
+        ("[1]", "line 2 is not as lexlip-encode wrote it"),
+        ("[" * 100_000, "line 2 is not as lexlip-encode wrote it"),
+        ("x" * 2_000_000, r"has a line \(number 2\) of more than 1 MB"),
+    ],
+)
+def test_a_ledger_that_is_none(line: str, said: str, tmp_path: Path) -> None:
+    failure = Failure("a", "b", "read", "broken")
+    (tmp_path / "failures.jsonl").write_text(f"{failure.line()}\n")
+    assert read_failures(tmp_path) == (failure,)
+    (tmp_path / "failures.jsonl").write_text(f"{failure.line()}\n{line}\n")
+    with pytest.raises(OutputError, match=rf"failures\.jsonl: {said}"):
+        read_failures(tmp_path)
+    (tmp_path / "failures.jsonl").unlink()
+    with pytest.raises(OutputError, match=r"failures\.jsonl: cannot be read \(No such file"):
+        read_failures(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lexlip_infer.datasets import PROTOCOLS, CaptionedImages, read_captions_file
+from lexlip_infer.datasets import PROTOCOLS, CaptionedImages, caption_files, read_captions_file
 from lexlip_infer.errors import InputError
 
 ROWS = [("x/a.jpg", ["one", 'two "quoted"']), ("x/b.jpg", ["three"]), ("y/c.jpg", ["four", "five", "six"])]
@@ -179,3 +179,10 @@ def test_captions_of() -> None:
     assert data.captions_of() == []
     data = CaptionedImages((Path("a"), Path("b")), ("x", "y", "z"), (0, 1, 1))
     assert data.captions_of() == [[0], [1, 2]]
+
+
+def test_karpathys_file_is_read_under_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_bytes(b" " * 101)
+    monkeypatch.setattr(caption_files, "_LARGEST_KARPATHY", 100)
+    with pytest.raises(InputError, match="larger than 0 MiB, the most that is read"):
+        read_captions_file(tmp_path / "a.json")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lexlip_infer.errors import InputError, OutputError
+from lexlip_infer.evaluation import query_results
 from lexlip_infer.evaluation.query_results import QueryResults, Section, compare_systems
 from lexlip_infer.evaluation.significance import compare_paired
 
@@ -70,3 +71,12 @@ def test_what_cannot_be_compared() -> None:
     section = one.sections["task"].model_copy(update={"clusters": ["c0", "c1"]})
     with pytest.raises(InputError, match="different clusters"):
         compare_systems(one, one.model_copy(update={"sections": {"task": section}}))
+
+
+def test_files_are_read_under_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_bytes(b" " * 101)
+    monkeypatch.setattr(query_results, "_LARGEST", 100)
+    with pytest.raises(InputError, match="larger than 0 MiB, the most that is read"):
+        QueryResults.load(tmp_path / "a.json")
+    with pytest.raises(InputError, match=r"b\.json: cannot be read"):
+        QueryResults.load(tmp_path / "b.json")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lexlip_infer.errors import InputError
-from lexlip_infer.formats import FORMATS, FormatSettings
+from lexlip_infer.formats import FORMATS, FormatSettings, toolkits
 from lexlip_infer.vocabulary import Vocabulary
 
 Write = Callable[..., bytes]
@@ -110,3 +110,12 @@ def test_names(write: Write) -> None:
     for name in ('a"b', "", "é", "1st", "a.b"):
         with pytest.raises(InputError, match="expected an ASCII letter"):
             FormatSettings(field=name)
+
+
+def test_a_topic_is_no_longer_than_a_line_that_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolkits, "LONGEST", 100)
+    assert len(write("anserini-topics", {"q": {3: 12}})) < 100
+    with pytest.raises(
+        InputError, match=r"document 'q': its terms, .* 100 are read of a line: quantise with a smaller"
+    ):
+        write("anserini-topics", {"fine": {3: 2}, "q": {3: 60_000}})

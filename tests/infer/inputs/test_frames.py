@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -107,3 +109,16 @@ def test_a_first_frame_that_breaks_off_may_be_accepted(encode: Encode) -> None:
     assert image.getpixel((63, 63)) == (255, 0, 0)
     with pytest.raises(ImageError):
         load_image(Frame(cut, 1), accept)
+
+
+def test_frames_that_the_file_has_no_room_for(encode: Encode) -> None:
+    data = encode(Image.new("L", (4, 4)), "PNG")
+    body = b"acTL" + struct.pack(">II", 2**31 - 1, 0)
+    claimed = data[:33] + struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+    assert 1 <= count_frames(claimed) <= len(claimed)
+
+
+def test_only_what_may_be_an_animation_is_opened(encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(Image.new("L", (4, 4)), "PPM")
+    monkeypatch.setitem(Image.OPEN, "PPM", (None, None))
+    assert count_frames(data) == 1

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from lexlip_infer.inputs.read_ahead import in_order
+from lexlip_infer.inputs.items import TextItem
+from lexlip_infer.inputs.read_ahead import MOST_TOGETHER, MOST_UNDER_WAY, gather, in_order
 
 
 def test_order_and_bound() -> None:
@@ -51,3 +52,27 @@ def test_an_error_comes_in_its_turn() -> None:
     assert [next(results), next(results)] == [(0, 0), (1, 1)]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_large_items_come_in_smaller_lists() -> None:
+    long = "x" * (MOST_TOGETHER // 2)
+    items = iter([TextItem(str(number), "", long if number in (2, 3, 4) else "x") for number in range(10)])
+    lists = [[item.id for item in gather(items, 4)] for _ in range(4)]
+    assert lists == [["0", "1", "2", "3"], ["4", "5", "6", "7"], ["8", "9"], []]
+
+
+def test_of_large_steps_few_are_under_way() -> None:
+    read: list[int] = []
+    sizes = [1, 1, MOST_UNDER_WAY, 1, 1]
+
+    def start(step: int) -> Future[int]:
+        read.append(step)
+        future: Future[int] = Future()
+        future.set_result(step)
+        return future
+
+    results = in_order(range(5), start, 4, held=sizes.__getitem__)
+    assert next(results) == (0, 0)
+    assert read == [0, 1, 2]
+    assert [next(results)[0], next(results)[0], read] == [1, 2, [0, 1, 2]]
+    assert [step for step, _ in results] == [3, 4]

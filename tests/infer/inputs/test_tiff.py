@@ -11,9 +11,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
+from PIL.ExifTags import Base
 
 from lexlip_infer.errors import ImageError
 from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.tiff import check_tiff
 
 Numbers = npt.NDArray[np.int64]
 
@@ -224,3 +227,15 @@ def test_uncompressed_colours_of_reduced_resolution() -> None:
         data = write_tiff(np.zeros((HEIGHT, WIDTH, 3), np.int64), Layout(6), dict[int, tuple[str, Sequence[int]]](more))
         with pytest.raises(ImageError, match="reduced resolution"):
             load_image(data)
+
+
+@pytest.mark.parametrize(("size", "fits"), [((4096, 4096), True), ((4112, 4096), False)])
+def test_tiles_are_no_larger_than_pictures(size: tuple[int, int], fits: bool) -> None:
+    image = Image.new("L", (24, 16))
+    image.format = "TIFF"
+    image.tag_v2 = {Base.TileWidth: size[0], Base.TileLength: size[1]}  # type: ignore[attr-defined]
+    if fits:
+        check_tiff(image)
+    else:
+        with pytest.raises(ImageError, match="24 x 16 pixels in tiles of 16,842,752"):
+            check_tiff(image)

@@ -99,3 +99,15 @@ def test_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "index.json").unlink()
     with pytest.raises(OutputError, match=r"index\.json: cannot be read"):
         DenseEngine.open(tmp_path / "index")
+
+
+def test_ids_beyond_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path, unit(3), "flat")
+    monkeypatch.setattr(dense_index, "RECORD_LIMIT", 100)
+    with pytest.raises(OutputError, match=r"index\.json: holds .* bytes; at most 100 bytes are read"):
+        DenseEngine.open(tmp_path / "index")
+    (tmp_path / "index").unlink()
+    (tmp_path / "index.json").unlink()
+    with pytest.raises(InputError, match=r"3 ids take .* bytes; at most 100 bytes are read"):
+        build(tmp_path, unit(3), "flat")
+    assert not (tmp_path / "index").exists()

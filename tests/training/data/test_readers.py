@@ -220,6 +220,24 @@ def test_an_index_of_a_reader_that_took_damage_for_an_end_is_made_again(tmp_path
     assert read(shard).images == 3
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{}", "[]", "[" * 100_000),
+        *('{"offset": -1, "size": 3, "captions": ["x"]}', '{"offset": 0, "size": 1e30, "captions": ["x"]}'),
+        *('{"offset": 0, "size": 3, "captions": [1]}', '{"offset": "a", "size": 3, "captions": ["x"]}'),
+    ],
+)
+def test_an_index_of_a_stranger_is_made_again(line: str, tmp_path: Path) -> None:
+    shard = write_tar(tmp_path / "a.tar", samples(1))
+    whole = pairs(read(shard))
+    index = tmp_path / "a.tar.index.jsonl"
+    head, mine = index.read_text().splitlines()
+    index.write_text(f"{head}\n{line}\n")
+    assert pairs(read(shard)) == whole
+    assert index.read_text().splitlines() == [head, mine]
+
+
 @pytest.mark.parametrize("names", [["017.jpg", "017.seg.png"], ["017.seg.png", "017.jpg"], ["017.seg.png"]])
 def test_the_photograph_of_a_sample_with_masks(tmp_path: Path, names: list[str]) -> None:
     shard = write_tar(tmp_path / "s.tar", {**{name: name.encode() for name in names}, "017.txt": b"a red square"})

@@ -1,9 +1,10 @@
-"""Training through the fused head gives the losses of the reference: Triton's kernels, in its interpreter on a CPU."""
+"""Training through a fused head, compiled or in Triton (a CPU interprets it), gives the losses of the reference."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -30,17 +31,18 @@ def curve(kind: str, device: str) -> Tensor:
     return torch.stack(losses)
 
 
+@pytest.mark.parametrize("backend", ["native", "triton"])
 @pytest.mark.parametrize("kind", ["pretrain_lexicon", "momentum_contrast"])
-def test_the_loss_curve_is_the_references(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("triton", reason="Triton is not installed")
-    calls = []
-
-    def choose(hidden: Tensor, backend: str) -> bool:
-        calls.append(backend)
-        return True
-
-    expected = curve(kind, "cpu")
-    monkeypatch.setattr("lexlip_kernels.lexicon_pool._triton_is_chosen", choose)
-    found = curve(kind, "cuda" if Path("/dev/nvidiactl").exists() else "cpu")
-    assert calls
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+def test_the_loss_curve_is_the_references(kind: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend == "triton":
+        pytest.importorskip("triton", reason="Triton is not installed")
+    curves = {}
+    for chosen, device in (
+        ("reference", "cpu"),
+        (backend, "cuda" if backend == "triton" and Path("/dev/nvidiactl").exists() else "cpu"),
+    ):
+        choose = Mock(return_value=chosen)
+        monkeypatch.setattr("lexlip_kernels.lexicon_pool._choose", choose)
+        curves[chosen] = curve(kind, device)
+        assert choose.called
+    torch.testing.assert_close(curves[backend], curves["reference"], rtol=1e-4, atol=1e-4)

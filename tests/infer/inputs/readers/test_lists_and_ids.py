@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import ImageError, InputError
 from lexlip_infer.inputs.frames import Frame
 from lexlip_infer.inputs.image_options import ImageOptions
-from lexlip_infer.inputs.items import BadItem, ImageItem
-from lexlip_infer.inputs.readers import checked_ids, open_images
+from lexlip_infer.inputs.images import load_image
+from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
+from lexlip_infer.inputs.readers import checked_ids, open_images, open_texts
 from lexlip_infer.inputs.readers.checked_ids import IdTable
 
 Fill = Callable[[Iterable[str]], Path]
@@ -133,3 +134,30 @@ class TestIdTable:
         names = [f"{number:04}" for number in range(1500)]
         assert [table.first(name, number) for number, name in enumerate(names, 1)] == list(range(1, 1501))
         assert [table.first(name, 0) for name in names] == list(range(1, 1501))
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".tar", ".parquet", ".jsonl"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(suffix: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"a{suffix}")
+    with pytest.raises(InputError, match="is a FIFO; expected a regular file"):
+        (open_texts if suffix == ".jsonl" else open_images)([str(tmp_path / f"a{suffix}")])
+
+
+def test_a_pipe_beside_an_image(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "b.txt"):
+        (tmp_path / name).write_text("a dog")
+    os.mkfifo(tmp_path / "a.txt")
+    bad, good = open_texts([str(tmp_path)])
+    assert isinstance(bad, BadItem)
+    assert bad.error == "is a FIFO; expected a regular file"
+    assert good == TextItem("b.jpg", str(tmp_path / "b.txt"), "a dog")
+
+
+def test_names_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"a\0b.jpg\n../../c.jpg\tone\x1bid\n" + b"x" * 5000 + b".jpg\n")
+    items = list(open_images([str(tmp_path / "list.txt")]))
+    assert [getattr(item, "size", None) for item in items] == [-1, -1, -1]
+    for item in items:
+        assert isinstance(item, ImageItem)
+        with pytest.raises(ImageError, match=r"not a file name|cannot be read"):
+            load_image(item.source)

@@ -10,7 +10,8 @@ import pytest
 
 from lexlip_infer.errors import InputError, MissingExtra
 from lexlip_infer.inputs.items import BadItem, ImageItem, TextItem
-from lexlip_infer.inputs.readers import open_images, open_texts
+from lexlip_infer.inputs.readers import open_images, open_texts, parquet, parquet_pages
+from lexlip_infer.inputs.readers.parquet_pages import page_sizes
 
 pa = pytest.importorskip("pyarrow", reason="the extra io is not installed")
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra io is not installed")
@@ -179,3 +180,58 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "p.parquet")
     with pytest.raises(InputError, match="not one column 'id'; there are image, id, id"):
         open_images([str(tmp_path / "p.parquet")], id_column="id")
+
+
+class TestPages:
+    def test_their_sizes_are_those_that_were_written(self, write: Write) -> None:
+        path = write(text=["a b", "b", "b", "c"] * 500, row_group_size=2000)
+        chunk = pq.ParquetFile(path).metadata.row_group(0).column(0)
+        with open(path, "rb") as file:  # noqa: PTH123
+            sizes = list(page_sizes(file, chunk))
+        assert len(sizes) == 2  # a dictionary, and numbers
+        assert 0 < chunk.total_uncompressed_size - sum(sizes) < 200  # their headers
+
+    def test_large_ones_are_refused(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write(image=[bytes(10), bytes(2**20 + 1), bytes(10)], row_group_size=1)
+        assert len(list(open_images([path]))) == 3
+        monkeypatch.setattr(parquet_pages, "MOST_OF_A_PAGE", 2**20)
+        good, bad = open_images([path])
+        assert good.id == "p.parquet:0"
+        assert isinstance(bad, BadItem)
+        assert bad.error.startswith("a page of 1 MiB, at most 1 are read")
+
+    def test_of_large_ones_few_rows_are_read_together(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write(text=["a" * 1000] * 100, row_group_size=100)
+        monkeypatch.setattr(parquet_pages, "_MOST_TOGETHER", 10_000)
+        with open(path, "rb") as file:  # noqa: PTH123
+            assert 8 <= parquet_pages.rows_together(file, pq.ParquetFile(path).metadata.row_group(0), ["text"]) <= 10
+        assert len(list(open_texts([path]))) == 100
+
+    def test_many_row_groups(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(parquet, "_GROUPS", 3)
+        path = write(image=[bytes([i]) for i in range(11)], row_group_size=2)
+        assert [getattr(item, "source", None) for item in open_images([path])] == [bytes([i]) for i in range(11)]
+
+
+def test_cells_that_are_too_large(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(parquet, "LONGEST", 10)
+    path = write(image=[bytes(11), b"x"], text=["a" * 11, "x"])
+    for bad, good in (open_images([path]), open_texts([path])):
+        assert isinstance(bad, BadItem)
+        assert "the most that is read" in bad.error
+        assert not isinstance(good, BadItem)
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_ids_of_parts(kind: str, write: Write) -> None:
+    path = write(id=[[1], [2]], image=[b"x", b"y"], text=["x", "y"])
+    with pytest.raises(InputError, match="the column 'id' holds no ids"):
+        (open_images if kind == "image" else open_texts)([path])
+
+
+def test_parts_beside_the_bytes_are_not_read(write: Write) -> None:
+    (item,) = open_images([write(image=[{"bytes": b"x", "junk": [["a"] * 9] * 9}])])
+    assert getattr(item, "source", None) == b"x"
+    with pytest.raises(InputError, match="no column holds images"):
+        open_images([write(image=[{"bytes": {"bytes": b"x"}}])])

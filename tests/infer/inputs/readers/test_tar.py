@@ -311,3 +311,77 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - before < 400_000  # 2,700 headers alone would be more, the images 5.4 MB
+
+
+def header(name: str, size: int, kind: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 512)
+
+
+def record(key: str, value: str) -> bytes:
+    """A line of a pax header; its length counts itself."""
+    size = len(f" {key}={value}\n")
+    size += len(str(size + len(str(size))))
+    return f"{size} {key}={value}\n".encode()
+
+
+class TestHeaders:
+    """What stands before a member is read under a limit, whatever it says of its size."""
+
+    @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+    @pytest.mark.parametrize("count", [1, 4])
+    def test_too_long(self, kind: bytes, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = record("comment", "a" * 3000) if kind == tarfile.XHDTYPE else b"a" * 3000 + b"\0"
+        extension = header("long", len(text), kind) + padded(text)
+        first, second = (header(name, 1, tarfile.REGTYPE) + padded(b"x") for name in ("b.jpg", "c.jpg"))
+        path = tmp_path / "a.tar"
+        path.write_bytes(first + extension * count + second + bytes(1024))
+        monkeypatch.setattr(tar_archive, "_LONGEST_HEADER", 3500 * count)
+        assert not any(isinstance(item, BadItem) for item in open_images([str(path)]))
+        monkeypatch.setattr(tar_archive, "_LONGEST_HEADER", 3500 * count - 600 * count)
+        good, bad = open_images([str(path)])
+        assert isinstance(good, ImageItem)
+        assert isinstance(bad, BadItem)
+        assert "name and attributes take more than" in bad.error
+
+    def test_those_for_all_members_add_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tar_archive, "_LONGEST_HEADER", 2000)
+        data = b""
+        for number in range(4):
+            text = record(f"key{number}", "a" * 900)
+            data += header("all", len(text), tarfile.XGLTYPE) + padded(text)
+            data += header(f"{number}.jpg", 1, tarfile.REGTYPE) + padded(b"x")
+        (tmp_path / "a.tar").write_bytes(data + bytes(1024))
+        *good, bad = open_images([str(tmp_path / "a.tar")])
+        assert len(good) == 2
+        assert isinstance(bad, BadItem)
+
+    def test_maps_of_holes(self, tmp_path: Path) -> None:
+        text = record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0") + record("GNU.sparse.name", "b.jpg")
+        newer = header("pax", len(text), tarfile.XHDTYPE) + padded(text) + header("x", 512, tarfile.REGTYPE)
+        for sparse in (newer + padded(b"1\n0\n1\n"), header("b.jpg", 1, tarfile.GNUTYPE_SPARSE) + padded(b"x")):
+            first = header("a.jpg", 1, tarfile.REGTYPE) + padded(b"x")
+            (tmp_path / "a.tar").write_bytes(first + sparse + bytes(1024))
+            _, bad = open_images([str(tmp_path / "a.tar")])
+            assert isinstance(bad, BadItem)
+            assert "archive it without --sparse" in bad.error
+
+    def test_a_sample_of_many_files(self, tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tar_archive, "_MOST_FIELDS", 2)
+        path = shard(tmp_path / "a.tar", [(f"a.{i}.jpg", b"x") for i in range(5)])
+        items = list(open_images([str(path)]))
+        assert len(items) == 5
+        assert [isinstance(item, BadItem) for item in items] == [False, True, True, True, True]
+
+
+def test_a_large_member_is_read_in_pieces(tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar_archive, "_PIECE", 1000)
+    data = bytes(range(256)) * 10
+    (item,) = open_images([str(shard(tmp_path / "a.tar.gz", [("a.jpg", data)]))])
+    assert isinstance(item, ImageItem)
+    assert item.source == data

@@ -217,3 +217,36 @@ def test_a_line_longer_than_memory_is_one_bad_line(monkeypatch: pytest.MonkeyPat
     assert [name for name, _ in rows] == ["a", "t.tsv:2", "c"]
     data = b"x" * 100 + b"\n" + b"y" * 101 + b"\n" + b"z" * 350 + b"\nend"
     assert [number for number, _ in numbered_lines(io.BytesIO(data))] == [1, 2, 3, 4]
+
+
+class Endless(io.RawIOBase):
+    """A line without an end."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        buffer[:] = b"a" * len(buffer)
+        return len(buffer)
+
+
+def test_a_line_without_an_end_is_told_before_the_next_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 100_000)
+    file = io.BufferedReader(Endless())
+    number, line = next(lines.numbered_lines(file))
+    assert (number, len(line)) == (1, 100_001)
+    assert isinstance(next(lines.separated_rows(iter(lambda: file.readline(100_001).decode(), ""), ","))[1], InputError)
+
+
+def test_rows_of_many_fields(read: Read) -> None:
+    wide = "," * 70_000
+    rows = read("t.csv", f'id,text\n1,a dog\n{wide}\n"{wide}",{wide}\n2,"{wide}"\n')
+    assert [name for name, _ in rows] == ["1", "t.csv:3", "t.csv:4", "2"]
+    assert "more than 65,536 fields" in rows[1][1]
+
+
+def test_long_lists_of_names_are_cut() -> None:
+    assert lines.listed(["a", "b"]) == "a, b"
+    shown = lines.listed([f"{number}" * 100 for number in range(3000)])
+    assert len(shown) < 2000
+    assert shown.endswith("…, … (3,000 in all)")
