@@ -24,6 +24,8 @@ MOST_BYTES = 128_000_000
 MOST_GROWTH = 400
 #: Characters of a word that WordPiece may search for pieces; its work grows with their third power, and BERT has 100.
 MOST_CHARACTERS_OF_A_WORD = 256
+#: Characters of a piece of a Unigram model, which tries all pieces at every place; SentencePiece makes them up to 16.
+MOST_CHARACTERS_OF_A_PIECE = 128
 #: Rules that rewrite and split a text.
 MOST_RULES = 64
 #: Tokens that a tokenizer may add to each text or pad it to.
@@ -90,9 +92,18 @@ def _unbounded(tokenizer: Tokenizer) -> str | None:
     growth *= max((_GROWTH[rule["type"]] for rule in rules if rule["type"] in _FORMS), default=1)
     if growth > MOST_GROWTH:
         return f"its rules may make a text {growth:,.0f} times as long; expected at most {MOST_GROWTH}"
+    return _unbounded_model(tokenizer)
+
+
+def _unbounded_model(tokenizer: Tokenizer) -> str | None:
+    """The same of what makes tokens of a text, and of tokens that are added."""
     longest = getattr(tokenizer.model, "max_input_chars_per_word", 0)
     if longest > MOST_CHARACTERS_OF_A_WORD:
         return f"max_input_chars_per_word is {longest:,}; expected at most {MOST_CHARACTERS_OF_A_WORD}, as BERT's 100"
+    if type(tokenizer.model).__name__ == "Unigram":
+        longest = max(map(len, tokenizer.get_vocab(with_added_tokens=False)))
+        if longest > MOST_CHARACTERS_OF_A_PIECE:
+            return f"a piece of {longest:,} characters; expected at most {MOST_CHARACTERS_OF_A_PIECE}"
     padding = tokenizer.padding or {}
     lengths = (padding.get(name) or 0 for name in ("length", "pad_to_multiple_of"))
     added = max(tokenizer.num_special_tokens_to_add(False), *lengths)

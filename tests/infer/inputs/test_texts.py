@@ -198,6 +198,21 @@ class TestRules:
         with pytest.raises(BundleError, match="max_input_chars_per_word is 1,000,000; expected at most 256"):
             TextTokenizer(self.changed(tokenizer_json, model=model), 12)
 
+    @pytest.mark.parametrize(("longest", "fits"), [(128, True), (129, False)])
+    def test_pieces_of_a_unigram_model(self, longest: int, fits: bool, tokenizer_json: bytes) -> None:
+        model = {
+            "type": "Unigram",
+            "unk_id": 0,
+            "vocab": [["[UNK]", 0.0], ["a" * longest, -1.0]],
+            "byte_fallback": False,
+        }
+        data = self.changed(tokenizer_json, model=model, added_tokens=[], post_processor=None)
+        if fits:
+            assert TextTokenizer(data, 12)(["a dog"])[0].shape[0] == 1
+            return
+        with pytest.raises(BundleError, match="a piece of 129 characters; expected at most 128"):
+            TextTokenizer(data, 12)
+
     def test_no_room_for_a_text(self, tokenizer_json: bytes) -> None:
         with pytest.raises(BundleError, match="adds 2 tokens to a text; the model takes 2 in all"):
             TextTokenizer(tokenizer_json, 2)
