@@ -31,7 +31,7 @@ from lexlip_infer.search.engine import Ranking
 DenseKind = Literal["flat", "hnsw", "ivfpq"]
 
 RECORD_LIMIT = 64_000_000
-"""Bytes of `FILE.json` that are read, the ids of all vectors."""
+"""Bytes of `FILE.json` that are read, the ids of all vectors: these, or as many as the index file has."""
 
 #: Vectors that are read at a time.
 _CHUNK = 65_536
@@ -78,7 +78,7 @@ def build_dense_index(vectors: Path, ids: Path | Sequence[str], kind: str, file:
     Raises:
         MissingExtra: faiss is not installed.
         InputError: the vectors are of another kind, not finite or not of length 1, too few for the kind of index, or
-            not as many as ids; or the ids take more than RECORD_LIMIT.
+            not as many as ids; or their ids take more room than is read of them.
         OutputError: a file exists or cannot be written.
     """
     faiss = require("faiss", "faiss")
@@ -99,10 +99,8 @@ def build_dense_index(vectors: Path, ids: Path | Sequence[str], kind: str, file:
             ids=names,
         )
         data = record.model_dump_json(indent=1).encode()
-        if len(data) > RECORD_LIMIT:
-            raise InputError(
-                f"{len(names):,} ids take {in_bytes(len(data))}; at most {in_bytes(RECORD_LIMIT)} are read"
-            )
+        if len(data) > (limit := max(RECORD_LIMIT, index_file.tell())):
+            raise InputError(f"{len(names):,} ids take {in_bytes(len(data))}; at most {in_bytes(limit)} are read")
         record_file.write(data)
     return record
 
@@ -202,9 +200,10 @@ def read_dense_record(file: Path) -> tuple[DenseRecord, int]:
     """
     path = _record_path(file)
     try:
-        data = read_regular(path, RECORD_LIMIT, refuse=lambda reason: OutputError(f"{path}: {reason}; index again"))
         with open_regular(file, refuse=lambda reason: OutputError(f"{file}: {reason}; index again")) as opened:
             size = os.fstat(opened.fileno()).st_size
+        limit = max(RECORD_LIMIT, size)
+        data = read_regular(path, limit, refuse=lambda reason: OutputError(f"{path}: {reason}; index again"))
         return DenseRecord.model_validate_json(data), len(data) + size
     except OutputError:
         raise

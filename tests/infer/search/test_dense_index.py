@@ -80,7 +80,7 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
         build_dense_index(tmp_path / "vectors.npy", ["a", "b"], "flat", tmp_path / "index", 1)
     engine = build(tmp_path, unit(3), "flat")
     with pytest.raises(OutputError, match="exists"):
-        build(tmp_path, unit(3), "flat")
+        build(tmp_path, unit(3, dimensions=1), "flat")
     for queries, k, threads in ((unit(2, 8), 1, 1), (2 * unit(2), 1, 1), (unit(2), 0, 1), (unit(2), 1, 0)):
         with pytest.raises(InputError):
             engine.search(queries, k, threads)
@@ -102,12 +102,14 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 
 def test_ids_beyond_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(tmp_path, unit(3), "flat")
     monkeypatch.setattr(dense_index, "RECORD_LIMIT", 100)
-    with pytest.raises(OutputError, match=r"index\.json: holds .* bytes; at most 100 bytes are read"):
+    build(tmp_path, unit(40), "flat")  # its ids are fewer bytes than its vectors
+    record = (tmp_path / "index.json").read_bytes()
+    (tmp_path / "index.json").write_bytes(record + b" " * 2**14)
+    with pytest.raises(OutputError, match=r"index\.json: holds .* kB; at most .* kB are read"):
         DenseEngine.open(tmp_path / "index")
     (tmp_path / "index").unlink()
     (tmp_path / "index.json").unlink()
-    with pytest.raises(InputError, match=r"3 ids take .* bytes; at most 100 bytes are read"):
-        build(tmp_path, unit(3), "flat")
+    with pytest.raises(InputError, match=r"3 ids take .* bytes; at most .* bytes are read"):
+        build(tmp_path, unit(3, dimensions=1), "flat")
     assert not (tmp_path / "index").exists()
