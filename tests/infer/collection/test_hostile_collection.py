@@ -161,7 +161,10 @@ def test_special_files_and_links(kind: str, name: str, tmp_path: Path) -> None:
         read(folder)
 
 
-@pytest.mark.parametrize("data", [b"no gzip\n", gzip.compress(LINE % 1)[:-9], gzip.compress(LINE % 1) + b"rest\n"])
+_PACKED = gzip.compress(LINE % 1, mtime=0)
+
+
+@pytest.mark.parametrize("data", [b"no gzip\n", _PACKED[:-9], _PACKED + b"rest\n"], ids=["no gzip", "cut", "more"])
 def test_a_damaged_part_is_called_damaged(data: bytes, tmp_path: Path) -> None:
     folder = write(tmp_path / "out", gzip.compress(LINE % 1), "gz")
     manifest = json.loads((folder / "manifest.json").read_text())
