@@ -38,6 +38,8 @@ MANIFEST = "lexlip.json"
 
 #: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
 MOST_PIXELS, MOST_TOKENS, MOST_TERMS = 4096, 65_536, 2**31 - 1
+#: Bytes of a file, which is read whole; a graph has at most half of them.
+MOST_BYTES = 2**32
 
 Modality = Literal["image", "text"]
 Precision = Literal["f32", "fp16", "int8"]
@@ -130,7 +132,7 @@ class FileRecord(_Section):
     """What a file of the bundle must be."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=MOST_BYTES)
 
 
 class Manifest(_Section):

@@ -293,6 +293,10 @@ class TestStrangers:
             (lambda m: m.update(vocab_size=1e30), "vocab_size: "),
             (lambda m: m.update(vocab_size=10**30), "vocab_size: "),
             (lambda m: m.update(hidden_size=2**31), "hidden_size: Input should be less than or equal to 2147483647"),
+            (
+                lambda m: m["files"]["tokenizer.json"].update(size=2**40),
+                "files.tokenizer.json.size: Input should be less than or equal to 4294967296",
+            ),
             (lambda m: m["image"].update(size=10**6), "image.size: Input should be less than or equal to 4096"),
             (
                 lambda m: m["text"].update(max_length=10**6),
