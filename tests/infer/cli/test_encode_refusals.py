@@ -171,7 +171,9 @@ def test_model_with_another_graph(refused: Callable[..., str], photographs: Path
 
 def test_model_with_a_file_that_is_no_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
     put(bundle, "onnx/image_head.onnx", b"no graph")
-    assert "cannot load it" in refused("--images", photographs, "--model", bundle, "--head", "onnx")
+    assert "cannot be loaded, it is no ONNX model" in refused(
+        "--images", photographs, "--model", bundle, "--head", "onnx"
+    )
 
 
 def test_model_with_another_vocabulary(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
