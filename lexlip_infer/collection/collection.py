@@ -19,9 +19,9 @@ from lexlip_infer.bundle import Bundle
 from lexlip_infer.collection.manifest import MANIFEST, VECTORS, PartRecord, RunManifest, is_output, manifest_in
 from lexlip_infer.errors import InputError, OutputError
 from lexlip_infer.files import Folder, hash_opened, open_regular
-from lexlip_infer.files.reading import Refusal, in_bytes
+from lexlip_infer.files.reading import Refusal, bounded_blocks, in_bytes
 from lexlip_infer.impacts import JsonLinesParser, collect_terms
-from lexlip_infer.impacts.lint.files import LONGEST_LINE, collection_files, opened_lines
+from lexlip_infer.impacts.lint.files import LONGEST_LINE, collection_files, expanded
 from lexlip_infer.impacts.lint.findings import Findings
 from lexlip_infer.inputs.read_ahead import map_ahead
 from lexlip_infer.vocabulary import Vocabulary
@@ -338,13 +338,6 @@ def _chunked(files: list[Path]) -> Iterator[Lines]:
 
 def _blocks(file: BinaryIO, path: Path, refuse: Refusal, most: int) -> Iterator[Lines]:
     """Lines together, as many as fit a block, and no more than `most`."""
-    gathered: list[bytes] = []
-    first, size = 1, 0
-    for line in opened_lines(file, path.name.endswith(".gz"), refuse=refuse):
-        gathered.append(line)
-        size += len(line)
-        if size >= _BLOCK or len(gathered) == most:
-            yield Lines(b"".join(gathered), str(path), first)
-            first, size, gathered = first + len(gathered), 0, []
-    if gathered:
-        yield Lines(b"".join(gathered), str(path), first)
+    lines = expanded(file, path, refuse=refuse)
+    for first, data in bounded_blocks(lines, LONGEST_LINE, _BLOCK, most, refuse=refuse):
+        yield Lines(data, str(path), first)

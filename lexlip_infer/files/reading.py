@@ -177,8 +177,46 @@ def bounded_lines(file: io.BufferedIOBase | BinaryIO, limit: int, *, refuse: Ref
     while line := file.readline(limit + 1):
         number += 1
         if len(line) > limit:
-            raise refuse(f"has a line (number {number}) of more than {in_bytes(limit)}, the most that is read")
+            raise _too_long(number, limit, refuse)
         yield line
+
+
+def bounded_blocks(
+    file: io.BufferedIOBase | BinaryIO, limit: int, size: int, most: int, *, refuse: Refusal
+) -> Iterator[tuple[int, bytes]]:
+    """The same lines, many together: the number of the first, and some `size` bytes of whole lines.
+
+    Args:
+        file: plain or `decompressed`.
+        limit: bytes of a line.
+        size: bytes that are read together.
+        most: lines that are given together.
+        refuse: makes the error for a longer line.
+
+    Raises:
+        Exception: what `refuse` made.
+    """
+    number = 1
+    while block := file.read(min(size, limit)):
+        if not block.endswith(b"\n"):
+            room = limit - len(block) + block.rfind(b"\n") + 1
+            rest = file.readline(room + 1)
+            if len(rest) > room:
+                raise _too_long(number + block.count(b"\n"), limit, refuse)
+            block += rest
+        start = 0
+        while (lines := block.count(b"\n", start)) > most:
+            end = start
+            for _ in range(most):
+                end = block.index(b"\n", end) + 1
+            yield number, block[start:end]
+            number, start = number + most, end
+        yield number, block[start:] if start else block
+        number += lines
+
+
+def _too_long(number: int, limit: int, refuse: Refusal) -> Exception:
+    return refuse(f"has a line (number {number}) of more than {in_bytes(limit)}, the most that is read")
 
 
 class _Gunzip:

@@ -15,6 +15,7 @@ from lexlip_infer.files.reading import Refusal, bounded_lines, decompressed, in_
 from lexlip_infer.impacts.json_lines import first_repeated
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -60,22 +61,17 @@ def collection_files(path: Path, findings: Findings) -> Iterator[Path]:
             findings.add("foreign-file", str(file))
 
 
-def opened_lines(file: BinaryIO, compressed: bool, *, refuse: Refusal) -> Iterator[bytes]:
-    """The lines of a file of documents, plain or gzip, under the limits of this product.
+def expanded(file: BinaryIO, path: Path, *, refuse: Refusal) -> BinaryIO | io.BufferedReader:
+    """A file of documents as its lines are read, plain or gzip, which its name tells; under the limits of this product.
 
     Args:
-        file: regular, at its beginning; closed at the end.
-        compressed: with gzip.
+        file: regular, at its beginning; closed with what is returned.
+        path: of it.
         refuse: makes the error for a damaged file, and for what is beyond a limit.
-
-    Raises:
-        OSError: it cannot be read.
-        Exception: what `refuse` made.
     """
-    if compressed:
-        file = decompressed(file, "gzip", refuse=refuse, limit=SPARE_EXPANSION, times=MOST_EXPANSION)
-    with file:
-        yield from bounded_lines(file, LONGEST_LINE, refuse=refuse)
+    if not path.name.endswith(".gz"):
+        return file
+    return decompressed(file, "gzip", refuse=refuse, limit=SPARE_EXPANSION, times=MOST_EXPANSION)
 
 
 def numbered_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
@@ -86,7 +82,8 @@ def numbered_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     """
     try:
         with open_regular(path, refuse=lambda reason: InputError(f"{path}: {reason}")) as file:
-            for number, data in enumerate(opened_lines(file, path.name.endswith(".gz"), refuse=_Unreadable), start=1):
+            lines = bounded_lines(expanded(file, path, refuse=_Unreadable), LONGEST_LINE, refuse=_Unreadable)
+            for number, data in enumerate(lines, start=1):
                 if data.isspace():
                     continue
                 place = f"{path}:{number}"

@@ -195,7 +195,7 @@ def test_a_line_is_read_within_limits(compress: str, tmp_path: Path, monkeypatch
     data = LINE % 1 + LINE % (10**40)
     folder = write(tmp_path / "out", gzip.compress(data) if compress == "gz" else data, compress)
     assert read(folder) == ["1", str(10**40)]
-    monkeypatch.setattr(limits, "LONGEST_LINE", 60)
+    monkeypatch.setattr(reading, "LONGEST_LINE", 60)
     with pytest.raises(OutputError, match=r"has a line \(number 2\) of more than 60 bytes, the most that is read"):
         read(folder)
 

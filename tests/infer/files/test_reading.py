@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lexlip_infer.errors import InputError
 from lexlip_infer.files.folders import Folder
-from lexlip_infer.files.reading import bounded_lines, decompressed, hash_file, in_bytes, open_regular, read_regular
+from lexlip_infer.files.reading import (
+    bounded_blocks,
+    bounded_lines,
+    decompressed,
+    hash_file,
+    in_bytes,
+    open_regular,
+    read_regular,
+)
 
 
 def refuse(reason: str) -> InputError:
@@ -121,3 +133,32 @@ def test_lines_are_bounded(tmp_path: Path) -> None:
         assert next(lines) == b"one\n"
         with pytest.raises(InputError, match=r"^it has a line \(number 3\) of more than 5 bytes"):
             list(lines)
+
+
+@given(
+    st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"")), max_size=30),
+    st.booleans(),
+    st.integers(1, 12),
+    st.integers(1, 40),
+    st.integers(1, 5),
+)
+def test_blocks_are_the_same_lines(lines: list[bytes], ended: bool, limit: int, size: int, most: int) -> None:
+    data = b"\n".join(lines) + b"\n" * ended
+
+    def outcome(given: Callable[[], Iterable[bytes]]) -> bytes | str:
+        try:
+            return b"".join(given())
+        except InputError as error:
+            return str(error)
+
+    def blocks() -> Iterator[bytes]:
+        expected = 1
+        for number, block in bounded_blocks(io.BytesIO(data), limit, size, most, refuse=refuse):
+            assert number == expected
+            assert block
+            assert block.count(b"\n") <= most
+            assert block.endswith(b"\n") or data.endswith(block)
+            expected += block.count(b"\n")
+            yield block
+
+    assert outcome(blocks) == outcome(lambda: bounded_lines(io.BytesIO(data), limit, refuse=refuse))
