@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lexlip_infer.inputs.image_files import open_image, read_image_file, silenced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from PIL import ImageFile
@@ -72,18 +73,26 @@ class _Progress:
 _last = threading.local()
 
 
-def open_frame(frame: Frame) -> ImageFile.ImageFile:
+def open_frame(frame: Frame, check: Callable[[ImageFile.ImageFile], None]) -> ImageFile.ImageFile:
     """The animation, standing at the frame.
 
+    Args:
+        frame: which one, of which animation.
+        check: called before a frame is drawn over those before it, which takes time by the size of the picture; a
+            frame may make it larger than the header says.
+
     Raises:
-        ImageError: the file cannot be read, or is not an image.
+        ImageError: the file cannot be read, or is not an image; or by `check`.
         EOFError: it has no such frame.
     """
     progress: _Progress | None = getattr(_last, "progress", None)
     if progress is None or progress.source != frame.source or progress.image.tell() > frame.number:
         progress = _Progress(frame.source, open_image(frame.read()))
     _last.progress = None  # an animation that breaks off is not gone on with
-    progress.image.seek(frame.number)
+    for number in range(progress.image.tell() + 1, frame.number + 1):
+        check(progress.image)
+        progress.image.seek(number)
+    progress.image.seek(frame.number)  # which raises for a number below 0
     if frame.number + 1 < getattr(progress.image, "n_frames", 1):
         _last.progress = progress
     return progress.image

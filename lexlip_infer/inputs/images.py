@@ -65,7 +65,7 @@ def load_image(source: ImageSource, options: ImageOptions = DEFAULT_OPTIONS) -> 
     if isinstance(source, Frame):
         # A later frame is drawn over others, so that what is missing of it cannot be told.
         anew = partial(_first_frame, source) if source.number == 0 else None
-        return _decode(str(source), partial(open_frame, source), options, anew)
+        return _decode(str(source), partial(open_frame, source, partial(_check_size, options=options)), options, anew)
     reader = partial(open_image, _data(source))
     return _decode(_name(source), reader, options, reader)
 

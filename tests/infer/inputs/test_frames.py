@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import zlib
@@ -116,6 +117,19 @@ def test_frames_that_the_file_has_no_room_for(encode: Encode) -> None:
     body = b"acTL" + struct.pack(">II", 2**31 - 1, 0)
     claimed = data[:33] + struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
     assert 1 <= count_frames(claimed) <= len(claimed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_picture_is_refused_before_frames_are_drawn(
+    kind: str, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = animation(kind, encode)
+    plugin = type(Image.open(io.BytesIO(data)))
+    sought: list[int] = []
+    monkeypatch.setattr(plugin, "seek", lambda _image, number: sought.append(number))
+    with pytest.raises(ImageError, match=r"16 x 16 pixels, more than 0\.0001 megapixels"):
+        load_image(Frame(data, 3), ImageOptions(max_megapixels=1e-4))
+    assert not any(sought)  # (to open an AVIF is to seek its first)
 
 
 def test_only_what_may_be_an_animation_is_opened(encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
