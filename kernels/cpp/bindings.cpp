@@ -11,6 +11,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <limits>
 #include <new>
 #include <string>
@@ -43,7 +44,6 @@ auto view(const Array& array) {
 // Of documents, terms and threads: products of two of them, and a few times one of them, fit into 64 bits.
 // (Channels have a limit of their own: sums of products of 8 bits stay within 32.)
 constexpr std::int64_t kMaxHidden = std::int64_t{1} << 15;
-constexpr std::int64_t kMostTokens = std::numeric_limits<std::int16_t>::max();
 constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 
 void require(bool holds, const char* what) {
@@ -232,16 +232,19 @@ std::int64_t lexicon_head(const DecoderArrays& decoder, const Cube<const float>&
 }
 
 template <typename Logit>
-void pool_maxima(const Cube<const Logit>& logits, const Matrix<const std::uint8_t>& mask,
-                 std::int64_t threads, const Matrix<float>& maxima, const Matrix<std::int16_t>& tokens) {
+void pool_maxima(const Matrix<const Logit>& logits, const Vector<const std::int64_t>& offsets,
+                 const Vector<const std::int16_t>& places, std::int64_t threads, const Matrix<float>& maxima,
+                 const Matrix<std::int16_t>& tokens) {
   require_threads(threads);
-  require(length(logits, 1) <= kMostTokens, "logits must have fewer than 2^15 tokens");
-  require(same_shape(mask, logits), "mask must be (B, L), as logits are");
-  require(length(maxima) == length(logits) && length(maxima, 1) == length(logits, 2) &&
-              same_shape(maxima, tokens),
+  require(length(places) == length(logits), "places must have one of each token");
+  require(length(offsets) == length(maxima) + 1, "offsets must have one more than there are rows");
+  require(length(maxima, 1) == length(logits, 1) && same_shape(maxima, tokens),
           "maxima and tokens must be (B, V)");
-  lexlip::token_maxima(view(logits), view(mask), {length(logits), length(logits, 1), length(logits, 2), 0},
-                       threads, view(maxima), view(tokens));
+  const auto bounds = view(offsets);
+  require(bounds.front() == 0 && bounds.back() == length(logits) && std::ranges::is_sorted(bounds),
+          "offsets must ascend from 0 to the number of tokens");
+  lexlip::token_maxima(view(logits), bounds, view(places), length(logits, 1), threads, view(maxima),
+                       view(tokens));
 }
 
 // slope and tokens (B, V), states (B, L, H) and rows (V, H), one of them what is filled.
@@ -272,8 +275,9 @@ void pool_weight_gradient(const Matrix<const float>& slope, const Matrix<const s
 
 template <typename Logit>
 void define_pool_maxima(nb::module_& module) {
-  module.def("pool_maxima", &pool_maxima<Logit>, "logits"_a.noconvert(), "mask"_a.noconvert(), "threads"_a,
-             "maxima"_a.noconvert(), "tokens"_a.noconvert(), nb::call_guard<nb::gil_scoped_release>(),
+  module.def("pool_maxima", &pool_maxima<Logit>, "logits"_a.noconvert(), "offsets"_a.noconvert(),
+             "places"_a.noconvert(), "threads"_a, "maxima"_a.noconvert(), "tokens"_a.noconvert(),
+             nb::call_guard<nb::gil_scoped_release>(),
              "Maxima over tokens, and the token of each; overwrites the last two arrays, both (B, V). "
              "16-bit logits are bfloat16.");
 }

@@ -48,10 +48,10 @@ def lexicon_head(decoder: DecoderArrays, hidden: Annotated[NDArray[numpy.float32
     """
 
 @overload
-def pool_maxima(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, maxima: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+def pool_maxima(logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], places: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], threads: int, maxima: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
 
 @overload
-def pool_maxima(logits: Annotated[NDArray[numpy.uint16], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], threads: int, maxima: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+def pool_maxima(logits: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), order='C', device='cpu', writable=False)], offsets: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], places: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], threads: int, maxima: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], tokens: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu')]) -> None:
     """
     Maxima over tokens, and the token of each; overwrites the last two arrays, both (B, V). 16-bit logits are bfloat16.
     """

@@ -102,8 +102,9 @@ def bounds_arguments() -> Arguments:
 def pool_arguments(*names: str) -> Arguments:
     random = np.random.default_rng(0)
     arguments = {
-        "logits": random.standard_normal((4, 9, 70), np.float32),
-        "mask": np.ones((4, 9), np.uint8),
+        "logits": random.standard_normal((9, 70), np.float32),
+        "offsets": np.array([0, 2, 2, 5, 9]),
+        "places": np.arange(9, dtype=np.int16),
         "slope": random.standard_normal((4, 70), np.float32),
         "tokens": random.integers(-1, 9, (4, 70), np.int16),
         "weight": packed().weight,
@@ -115,7 +116,7 @@ def pool_arguments(*names: str) -> Arguments:
 
 
 def maxima_arguments() -> Arguments:
-    return pool_arguments("logits", "mask", "threads", "maxima", "tokens")
+    return pool_arguments("logits", "offsets", "places", "threads", "maxima", "tokens")
 
 
 def hidden_gradient_arguments() -> Arguments:
@@ -208,6 +209,14 @@ def test_several_arguments_wrong_together(entry: str, changes: dict[str, tuple[i
     changed = {name: np.zeros(shape, arguments[name].dtype) for name, shape in changes.items()}
     with pytest.raises(ValueError, match=r"must|fit"):
         getattr(_native, entry)(**arguments | changed)
+
+
+@pytest.mark.parametrize(
+    "offsets", [[1, 2, 2, 5, 9], [0, 2, 2, 5, 8], [0, 5, 2, 5, 9], [0, 2**62 + 2**61, -(2**62), 5, 9]]
+)
+def test_offsets_of_tokens_ascend(offsets: list[int]) -> None:
+    with pytest.raises(ValueError, match="offsets must ascend"):
+        _native.pool_maxima(**maxima_arguments() | {"offsets": np.array(offsets)})
 
 
 def test_an_index_of_nothing_is_none_of_these() -> None:

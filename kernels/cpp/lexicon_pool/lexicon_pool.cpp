@@ -25,21 +25,21 @@ float value(std::uint16_t bfloat16) {
 
 // Of the terms of one block and the tokens of one row; `stride` lies between the logits of two tokens.
 template <typename Logit>
-void block_maxima(const Logit* logits, int64_t stride, std::span<const std::uint8_t> mask, int64_t terms,
+void block_maxima(const Logit* logits, int64_t stride, std::span<const int16_t> places, int64_t terms,
                   float* maxima, int16_t* tokens) {
   std::array<float, kBlock> best;
   std::array<int32_t, kBlock> token;
   best.fill(-std::numeric_limits<float>::infinity());
   token.fill(-1);
-  for (std::size_t l = 0; l < mask.size(); ++l, logits += stride) {
-    if (mask[l] == 0) continue;
-    const int32_t here = static_cast<int32_t>(l);
+  for (const int16_t place : places) {
+    const int32_t here = place;
     for (int64_t v = 0; v < terms; ++v) {
       const float logit = value(logits[v]);
       const bool higher = (logit > best[v]) | (logit != logit);
       best[v] = higher ? logit : best[v];
       token[v] = higher ? here : token[v];
     }
+    logits += stride;
   }
   std::copy_n(best.data(), terms, maxima);
   for (int64_t v = 0; v < terms; ++v) tokens[v] = static_cast<int16_t>(token[v]);
@@ -55,24 +55,24 @@ int64_t blocks(int64_t terms) { return (terms + kBlock - 1) / kBlock; }
 }  // namespace
 
 template <typename Logit>
-void token_maxima(std::span<const Logit> logits, std::span<const std::uint8_t> mask, const PoolShape& shape,
-                  int64_t threads, std::span<float> maxima, std::span<int16_t> tokens) {
-  const auto [rows, length, terms, hidden] = shape;
-  parallel_for(rows, threads, [&](int64_t row) {
-    const auto admitted =
-        mask.subspan(static_cast<std::size_t>(row * length), static_cast<std::size_t>(length));
+void token_maxima(std::span<const Logit> logits, std::span<const int64_t> offsets,
+                  std::span<const int16_t> places, int64_t terms, int64_t threads, std::span<float> maxima,
+                  std::span<int16_t> tokens) {
+  parallel_for(std::ssize(offsets) - 1, threads, [&](int64_t row) {
+    const int64_t start = offsets[static_cast<std::size_t>(row)];
+    const int64_t end = offsets[static_cast<std::size_t>(row + 1)];
+    const auto own = places.subspan(static_cast<std::size_t>(start), static_cast<std::size_t>(end - start));
     for (int64_t first = 0; first < terms; first += kBlock) {
-      block_maxima(logits.data() + row * length * terms + first, terms, admitted,
-                   std::min(kBlock, terms - first), maxima.data() + row * terms + first,
-                   tokens.data() + row * terms + first);
+      block_maxima(logits.data() + start * terms + first, terms, own, std::min(kBlock, terms - first),
+                   maxima.data() + row * terms + first, tokens.data() + row * terms + first);
     }
   });
 }
 
-template void token_maxima(std::span<const float>, std::span<const std::uint8_t>, const PoolShape&, int64_t,
-                           std::span<float>, std::span<int16_t>);
-template void token_maxima(std::span<const std::uint16_t>, std::span<const std::uint8_t>, const PoolShape&,
-                           int64_t, std::span<float>, std::span<int16_t>);
+template void token_maxima(std::span<const float>, std::span<const int64_t>, std::span<const int16_t>,
+                           int64_t, int64_t, std::span<float>, std::span<int16_t>);
+template void token_maxima(std::span<const std::uint16_t>, std::span<const int64_t>, std::span<const int16_t>,
+                           int64_t, int64_t, std::span<float>, std::span<int16_t>);
 
 void hidden_gradient(std::span<const float> slope, std::span<const int16_t> tokens,
                      std::span<const float> weight, const PoolShape& shape, int64_t threads,

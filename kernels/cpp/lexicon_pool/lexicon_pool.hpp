@@ -16,12 +16,14 @@ struct PoolShape {
   std::int64_t hidden;
 };
 
-// maxima (B, V) of logits (B, L, V) over the tokens whose mask (B, L) is not 0, and which token it was, the
-// first among equals; -infinity and -1 where there is none. A NaN is the maximum. Logits are float, or the
-// bits of bfloat16.
+// maxima (B, V) over the tokens of each row, and which token it was, the first among equals; -infinity and -1
+// where a row has none. A NaN is the maximum. The logits (T, V) are those of the tokens that take part, row
+// after row: those of row b from offsets[b] up to offsets[b + 1], at the places (T,) in their rows. Logits
+// are float, or the bits of bfloat16.
 template <typename Logit>
-void token_maxima(std::span<const Logit> logits, std::span<const std::uint8_t> mask, const PoolShape& shape,
-                  std::int64_t threads, std::span<float> maxima, std::span<std::int16_t> tokens);
+void token_maxima(std::span<const Logit> logits, std::span<const std::int64_t> offsets,
+                  std::span<const std::int16_t> places, std::int64_t terms, std::int64_t threads,
+                  std::span<float> maxima, std::span<std::int16_t> tokens);
 
 // d hidden (B, L, H): to each token, slope (B, V) times weight (V, H) of the terms that have their maximum
 // there.

@@ -1,8 +1,8 @@
 """lexicon_pool on a CPU: torch multiplies, C++ (kernels/cpp/lexicon_pool) takes the maxima and goes back through them.
 
-Logits exist for a few rows at a time, and of the maxima only the tokens are kept: the backward pass sums over rows
-and terms, L times less than two more products. Arguments are checked by the caller. Imports torch: only functions
-import this module.
+Logits exist for a few rows at a time, those of masked tokens never, and of the maxima only the tokens are kept: the
+backward pass sums over rows and terms, L times less than two more products. Arguments are checked by the caller.
+Imports torch: only functions import this module.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ def lexicon_pool(
     """Term weights, or with `saturated=False` maxima, (B, V) float32, and the token of each, (B, V) int16."""
     batch, length, _ = hidden.shape
     maxima, tokens = (torch.empty(batch, len(weight), dtype=dtype) for dtype in (torch.float32, torch.int16))
-    admitted = np.ones((batch, length), np.uint8) if mask is None else (mask != 0).numpy().astype(np.uint8)
+    admitted = torch.ones(batch, length, dtype=torch.bool) if mask is None else mask != 0
+    packed, places = hidden[admitted], admitted.nonzero()[:, 1].short().numpy()
+    offsets = np.concatenate([[0], admitted.sum(1).cumsum(0).numpy()])
     step = max(1, _LOGITS // (length * len(weight)))
     for first in range(0, batch, step):
         rows = slice(first, first + step)
-        logits = _array(hidden[rows] @ weight.T)
-        _native.pool_maxima(logits, admitted[rows], _threads(), maxima[rows].numpy(), tokens[rows].numpy())
+        bounds = offsets[first : first + step + 1]
+        own = slice(bounds[0], bounds[-1])
+        logits, arrays = _array(packed[own] @ weight.T), (maxima[rows].numpy(), tokens[rows].numpy())
+        _native.pool_maxima(logits, bounds - bounds[0], places[own], _threads(), *arrays)
     output = maxima + bias.float()
     return (output.relu().log1p() if saturated else output), tokens
 
