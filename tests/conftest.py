@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pytest
+from captions import CAPTIONS
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -28,15 +29,6 @@ if not Path("/dev/nvidiactl").exists():
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
-
-CAPTIONS = [
-    "A black dog runs through the green grass .",
-    "Two children play football on a sunny beach .",
-    "A man in a red jacket climbs a snowy mountain .",
-    "A woman rides a brown horse near the water .",
-    "Several people sit at a table and drink coffee .",
-    "A small white cat sleeps on an old wooden chair .",
-]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -191,6 +191,11 @@ class Folder:
         with self._holder(name) as (holder, last):
             shutil.rmtree(last, dir_fd=holder)
 
+    def remove_if_empty(self, name: str) -> None:
+        """Remove a folder that holds nothing; one that holds something stays, and so does what is no folder."""
+        with suppress(OSError), self._holder(name) as (holder, last):
+            os.rmdir(last, dir_fd=holder)
+
     def empty(self) -> None:
         """Remove all that is in the folder; links are removed, and never followed."""
         for name in self.names():

@@ -204,13 +204,13 @@ def bounded_blocks(
             if len(rest) > room:
                 raise _too_long(number + block.count(b"\n"), limit, refuse)
             block += rest
-        start = 0
-        while (lines := block.count(b"\n", start)) > most:
+        start, lines = 0, block.count(b"\n")
+        while lines > most:
             end = start
             for _ in range(most):
                 end = block.index(b"\n", end) + 1
             yield number, block[start:end]
-            number, start = number + most, end
+            number, start, lines = number + most, end, lines - most
         yield number, block[start:] if start else block
         number += lines
 

@@ -1,9 +1,13 @@
-"""A small tokenizer, trained in process: no test needs the network or a shipped model."""
+"""A small tokenizer and encoder, trained in process: no test needs the network or a shipped model."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from lexlip_infer import LexLIPEncoder
 
 CAPTIONS = [
     "a dog runs on the green grass",
@@ -27,3 +31,15 @@ def tokenizer_json() -> bytes:
     )
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return tokenizer.to_str().encode()
+
+
+@pytest.fixture(scope="session")
+def encoder(bundle_folder: Path) -> LexLIPEncoder:
+    """Of the random model, on one thread."""
+    return LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
+
+
+@pytest.fixture(scope="session")
+def paths(photographs: Path) -> list[Path]:
+    """Of all photographs, in order."""
+    return sorted(path for path in photographs.rglob("*") if path.is_file())

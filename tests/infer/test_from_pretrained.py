@@ -12,26 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dense_rows import near
 
-from lexlip_infer import BackendUnavailable, BundleError, InputError, LexLIPEncoder, SparseBatch
+from lexlip_infer import BackendUnavailable, BundleError, InputError, LexLIPEncoder
 from lexlip_infer import encoder as encoder_module
 from lexlip_infer.bundle import Bundle, KeptTerms, Quantisation, list_models
 from lexlip_infer.inputs.texts import Tokens
 from lexlip_infer.runtime.machine import Machine
-
-
-@pytest.fixture(scope="module")
-def encoder(bundle_folder: Path) -> LexLIPEncoder:
-    return LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
-
-
-@pytest.fixture(scope="module")
-def paths(photographs: Path) -> list[Path]:
-    return sorted(path for path in photographs.rglob("*") if path.is_file())
-
-
-def near(a: SparseBatch, b: SparseBatch) -> bool:
-    return len(a) == len(b) and np.allclose(a.to_dense(), b.to_dense(), atol=1e-4)
 
 
 class TestFromPretrained:

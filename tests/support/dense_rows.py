@@ -22,3 +22,7 @@ def random_dense(rows: int, vocab_size: int, seed: int = 0) -> Dense:
     dense[random.random((rows, vocab_size)) < 0.7] = 0
     dense[rows // 2] = 0  # a row without a term
     return dense
+
+
+def near(a: SparseBatch, b: SparseBatch) -> bool:
+    return len(a) == len(b) and np.allclose(a.to_dense(), b.to_dense(), atol=1e-4)

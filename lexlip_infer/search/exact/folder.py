@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -221,13 +220,8 @@ def _remove_all_but(held: Folder, kept: set[str]) -> None:
                     for array in filter(ARRAY_NAME.fullmatch, segment.names()):
                         if f"{SEGMENTS}/{name}/{array}" not in kept:
                             segment.remove(array)
-                _remove_if_empty(segments, name)
+                segments.remove_if_empty(name)
         if not kept:
-            _remove_if_empty(held, SEGMENTS)
+            held.remove_if_empty(SEGMENTS)
     if VOCABULARY not in kept:
         held.remove(VOCABULARY)
-
-
-def _remove_if_empty(holder: Folder, name: str) -> None:
-    with contextlib.suppress(OSError):
-        os.rmdir(name, dir_fd=holder.descriptor)

@@ -16,16 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from captions import CAPTIONS
+
 KINDS = ("output", "index", "bundle", "checkpoint")
 
-CAPTIONS = [
-    "A black dog runs through the green grass .",
-    "Two children play football on a sunny beach .",
-    "A man in a red jacket climbs a snowy mountain .",
-    "A woman rides a brown horse near the water .",
-    "Several people sit at a table and drink coffee .",
-    "A small white cat sleeps on an old wooden chair .",
-]
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a the dog cat run ##s on green grass . two boat red".split()  # noqa: SIM905
 
 

@@ -53,11 +53,6 @@ def random_batch(rows: int, seed: int, levels: int = 3) -> SparseBatch:
     return SparseBatch(indptr, column.astype(np.int32), dense[row, column].astype(np.float32), 12)
 
 
-@pytest.fixture(scope="module")
-def encoder(bundle_folder: Path) -> LexLIPEncoder:
-    return LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
-
-
 @pytest.fixture(params=[1, 70, 2**23])
 def chunked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "_SCORES", request.param)

@@ -15,11 +15,6 @@ from lexlip_infer.evaluation.small_scale import Settings
 from lexlip_infer.evaluation.zero_shot import class_vectors, classify, mean_per_class
 
 
-@pytest.fixture(scope="module")
-def encoder(bundle_folder: Path) -> LexLIPEncoder:
-    return LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Three classes with 7, 8 and 9 noisy images, more than a batch together."""

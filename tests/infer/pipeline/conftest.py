@@ -25,11 +25,6 @@ Run = Callable[..., RunManifest]
 AnyItem = ImageItem | TextItem | BadItem
 
 
-@pytest.fixture(scope="session")
-def encoder(bundle_folder: Path) -> LexLIPEncoder:
-    return LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
-
-
 @dataclass
 class Items:
     """A reader of what it is given; `before` is called before each item is handed out."""

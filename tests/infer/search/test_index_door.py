@@ -30,11 +30,6 @@ NAMES = ["a.jpg", "b.png", "sub/c.JPG", "sub/deeper/d.webp", "z.bmp"]
 
 
 @pytest.fixture(scope="module")
-def encoder(bundle_folder: Path) -> LexLIPEncoder:
-    return LexLIPEncoder.from_pretrained(bundle_folder, threads=1)
-
-
-@pytest.fixture(scope="module")
 def output(bundle_folder: Path, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("door") / "out"
     encode_folder(photographs, folder, model=bundle_folder, top_k=150, threads=1, decode_workers=0)
