@@ -17,10 +17,12 @@ import typer
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.files import new_folder
+from lexlip_training.lexicon.build import lexicon
 from lexlip_training.recipe import recipe
 from lexlip_training.record import mean_record, provenance
 
 app = application("Train LexLIP and its dense baselines.")
+app.command("lexicon")(lexicon)
 app.command("recipe")(recipe)
 
 

@@ -38,7 +38,11 @@ class ImageTowerConfig(Settings):
         std: per channel, divides the pixels after the subtraction.
         adapter_layers: pre-norm transformer layers on top of the backbone's tokens; 0 takes the tokens as they are.
         adapter_heads: attention heads of those layers.
+        classes: C, of the backbone's own classifier; 0 drops it.
+        class_tokens: that many of the likeliest classes become tokens beside those of the picture, so that the head
+            says what the classifier knows.
         training_tokens: tokens kept, at random, in a training step; None keeps all. Regularises and saves time.
+            Tokens of classes are always kept.
         layer_norm_eps: forced on every LayerNorm of the backbone (timm's default differs from the official 1e-12).
         freeze_batch_norm: keep batch normalisation in evaluation mode throughout.
     """
@@ -51,6 +55,8 @@ class ImageTowerConfig(Settings):
     std: tuple[float, float, float]
     adapter_layers: int = Field(default=0, ge=0, le=MOST_LAYERS)
     adapter_heads: int = Field(default=4, gt=0, le=LARGEST)
+    classes: int = Field(default=0, ge=0, le=LARGEST)
+    class_tokens: int = Field(default=0, ge=0, le=LARGEST)
     training_tokens: int | None = Field(default=None, gt=0, le=LARGEST)
     layer_norm_eps: float | None = Field(default=None, ge=0)
     freeze_batch_norm: bool = False
@@ -66,6 +72,14 @@ class ImageTowerConfig(Settings):
                 raise ValueError(f"{name} is {value}; expected at most {most}")
         return options
 
+    @model_validator(mode="after")
+    def _tokens_of_known_classes(self) -> ImageTowerConfig:
+        if self.class_tokens > self.classes:
+            raise ValueError(f"{self.class_tokens} class tokens of {self.classes} classes; expected at most that many")
+        if self.class_tokens and not self.adapter_layers:
+            raise ValueError("class_tokens without an adapter; set adapter_layers to at least 1")
+        return self
+
 
 class TextTowerConfig(Settings):
     """A BERT encoder.
@@ -77,6 +91,7 @@ class TextTowerConfig(Settings):
         max_positions: length of the position table, in tokens.
         max_length: captions are cut to this many tokens, [CLS] and [SEP] included.
         dropout: of hidden states and attention.
+        lookup: learn a weight for each term that stands in a query, for queries without a text tower.
         term_bonus: add a learned, per-term bonus to the logit of every term that stands in the input.
     """
 
@@ -86,6 +101,7 @@ class TextTowerConfig(Settings):
     max_positions: int = Field(default=512, gt=0, le=LARGEST)
     max_length: int = Field(default=40, gt=2, le=MOST_TOKENS)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    lookup: bool = False
     term_bonus: bool = False
 
 
@@ -143,18 +159,22 @@ def _lexlip_base() -> ModelConfig:
 
 def _lexlip_tiny() -> ModelConfig:
     image = ImageTowerConfig(
-        backbone="mobilenetv2_100",
-        backbone_options={"pad_type": "same"},
+        backbone="tf_efficientnet_lite2",
+        backbone_options={"bn_eps": 1e-3},
         image_size=224,
         resize="squash",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
         adapter_layers=2,
-        training_tokens=20,
+        classes=1000,
+        class_tokens=5,
+        training_tokens=24,
         freeze_batch_norm=True,
     )
-    text = TextTowerConfig(layers=2, heads=4, intermediate_size=1024, max_positions=64, term_bonus=True)
-    return ModelConfig(name="lexlip-tiny", vocab_size=4096, hidden_size=256, image=image, text=text, tie_decoders=True)
+    text = TextTowerConfig(
+        layers=2, heads=4, intermediate_size=1024, max_positions=64, lookup=True, term_bonus=True
+    )
+    return ModelConfig(name="lexlip-tiny", vocab_size=12_000, hidden_size=256, image=image, text=text, tie_decoders=True)
 
 
 _PRESETS = {"lexlip-base": _lexlip_base, "lexlip-tiny": _lexlip_tiny}

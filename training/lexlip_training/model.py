@@ -95,6 +95,8 @@ class LexLIP(nn.Module):
             self.image_head = self._head()
         if config.text is not None:
             self.text_head = self._head()
+            if config.text.lookup:
+                self.query_weight = nn.Parameter(torch.zeros(config.vocab_size))
             if config.text.term_bonus:
                 self.term_bonus = nn.Parameter(torch.ones(config.vocab_size))
 
@@ -123,10 +125,28 @@ class LexLIP(nn.Module):
         scale = bonus[input_ids] / rows.square().sum(-1).clamp_min(1e-6)
         return hidden + scale.unsqueeze(-1) * rows
 
-    def image_logits(self, backbone_tokens: Tensor) -> Tensor:
-        """Max-pooled logits (B, V), before saturation, of backbone tokens (B, L, C)."""
-        hidden = self.image_head.transform(self.image_tower(backbone_tokens))
-        return max_logits(hidden, self.image_head.weight, self.image_head.decoder_bias())
+    def image_logits(self, backbone_tokens: Tensor, posterior: Tensor | None = None) -> Tensor:
+        """Max-pooled logits (B, V), before saturation, of backbone tokens (B, L, C).
+
+        Args:
+            backbone_tokens: see `ImageTower.backbone_tokens`.
+            posterior: (B, classes) probabilities instead of the classifier's own.
+        """
+        hidden = self.image_head.transform(self.image_tower(backbone_tokens, posterior))
+        return self.pooled(hidden, self.image_head)
+
+    @staticmethod
+    def pooled(hidden: Tensor, head: LexiconHead, mask: Tensor | None = None) -> Tensor:
+        """Max-pooled logits (B, V), before saturation, of a head's hidden states (B, L, H)."""
+        return max_logits(hidden, head.weight, head.decoder_bias(), mask)
+
+    def text_logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Max-pooled logits (B, V), before saturation, of token ids (B, L)."""
+        return self.pooled(self.text_hidden(input_ids, attention_mask), self.text_head, attention_mask)
+
+    def lookup_weights(self) -> Tensor:
+        """What each term weighs (V,) in a query that no text tower sees; suppressed terms 0."""
+        return nn.functional.softplus(self.query_weight).masked_fill(self.text_head.suppressed, 0.0)
 
     def image_weights(self, pixels: Tensor) -> Tensor:
         """Term weights (B, V) of images."""

@@ -36,7 +36,8 @@ class ImageTower(nn.Module):
         if not timm.is_model(config.backbone):
             raise InputError(f"timm has no model called {config.backbone!r}; see timm.list_models()")
         self.config = config
-        self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, **config.backbone_options)
+        options = config.backbone_options
+        self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=config.classes, **options)
         # forward_features stops before these; unused parameters would ship untrained.
         self.backbone.fc_norm = nn.Identity()
         if config.layer_norm_eps is not None:
@@ -53,14 +54,38 @@ class ImageTower(nn.Module):
             self.adapter: nn.Module = nn.Identity()
         else:
             self.adapter = _Adapter(config, width, length, hidden_size)
+        if config.class_tokens:
+            self.class_tokens = _ClassTokens(config.classes, config.class_tokens, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.stem_stages = 0
         self.train(self.training)
 
-    def forward(self, backbone_tokens: Tensor) -> Tensor:
-        """Backbone tokens (B, L, C) to tokens (B, L, H), after the final norm."""
-        tokens: Tensor = self.norm(self.adapter(backbone_tokens))
+    def forward(self, backbone_tokens: Tensor, posterior: Tensor | None = None) -> Tensor:
+        """Backbone tokens (B, L, C) to tokens (B, L', H), after the final norm; L' counts tokens of classes, too.
+
+        Args:
+            backbone_tokens: of the pictures.
+            posterior: probabilities of the classes, instead of the classifier's own.
+        """
+        if self.config.class_tokens:
+            if posterior is None:
+                posterior = self.class_logits(backbone_tokens).softmax(dim=1)
+            adapted: Tensor = self.adapter(backbone_tokens, self.class_tokens(posterior))
+        else:
+            adapted = self.adapter(backbone_tokens)
+        tokens: Tensor = self.norm(adapted)
         return tokens
+
+    def tokens_of_classes(self, backbone_tokens: Tensor, posterior: Tensor, patches: int) -> Tensor:
+        """Tokens (B, patches + class_tokens, H) of a verdict on classes, beside some random patches of a picture."""
+        adapted: Tensor = self.adapter(backbone_tokens, self.class_tokens(posterior), patches)
+        tokens: Tensor = self.norm(adapted)
+        return tokens
+
+    def class_logits(self, backbone_tokens: Tensor) -> Tensor:
+        """What the backbone's classifier makes of its tokens: (B, classes)."""
+        logits: Tensor = self.backbone.classifier(backbone_tokens.mean(dim=1))
+        return logits
 
     def backbone_tokens(self, pixels: Tensor) -> Tensor:
         """Pixels (B, 3, S, S), normalised as the configuration says, to tokens (B, L, C) of the bare backbone.
@@ -124,6 +149,25 @@ class ImageTower(nn.Module):
         return width, tokens[0].numel() // width
 
 
+class _Float32Convolution(nn.Conv2d):
+    """A convolution that autocast does not reach; it gives back the type that it takes."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            convolved: Tensor = super().forward(features.float())
+        return convolved.to(features.dtype)
+
+
+def depthwise_in_float32(backbone: nn.Module) -> None:
+    """Keep depthwise convolutions out of autocast: on a CPU, oneDNN takes twice as long for their weights' gradients in
+    bfloat16 as in float32, so that they take two thirds of a step. Nothing of it is saved or exported.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            kind = type(module)
+            module.__class__ = type(kind.__name__, (_Float32Convolution, kind), {})
+
+
 class _Adapter(nn.Module):
     """Backbone tokens (B, L, C) to (B, L, H): projection, learned positions, pre-norm layers."""
 
@@ -138,13 +182,33 @@ class _Adapter(nn.Module):
             layer.attn.fused_attn = False  # plain operators: exact in ONNX, and faster backward on a CPU
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, further: Tensor | None = None, keep: int | None = None) -> Tensor:
         tokens = self.project(tokens) + self.position
-        if self.training and self.training_tokens is not None:
-            tokens = _random_tokens(tokens, self.training_tokens)
+        keep = self.training_tokens if keep is None and self.training else keep
+        if keep is not None:
+            tokens = _random_tokens(tokens, keep)
+        if further is not None:
+            tokens = torch.cat([tokens, further], dim=1)
         for layer in self.layers:
             tokens = layer(tokens)
         return tokens
+
+
+class _ClassTokens(nn.Module):
+    """Probabilities (B, classes) to a token for each of the likeliest: (B, count, H), a class the further from nothing
+    the likelier it is."""
+
+    def __init__(self, classes: int, count: int, hidden_size: int) -> None:
+        super().__init__()
+        self.count = count
+        self.embedding = nn.Parameter(torch.empty(classes, hidden_size))
+        self.kind = nn.Parameter(torch.zeros(hidden_size))
+        nn.init.normal_(self.embedding, std=0.5)
+
+    def forward(self, posterior: Tensor) -> Tensor:
+        likeliest, classes = posterior.float().topk(self.count, dim=1)
+        strength = torch.log1p(10.0 * likeliest).unsqueeze(-1)
+        return nn.functional.embedding(classes, self.embedding) * strength + self.kind
 
 
 def _random_tokens(tokens: Tensor, keep: int) -> Tensor:

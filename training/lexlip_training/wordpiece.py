@@ -65,7 +65,16 @@ def bert_tokenizer(vocabulary: str, lowercase: bool = True) -> Tokenizer:
     if missing or len(ids) != len(pieces):
         reason = f"lacks {', '.join(missing)}" if missing else "holds a word piece twice"
         raise BundleError(f"the vocabulary {reason}; expected BERT's vocab.txt")
-    model = models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106  (a token of text)
+    return wordpiece_tokenizer(whole_or_unknown(ids), lowercase)
+
+
+def whole_or_unknown(ids: dict[str, int]) -> models.WordPiece:
+    """The model of a finished vocabulary: a word that its pieces do not make up is [UNK]."""
+    return models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106  (a token of text)
+
+
+def wordpiece_tokenizer(model: models.WordPiece, lowercase: bool = True) -> Tokenizer:
+    """BERT's tokenizer, [CLS] and [SEP] included, around a model that holds them."""
     return _with_ends(_bert(model, lowercase))
 
 
@@ -85,11 +94,14 @@ def _with_ends(tokenizer: Tokenizer) -> Tokenizer:
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
+#: Of a plural, and of a verb's third person: pieces of a vocabulary of whole words that say nothing by themselves.
+ENDINGS = ("s", "es")
+
 #: Words that stand in almost every caption and say nothing about a picture. As index terms they would only make
 #: long posting lists.
 FUNCTION_WORDS = """
     a an the is are was were be being been am of and or to in on at by for from with as it its his her their them he she
-    they this that these those there while who which has have
+    they this that these those there while who which has have s t
 """.split()  # noqa: SIM905  (one string a word would hide the words)
 
 
@@ -112,7 +124,7 @@ def train_wordpiece(captions: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def suppressed_terms(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Ids of special tokens, punctuation and function words, ascending."""
-    words = set(SPECIAL_TOKENS) | set(FUNCTION_WORDS)
+    """Ids of special tokens, punctuation, function words and endings of a plural, ascending."""
+    words = {*SPECIAL_TOKENS, *FUNCTION_WORDS, *(f"##{ending}" for ending in ENDINGS)}
     vocabulary = tokenizer.get_vocab()
     return tuple(sorted(i for term, i in vocabulary.items() if term in words or not any(c.isalnum() for c in term)))

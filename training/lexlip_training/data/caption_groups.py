@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from lexlip_infer.inputs.images import load_image
-from lexlip_kernels.errors import InputError
 from lexlip_training.config import ImageTowerConfig
 from lexlip_training.data.batch import PairBatch
 from lexlip_training.data.config import DataConfig
@@ -35,7 +34,7 @@ class CaptionGroups(Dataset[_Group]):
 
     Args:
         config: crops, length of captions, words left out.
-        table: training images and captions, at least two an image.
+        table: training images and captions.
         tokenizer: of the text tower.
         image: of the model: preprocessing.
 
@@ -51,11 +50,6 @@ class CaptionGroups(Dataset[_Group]):
         words.no_padding()
         words.enable_truncation(config.max_length)
         texts = [[table.captions[row] for row in rows] for rows in table.captions_of()]
-        few = next((number for number, captions in enumerate(texts) if len(captions) < TEXTS_EACH), None)
-        if few is not None:
-            raise InputError(
-                f"{table.origin(few)}: has one caption; objective 'recipe' draws {TEXTS_EACH} of each image"
-            )
         self.input_ids = [[encoding.ids for encoding in words.encode_batch(captions)] for captions in texts]
         self.word_dropout = config.word_dropout
         self._pictures = [load_image(table.image_source(number)) for number in range(table.images)]
@@ -75,7 +69,9 @@ class CaptionGroups(Dataset[_Group]):
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> _Group:
-        chosen = [self._drop_words(ids) for ids in random.sample(self.input_ids[index], TEXTS_EACH)]
+        captions = self.input_ids[index]
+        captions = captions * (-(-TEXTS_EACH // len(captions)))  # a single one twice, its words left out anew
+        chosen = [self._drop_words(ids) for ids in random.sample(captions, TEXTS_EACH)]
         pixels = torch.empty(0) if self.texts_alone else self._augment(self._pictures[index])
         return pixels, chosen, index
 

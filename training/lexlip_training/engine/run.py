@@ -24,9 +24,11 @@ from lexlip_training.engine.optimisation import describe_groups, make_accelerato
 from lexlip_training.engine.run_folder import RunFolder
 from lexlip_training.engine.settings import TrainingConfig
 from lexlip_training.engine.starting_model import enable_gradient_checkpointing, starting_model
+from lexlip_training.lexicon.folder import Lexicon
 from lexlip_training.model import DenseModel, LexLIP
 from lexlip_training.objectives import build_objective
 from lexlip_training.record import provenance
+from lexlip_training.towers import depthwise_in_float32
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -86,6 +88,8 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
     model.to(weights_dtype(config.run))
     if follows or config.model.frozen_stages:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.run.precision == "bf16" and accelerator.device.type == "cpu":
+        depthwise_in_float32(model.image_tower.backbone)
     if config.model.frozen_stages:
         model.image_tower.split(config.model.frozen_stages)
         model.image_tower.freeze_stem(config.model.unfreeze_epoch is None)
@@ -152,7 +156,12 @@ def _recipe(
         where = config.model.model_copy(update={"stem_memory": config.model.stem_memory or output / STEM})
         remembered = config.model_copy(update={"model": where})
         stem = _stem_memory(remembered, model, groups.table, len(groups), torch.bfloat16)
-    objective = build_objective(config.objective, model, groups.input_ids)
+    if config.model.lexicon is None:
+        raise InputError("objective.kind 'recipe' needs model.lexicon; `lexlip-train lexicon` makes one")
+    lexicon = Lexicon.load(config.model.lexicon)
+    if lexicon.tokenizer.get_vocab() != tokenizer.get_vocab():
+        raise InputError(f"{config.model.lexicon}: its words are not those of the model; name the lexicon it started from")
+    objective = build_objective(config.objective, model, groups.input_ids, lexicon)
     return objective, GroupBatches(groups, config.optimiser.batch_size, stem, config.data.views or 1, unfreeze)
 
 

@@ -34,7 +34,9 @@ class ModelSettings(Settings):
         start: checkpoint folder to take shapes, weights and tokenizer from: an earlier phase's `best`, or what
             `lexlip_export.initialise` made of BEiT and BERT.
         tokenizer: tokenizer.json or vocab.txt of a fresh model; None trains a WordPiece on the training captions.
-        backbone: folded MobileNetV2 weights (.npz) for a fresh model.
+        backbone: EfficientNet-Lite weights (.pth) for a fresh model.
+        lexicon: folder that `lexlip-train lexicon` made: tokenizer and words of a fresh model, meanings for objective
+            "recipe".
         image_size: pixels; None keeps the start's. Position tables follow by bicubic interpolation.
         dropout: of the text tower; None keeps the start's.
         drop_path: stochastic depth of the image backbone; None keeps the start's.
@@ -51,6 +53,7 @@ class ModelSettings(Settings):
     start: Path | None = None
     tokenizer: Path | None = None
     backbone: Path | None = None
+    lexicon: Path | None = None
     image_size: int | None = Field(default=None, gt=0)
     dropout: float | None = Field(default=None, ge=0, lt=1)
     drop_path: float | None = Field(default=None, ge=0, lt=1)

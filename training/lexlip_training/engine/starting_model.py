@@ -19,9 +19,13 @@ from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import load_any_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig, preset
 from lexlip_training.engine.settings import ModelSettings
-from lexlip_training.mobilenet_v2 import load_folded_mobilenet_v2
+from lexlip_training.efficientnet_lite import load_efficientnet_lite, read_efficientnet_lite
+from lexlip_training.lexicon.folder import Lexicon
 from lexlip_training.model import DenseConfig, DenseModel, LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file, suppressed_terms, train_wordpiece
+
+#: Lengths of a word's vector and of a class's, in the mean: those that training without a start ends near.
+WORD_NORM, CLASS_NORM = 0.4, 8.0
 
 
 def starting_model(
@@ -99,15 +103,39 @@ def _fresh(
     settings: ModelSettings, captions: Callable[[], list[str]]
 ) -> tuple[LexLIP | DenseModel, Tokenizer, dict[str, Any]]:
     base = preset(settings.preset)
-    tokenizer = (
-        read_tokenizer_file(settings.tokenizer) if settings.tokenizer else train_wordpiece(captions(), base.vocab_size)
-    )
+    lexicon = None if settings.lexicon is None else Lexicon.load(settings.lexicon)
+    if lexicon is not None:
+        tokenizer = lexicon.tokenizer
+    elif settings.tokenizer:
+        tokenizer = read_tokenizer_file(settings.tokenizer)
+    else:
+        tokenizer = train_wordpiece(captions(), base.vocab_size)
     suppressed = suppressed_terms(tokenizer) if settings.tokenizer is None else ()
     size = {"vocab_size": tokenizer.get_vocab_size(), "suppressed_ids": suppressed}
     model = _build(settings, adapted_config(base.model_copy(update=size), settings))
     if settings.backbone is not None:
-        load_folded_mobilenet_v2(model.image_tower.backbone, settings.backbone)
+        load_efficientnet_lite(model.image_tower.backbone, read_efficientnet_lite(settings.backbone))
+    if lexicon is not None and isinstance(model, LexLIP):
+        start_from_words(model, lexicon)
     return model, tokenizer, {}
+
+
+@torch.no_grad()
+def start_from_words(model: LexLIP, lexicon: Lexicon) -> None:
+    """Put words where a sentence encoder has them, and classes where their words are.
+
+    The encoder's vectors are turned to their principal axes, of which the first H are kept.
+    """
+    vectors = torch.from_numpy(lexicon.embeddings)
+    centred = vectors - vectors.mean(dim=0)
+    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, : model.config.hidden_size]
+    words = centred @ axes
+    words = words / words.norm(dim=1).mean() * WORD_NORM
+    model.text_tower.word_embeddings.copy_(words)
+    tower = model.image_tower
+    if tower.config.class_tokens and tower.config.classes == lexicon.class_words.shape[0]:
+        meanings = torch.from_numpy(lexicon.class_words @ words.numpy())
+        tower.class_tokens.embedding.copy_(torch.nn.functional.normalize(meanings, dim=1) * CLASS_NORM)
 
 
 def _build(settings: ModelSettings, config: ModelConfig) -> LexLIP | DenseModel:

@@ -8,6 +8,7 @@ from lexlip_kernels.errors import InputError
 from lexlip_training.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
+    from lexlip_training.lexicon.folder import Lexicon
     from lexlip_training.model import DenseModel, LexLIP
     from lexlip_training.objectives.objective import Objective
     from lexlip_training.objectives.recipe import TokenIds
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["ObjectiveConfig", "build_objective"]
 
 
-def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel, captions: TokenIds | None = None) -> Objective:
+def build_objective(
+    config: ObjectiveConfig,
+    model: LexLIP | DenseModel,
+    captions: TokenIds | None = None,
+    lexicon: Lexicon | None = None,
+) -> Objective:
     """An objective around a model whose weights are already loaded: key encoders start as their copies.
 
     Args:
         config: which, and how.
         model: what it trains.
         captions: of kind "recipe" alone: token ids of every training image's captions, in the order of image ids.
+        lexicon: of kind "recipe" alone: what the terms mean.
 
     Raises:
         InputError: the model lacks a tower, or is not of the kind that the objective trains.
@@ -42,8 +49,8 @@ def build_objective(config: ObjectiveConfig, model: LexLIP | DenseModel, caption
         return PretrainLexicon(config, model)
     if config.kind == "pretrain_dense" and isinstance(model, DenseModel):
         return PretrainDense(config, model)
-    if config.kind == "recipe" and isinstance(model, LexLIP) and captions is not None:
-        return RecipeObjective(config, model, captions)
+    if config.kind == "recipe" and isinstance(model, LexLIP) and captions is not None and lexicon is not None:
+        return RecipeObjective(config, model, captions, lexicon)
     raise InputError(
         f"objective {config.kind!r} with a {type(model).__name__}; "
         "pretrain_lexicon and recipe train a LexLIP (recipe with its captions), pretrain_dense a DenseModel"

@@ -46,6 +46,10 @@ class ObjectiveConfig(Settings):
             which a sparse queue cannot hold.
         bag_weight: of the recipe's contrast with inference-free queries.
         word_weight: of the recipe's divergence from the words of the captions.
+        class_share: of the recipe's words of a picture: how much of them the classifier says, not the captions.
+        class_weight: of what made-up verdicts of the classifier are to say, and of names of classes.
+        meaning_weight: of what WordNet says that a noun is.
+        teacher_weight: of the divergence from what the classifier said before training, while its backbone trains.
         average_decay: of the average of the weights, per optimiser step, that the recipe evaluates and saves.
     """
 
@@ -70,6 +74,10 @@ class ObjectiveConfig(Settings):
     queue_start: Literal["empty", "gaussian"] = "empty"
     bag_weight: float = Field(default=0.5, ge=0)
     word_weight: float = Field(default=1.0, ge=0)
+    class_share: float = Field(default=0.3, ge=0, le=1)
+    class_weight: float = Field(default=0.25, ge=0)
+    meaning_weight: float = Field(default=0.25, ge=0)
+    teacher_weight: float = Field(default=1.0, ge=0)
     average_decay: float = Field(default=0.995, ge=0, lt=1)
 
     @model_validator(mode="after")

@@ -1,0 +1,79 @@
+"""A lexicon on disk: what `lexlip-train lexicon` makes once and a run of the recipe reads.
+
+tokenizer.json      whole words
+words.safetensors   `embeddings` (V, E): where the words lie in a public sentence encoder
+classes.npz         (C, V) CSR: the words of each class and of what it is a kind of
+meanings.npz        (M, V) CSR: the same of concrete nouns
+lexicon.json        names of the classes, names and definitions of the meanings, what all of it was made of
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
+
+from lexlip_infer.files import read_json
+from lexlip_kernels.errors import BundleError
+from lexlip_training.wordpiece import read_tokenizer_file
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Words and their meanings; V words, C classes of an image classifier, M meanings of nouns.
+
+    Attributes:
+        tokenizer: of V terms.
+        embeddings: (V, E) float32.
+        class_words: (C, V) float32, the word that a class is called by 1, a kind's less with each step up.
+        class_names: what each class is called, in every way that WordNet knows.
+        meaning_words: (M, V), the same of meanings.
+        meanings: name and definition of each.
+        record: what it was made of.
+    """
+
+    tokenizer: Tokenizer
+    embeddings: npt.NDArray[np.float32]
+    class_words: scipy.sparse.csr_array
+    class_names: list[list[str]]
+    meaning_words: scipy.sparse.csr_array
+    meanings: list[tuple[str, str]]
+    record: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write the files into a folder that exists."""
+        (folder / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True), "utf-8")
+        save_file({"embeddings": self.embeddings}, folder / "words.safetensors")
+        scipy.sparse.save_npz(folder / "classes.npz", self.class_words)
+        scipy.sparse.save_npz(folder / "meanings.npz", self.meaning_words)
+        texts = {"class_names": self.class_names, "meanings": self.meanings, "record": self.record}
+        (folder / "lexicon.json").write_text(json.dumps(texts, ensure_ascii=False), "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Lexicon:
+        """Read the files.
+
+        Raises:
+            BundleError: one is missing or damaged.
+        """
+        try:
+            texts = read_json(folder / "lexicon.json", refuse=BundleError)
+            return cls(
+                read_tokenizer_file(folder / "tokenizer.json"),
+                load_file(folder / "words.safetensors")["embeddings"],
+                scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "classes.npz")),
+                texts["class_names"],
+                scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "meanings.npz")),
+                [(name, gloss) for name, gloss in texts["meanings"]],
+                texts["record"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise BundleError(f"{folder}: not a lexicon ({error}); `lexlip-train lexicon` makes one") from None
