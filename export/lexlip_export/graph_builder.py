@@ -135,10 +135,9 @@ def to_int8(values: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.
 
 
 def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replace float32 initialisers by int8 ones, their scales and a product, those of middle size as `store_half` does;
-    changes the model in place and returns it.
+    """Replace large float32 initialisers by int8 ones, their scales and a product, the others as `store_half` does.
 
-    Not by DequantizeLinear, which ONNX Runtime would compute anew with every call.
+    Changes the model in place and returns it. Not by DequantizeLinear, which ONNX Runtime would compute with every call.
     """
     graph = model.graph
     axes = _weight_axes(graph)
@@ -152,7 +151,9 @@ def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
         values, scale = to_int8(numpy_helper.to_array(tensor), axis)
         tensor.CopyFrom(numpy_helper.from_array(values, f"{name}.int8"))
         further.append(numpy_helper.from_array(scale, f"{name}.scale"))
-        nodes.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.whole"], f"{name}.cast", to=TensorProto.FLOAT))
+        nodes.append(
+            helper.make_node("Cast", [f"{name}.int8"], [f"{name}.whole"], f"{name}.cast", to=TensorProto.FLOAT)
+        )
         nodes.append(helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [name], f"{name}.product"))
     graph.initializer.extend(further)
     nodes.extend(graph.node)
