@@ -137,7 +137,7 @@ def to_int8(values: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.
 def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace large float32 initialisers by int8 ones, their scales and a product, the others as `store_half` does.
 
-    Changes the model in place and returns it. Not by DequantizeLinear, which ONNX Runtime would compute with every call.
+    Changes the model in place and returns it. Not by DequantizeLinear, which ONNX Runtime computes with every call.
     """
     graph = model.graph
     axes = _weight_axes(graph)
