@@ -163,7 +163,8 @@ def _write_model(
     heads: dict[str, npt.NDArray[Any]] = {}
     for modality in model.config.modalities:
         weight, bias = decoder(model, modality)
-        heads |= _stored_decoder(weight, modality, model.config, settings) | {f"{modality}.bias": bias}
+        weight, stored = _stored_decoder(weight, modality, model.config, settings)
+        heads |= stored | {f"{modality}.bias": bias}
         # Taken out, so that one tower's graphs are gone from memory before the next one's are written.
         of_tower = {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
         of_tower[backbone_file(modality, "f32")] = backbones.pop(modality)
@@ -188,13 +189,15 @@ _STORE: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
 
 def _stored_decoder(
     weight: npt.NDArray[np.float32], modality: Modality, config: ModelConfig, settings: ExportSettings
-) -> dict[str, npt.NDArray[Any]]:
+) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]]:
+    """A decoder (V, H) as storing rounds it, which every copy of it has to be, and its tensors by name."""
     if settings.storage == "i8":
         owner = "" if config.tie_decoders else f"{modality}."
         values, scale = to_int8(weight, axis=0)
-        return {f"{owner}weight": values, f"{owner}scale": scale[:, 0]}
+        return values * scale, {f"{owner}weight": values, f"{owner}scale": scale[:, 0]}
     half = settings.storage == "f16"
-    return {f"{modality}.weight": to_half(weight, f"the {modality} decoder") if half else weight}
+    stored = to_half(weight, f"the {modality} decoder") if half else weight
+    return stored.astype(np.float32), {f"{modality}.weight": stored}
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
