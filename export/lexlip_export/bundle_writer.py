@@ -31,6 +31,7 @@ from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_infer.files import first_fault, new_folder
+from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -110,7 +111,8 @@ def write_bundle(
     more than their length.
     """
     if text is None and model.config.text is not None:
-        text = TextSettings(max_length=model.config.text.max_length)
+        tower = model.config.text
+        text = TextSettings(max_length=tower.max_length, static="once" if tower.lookup else None)
     if text is not None and FurtherGraph.ANSERINI in settings.graphs:
         _check_anserini(text)
     _check_replaceable(output)
@@ -175,7 +177,9 @@ def _write_model(
             onnx.helper.set_model_props(graph, metadata)
             stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
             files[name] = stored.SerializeToString(deterministic=True)
-    files["heads.safetensors"] = save(heads)
+    if text is not None and text.static is not None:
+        heads[STATIC_WEIGHT] = model.lookup_weights().detach().numpy()
+    files[HEADS] = save(heads)
     return parity
 
 
@@ -206,7 +210,7 @@ def _manifest(
     try:
         return Manifest.model_validate(
             {
-                "format_version": 2 if text is None or text.needed == {"max_length"} else FORMAT_VERSION,
+                "format_version": _format_version(text),
                 "name": config.name,
                 "vocab_size": config.vocab_size,
                 "hidden_size": config.hidden_size,
@@ -229,6 +233,13 @@ def _manifest(
         )
     except pydantic.ValidationError as error:
         raise BundleError(f"{config.name}: no bundle can say so of a model: {first_fault(error)}") from None
+
+
+def _format_version(text: TextSettings | None) -> int:
+    """The oldest that knows all of it: a bundle is for older readers too."""
+    if text is None or text.needed == {"max_length"}:
+        return 2
+    return 3 if text.static is None else FORMAT_VERSION
 
 
 def graph_metadata(

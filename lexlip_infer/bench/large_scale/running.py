@@ -108,7 +108,7 @@ class _Experiment:
         files.data.mkdir(exist_ok=True)
         images = self._encoder.encode_images(self._data.images, batch_size=16, top_k=everything)
         images.save(files.weights("images"))
-        texts = self._encoder.encode_texts(self._questions.texts, top_k=everything)
+        texts = self._encoder.encode_texts(self._questions.texts, top_k=everything, mode=settings.query_mode)
         quantisation = QuantisationSettings(settings.scale, settings.cap, settings.normalise)
         impacts = quantise(texts.top_k(settings.text_top_k), quantisation)
         save_impacts(files.query_vectors("impacts"), impacts)
