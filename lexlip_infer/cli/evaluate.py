@@ -97,18 +97,13 @@ def evaluate(
     found = evaluate_small_scale(encoder, images, texts, data, settings)
     if save is not None and names is not None:
         found.query_results(names, f"{manifest.name}, {settings}", captions.name).save(save)
-    about: dict[str, Any] = {
-        "model": manifest.name,
-        "model_fingerprint": encoder.bundle.fingerprint,
+    about = _measured(encoder, settings) | {
         "data": captions.name,
         "split": split or default_split(captions),
         "protocol": protocol,
         "folds": parts,
         "images": len(data.images),
         "captions": len(data.captions),
-        "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
-        "scale": settings.scale,
-        "query_mode": query_mode,
         "terms_per_image_full": round(images.nnz / len(images), 1),
         "terms_per_text_full": round(texts.nnz / len(texts), 1),
     }
@@ -118,6 +113,17 @@ def evaluate(
         typer.echo(json.dumps(about | found.record(), indent=2))
     else:
         _print_retrieval(found, str(settings))
+
+
+def _measured(encoder: LexLIPEncoder, settings: Settings) -> dict[str, Any]:
+    """What was measured, for `--json`: the model, and how its vectors were made."""
+    return {
+        "model": encoder.manifest.name,
+        "model_fingerprint": encoder.bundle.fingerprint,
+        "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
+        "scale": settings.scale,
+        "query_mode": settings.query_mode,
+    }
 
 
 def _sweeps(
@@ -225,15 +231,10 @@ def zero_shot(
         found.query_results(folders, f"{encoder.manifest.name}, {settings}").save(save)
     figures = found.record(folders)
     if as_json:
-        about = {
-            "model": encoder.manifest.name,
-            "model_fingerprint": encoder.bundle.fingerprint,
+        about = _measured(encoder, settings) | {
             "classes": len(folders.names),
             "images": len(folders.images),
             "templates": list(prompts),
-            "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
-            "scale": settings.scale,
-            "query_mode": query_mode,
         }
         typer.echo(json.dumps(about | figures, indent=2, ensure_ascii=False))
         return
