@@ -32,8 +32,8 @@ from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
-#: 3 added prompts and the side that long texts are cut on, 4 the static side of texts; a bundle that needs none of them
-#: is still written as 2, one that needs only prompts or that side as 3.
+#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts; a bundle is
+#: written as the lowest that has what it needs.
 FORMAT_VERSION = 4
 MANIFEST = "lexlip.json"
 

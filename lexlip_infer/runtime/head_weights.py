@@ -6,6 +6,7 @@ Every array is checked before it is used: its shape, its type, and that it holds
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,29 @@ HEADS = "heads.safetensors"
 STATIC_WEIGHT = "text.static_weight"
 
 #: Types of numbers that an array may be stored in, as safetensors and numpy name them. numpy has no bfloat16: it is
-#: the upper half of a float32.
-_STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+#: the upper half of a float32. Rows of int8 have a scale each.
+_STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1"}
 #: Of a term; every place of the longest text together is still far from what a float32 holds.
 _MOST_WEIGHT = 1e6
 
+_Tensors = Mapping[str, Mapping[str, Any]]
+
 
 def read_decoder(bundle: Bundle, modality: Modality) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Weight (V, H) and bias (V,), contiguous float32; a decoder that is stored in half precision is widened.
+    """Weight (V, H) and bias (V,), contiguous float32; a decoder that is stored in fewer bits is widened.
+
+    A tower without a decoder of its own, `image.weight`, has the one that both share, `weight`.
 
     Raises:
         BundleError: the file is damaged, its arrays are not of the manifest's shape, or hold what is no number.
     """
-    terms, hidden = bundle.manifest.vocab_size, bundle.manifest.hidden_size
-    weight, bias = _read(bundle, {f"{modality}.weight": (terms, hidden), f"{modality}.bias": (terms,)})
-    return weight, bias
+    path, tensors = _open(bundle)
+    rows = (bundle.manifest.vocab_size,)
+    owner = f"{modality}." if f"{modality}.weight" in tensors or "weight" not in tensors else ""
+    weight = _read(path, tensors, f"{owner}weight", (*rows, bundle.manifest.hidden_size))
+    if tensors[f"{owner}weight"]["dtype"] == "I8":
+        weight *= _read(path, tensors, f"{owner}scale", rows)[:, np.newaxis]
+    return weight, _read(path, tensors, f"{modality}.bias", rows)
 
 
 def read_static_weight(bundle: Bundle) -> npt.NDArray[np.float32]:
@@ -43,37 +52,37 @@ def read_static_weight(bundle: Bundle) -> npt.NDArray[np.float32]:
     Raises:
         BundleError: as of a decoder, or a weight is negative or beyond all measure.
     """
-    (weight,) = _read(bundle, {STATIC_WEIGHT: (bundle.manifest.vocab_size,)})
+    path, tensors = _open(bundle)
+    weight = _read(path, tensors, STATIC_WEIGHT, (bundle.manifest.vocab_size,))
     least, most = weight.min(), weight.max()
     if least < 0 or most > _MOST_WEIGHT:
         raise BundleError(
-            f"{bundle.folder / HEADS}: {STATIC_WEIGHT} holds {least if least < 0 else most:g}; expected weights from 0 "
-            f"to {_MOST_WEIGHT:g}: export the model again"
+            f"{path}: {STATIC_WEIGHT} holds {least if least < 0 else most:g}; expected weights from 0 to "
+            f"{_MOST_WEIGHT:g}: export the model again"
         )
     return weight
 
 
-def _read(bundle: Bundle, shapes: Mapping[str, tuple[int, ...]]) -> list[npt.NDArray[np.float32]]:
-    """Arrays by name, in order."""
+def _open(bundle: Bundle) -> tuple[Path, _Tensors]:
     path = bundle.folder / HEADS
     try:
-        tensors = dict(deserialize(bundle.read(HEADS)))  # type: ignore[no-untyped-call]
+        return path, dict(deserialize(bundle.read(HEADS)))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise BundleError(f"{path}: not a safetensors file ({error}); export the model again") from None
-    arrays = []
-    for name, shape in shapes.items():
-        tensor = tensors.get(name)
-        if tensor is None or tuple(tensor["shape"]) != shape or tensor["dtype"] not in _STORED:
-            found = "is missing" if tensor is None else f"is {tuple(tensor['shape'])} {tensor['dtype']}"
-            raise BundleError(
-                f"{path}: {name} {found}; expected {shape} {', '.join(_STORED)}, as the manifest says: "
-                "export the model again"
-            )
-        array = _widened(np.frombuffer(tensor["data"], _STORED[tensor["dtype"]]), tensor["dtype"]).reshape(shape)
-        if not np.isfinite(array).all():
-            raise BundleError(f"{path}: {name} holds NaN or infinity; copy the bundle again, or export it")
-        arrays.append(array)
-    return arrays
+
+
+def _read(path: Path, tensors: _Tensors, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    tensor = tensors.get(name)
+    if tensor is None or tuple(tensor["shape"]) != shape or tensor["dtype"] not in _STORED:
+        found = "is missing" if tensor is None else f"is {tuple(tensor['shape'])} {tensor['dtype']}"
+        raise BundleError(
+            f"{path}: {name} {found}; expected {shape} {', '.join(_STORED)}, as the manifest says: "
+            "export the model again"
+        )
+    array = _widened(np.frombuffer(tensor["data"], _STORED[tensor["dtype"]]), tensor["dtype"]).reshape(shape)
+    if not np.isfinite(array).all():
+        raise BundleError(f"{path}: {name} holds NaN or infinity; copy the bundle again, or export it")
+    return array
 
 
 def _widened(array: npt.NDArray[Any], stored: str) -> npt.NDArray[np.float32]:

@@ -18,7 +18,7 @@ from lexlip_infer import LexLIPEncoder
 from lexlip_training import save_checkpoint
 
 
-@pytest.mark.parametrize("storage", [(), ("--half-storage",)])
+@pytest.mark.parametrize("storage", [(), ("--half-storage",), ("--int8-storage",)])
 def test_a_query_is_what_training_made_of_it(
     storage: tuple[str, ...], tokenizer: Tokenizer, captions: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
