@@ -33,10 +33,19 @@ def small_config(tokenizer: Tokenizer) -> ModelConfig:
     )
 
 
+def lookup_config(tokenizer: Tokenizer) -> ModelConfig:
+    """The same with weights for queries that no tower sees."""
+    config = small_config(tokenizer)
+    assert config.text is not None
+    return config.model_copy(update={"text": config.text.model_copy(update={"lookup": True})})
+
+
 @torch.no_grad()
 def small_model(config: ModelConfig) -> LexLIP:
     """In evaluation mode, with embeddings large enough for clear winners among the terms."""
     torch.manual_seed(0)
     model = LexLIP(config)
     model.text_tower.word_embeddings.mul_(20)
+    if hasattr(model, "query_weight"):
+        model.query_weight.normal_(std=2)
     return model.eval()
