@@ -32,8 +32,9 @@ from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
-#: 3 added prompts and the side that long texts are cut on; a bundle that needs neither is still written as 2.
-FORMAT_VERSION = 3
+#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8; a bundle that needs none of them is
+#: still written as 2.
+FORMAT_VERSION = 4
 MANIFEST = "lexlip.json"
 
 #: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.

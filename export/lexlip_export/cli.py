@@ -35,6 +35,7 @@ def export(
         typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
     ] = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
+    int8_storage: Annotated[bool, typer.Option(help="store weights as int8 with a scale a row; a quarter")] = False,
     graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
     precision: Annotated[
@@ -77,7 +78,7 @@ def export(
     options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
     settings = ExportSettings(
         image_top_k=image_top_k,
-        storage="f16" if half_storage else "f32",
+        storage="i8" if int8_storage else "f16" if half_storage else "f32",
         precisions=named_precisions(precision or []),
         graphs=tuple(graph or ()),
     )

@@ -8,6 +8,8 @@ classes that need them do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +27,14 @@ HEADS = "heads.safetensors"
 
 
 #: Types of numbers that a decoder may be stored in, as safetensors and numpy name them. numpy has no bfloat16: it is
-#: the upper half of a float32.
-_STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+#: the upper half of a float32. Rows of int8 have a scale each.
+_STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1"}
 
 
 def read_decoder(bundle: Bundle, modality: Modality) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Weight (V, H) and bias (V,), contiguous float32; a decoder that is stored in half precision is widened.
+    """Weight (V, H) and bias (V,), contiguous float32; a decoder that is stored in fewer bits is widened.
+
+    A tower without a decoder of its own, `image.weight`, has the one that both share, `weight`.
 
     Raises:
         BundleError: the file is damaged, its arrays are not of the manifest's shape, or hold what is no number.
@@ -40,22 +44,28 @@ def read_decoder(bundle: Bundle, modality: Modality) -> tuple[npt.NDArray[np.flo
         tensors = dict(deserialize(bundle.read(HEADS)))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise BundleError(f"{path}: not a safetensors file ({error}); export the model again") from None
-    shapes = {"weight": (manifest.vocab_size, manifest.hidden_size), "bias": (manifest.vocab_size,)}
-    arrays = []
-    for name, shape in shapes.items():
-        tensor = tensors.get(f"{modality}.{name}")
-        if tensor is None or tuple(tensor["shape"]) != shape or tensor["dtype"] not in _STORED:
-            found = "is missing" if tensor is None else f"is {tuple(tensor['shape'])} {tensor['dtype']}"
-            raise BundleError(
-                f"{path}: {modality}.{name} {found}; expected {shape} {', '.join(_STORED)}, as the manifest says: "
-                "export the model again"
-            )
-        array = _widened(np.frombuffer(tensor["data"], _STORED[tensor["dtype"]]), tensor["dtype"]).reshape(shape)
-        if not np.isfinite(array).all():
-            raise BundleError(f"{path}: {modality}.{name} holds NaN or infinity; copy the bundle again, or export it")
-        arrays.append(array)
-    weight, bias = arrays
-    return weight, bias
+    rows = (manifest.vocab_size,)
+    owner = f"{modality}." if f"{modality}.weight" in tensors or "weight" not in tensors else ""
+    weight = _read(path, tensors, f"{owner}weight", (*rows, manifest.hidden_size))
+    if tensors[f"{owner}weight"]["dtype"] == "I8":
+        weight *= _read(path, tensors, f"{owner}scale", rows)[:, np.newaxis]
+    return weight, _read(path, tensors, f"{modality}.bias", rows)
+
+
+def _read(
+    path: Path, tensors: Mapping[str, Mapping[str, Any]], name: str, shape: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    tensor = tensors.get(name)
+    if tensor is None or tuple(tensor["shape"]) != shape or tensor["dtype"] not in _STORED:
+        found = "is missing" if tensor is None else f"is {tuple(tensor['shape'])} {tensor['dtype']}"
+        raise BundleError(
+            f"{path}: {name} {found}; expected {shape} {', '.join(_STORED)}, as the manifest says: "
+            "export the model again"
+        )
+    array = _widened(np.frombuffer(tensor["data"], _STORED[tensor["dtype"]]), tensor["dtype"]).reshape(shape)
+    if not np.isfinite(array).all():
+        raise BundleError(f"{path}: {name} holds NaN or infinity; copy the bundle again, or export it")
+    return array
 
 
 def _widened(array: npt.NDArray[Any], stored: str) -> npt.NDArray[np.float32]:
