@@ -150,10 +150,15 @@ def precision_section(parity: ParityReport | None) -> str:
     if parity is None:
         return ""
     inputs = "; ".join(dict.fromkeys(report.inputs for report in parity.precisions))
+    calibrated = [
+        f" {report.precision} was calibrated on {report.calibration}."
+        for report in parity.precisions
+        if report.calibration
+    ]
     lines = [
         "## Precisions",
         "",
-        f"Against {parity.reference} on {inputs}. All figures and limits: `{PARITY}`.",
+        f"Against {parity.reference} on {inputs}.{''.join(calibrated)} All figures and limits: `{PARITY}`.",
         "",
         "| precision | tower | hidden states: max, mean error | weights: max, mean error | terms in common |",
         "|---|---|---|---|---|",

@@ -40,6 +40,14 @@ def lookup_config(tokenizer: Tokenizer) -> ModelConfig:
     return config.model_copy(update={"text": config.text.model_copy(update={"lookup": True})})
 
 
+def relu6_config(tokenizer: Tokenizer) -> ModelConfig:
+    """The same with a backbone that is made for int8, and with tokens of its classes."""
+    config = small_config(tokenizer)
+    assert config.image is not None
+    changes = {"backbone": "mobilenetv2_035", "classes": 12, "class_tokens": 3}
+    return config.model_copy(update={"image": config.image.model_copy(update=changes)})
+
+
 @torch.no_grad()
 def small_model(config: ModelConfig) -> LexLIP:
     """In evaluation mode, with embeddings large enough for clear winners among the terms."""
