@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ from tokenizers import Tokenizer
 from lexlip_infer.files import read_json
 from lexlip_kernels.errors import BundleError
 from lexlip_training.wordpiece import read_tokenizer_file
+
+#: Bytes of lexicon.json; WordNet's concrete nouns take 5 million.
+MOST_TEXT = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,13 @@ class Lexicon:
         """Read the files.
 
         Raises:
-            BundleError: one is missing or damaged.
+            BundleError: one is missing or damaged, or they do not belong together.
         """
+        tokenizer = read_tokenizer_file(folder / "tokenizer.json")
         try:
-            texts = read_json(folder / "lexicon.json", refuse=BundleError)
-            return cls(
-                read_tokenizer_file(folder / "tokenizer.json"),
+            texts = read_json(folder / "lexicon.json", refuse=ValueError, limit=MOST_TEXT)
+            made = cls(
+                tokenizer,
                 load_file(folder / "words.safetensors")["embeddings"],
                 scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "classes.npz")),
                 texts["class_names"],
@@ -75,5 +80,25 @@ class Lexicon:
                 [(name, gloss) for name, gloss in texts["meanings"]],
                 texts["record"],
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            made.check()
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, BadZipFile) as error:
             raise BundleError(f"{folder}: not a lexicon ({error}); `lexlip-train lexicon` makes one") from None
+        return made
+
+    def check(self) -> None:
+        """Refuse parts that do not belong together.
+
+        Raises:
+            ValueError: shapes differ, or a class has no name.
+        """
+        terms = self.tokenizer.get_vocab_size()
+        expected = {
+            "words": (self.embeddings.shape[:1], (terms,)),
+            "classes": (self.class_words.shape, (len(self.class_names), terms)),
+            "meanings": (self.meaning_words.shape, (len(self.meanings), terms)),
+        }
+        for part, (shape, wanted) in expected.items():
+            if shape != wanted or 0 in wanted:
+                raise ValueError(f"{part} has the shape {shape}, expected {wanted} and nothing empty")
+        if self.embeddings.ndim != 2 or not all(self.class_names):
+            raise ValueError("vectors of words are no matrix, or a class has no name")
