@@ -43,9 +43,7 @@ def seeing_config(lexicon: Lexicon) -> ModelConfig:
     assert config.image is not None
     assert config.text is not None
     image = config.image.model_copy(update={"classes": len(lexicon.class_names), "class_tokens": 2})
-    return config.model_copy(
-        update={"image": image, "text": config.text.model_copy(update={"lookup": True})}
-    )
+    return config.model_copy(update={"image": image, "text": config.text.model_copy(update={"lookup": True})})
 
 
 def seeing_model(lexicon: Lexicon) -> LexLIP:

@@ -53,7 +53,10 @@ def test_without_a_classifier_the_features_are_the_same(weights: Path) -> None:
 
 def test_weights_of_another_size_are_refused_and_nothing_is_copied(weights: Path) -> None:
     for other, message in [
-        (network(name="tf_efficientnet_lite2"), r"lite0\.pth: \d+ tensors for the model's \d+; number \d+ has the shape"),
+        (
+            network(name="tf_efficientnet_lite2"),
+            r"lite0\.pth: \d+ tensors for the model's \d+; number \d+ has the shape",
+        ),
         (network(classes=7), r"number \d+ has the shape \(1000, 1280\), expected \(7, 1280\)"),
     ]:
         before = {name: value.clone() for name, value in other.state_dict().items()}
@@ -71,5 +74,5 @@ def test_what_is_no_file_of_weights(tmp_path: Path, weights: Path, monkeypatch: 
             load_efficientnet_lite(model, tmp_path / name)
         assert "\n" not in str(caught.value)
     monkeypatch.setattr(efficientnet_lite, "MOST_BYTES", 1000)
-    with pytest.raises(BundleError, match="lite0.pth: not a readable file"):
+    with pytest.raises(BundleError, match=r"lite0\.pth: not a readable file"):
         load_efficientnet_lite(model, weights)

@@ -12,7 +12,12 @@ from lexlip_training.lexicon.word_list import choose_words, word_tokenizer
 from lexlip_training.lexicon.wordnet import WordNet
 from lexlip_training.wordpiece import FUNCTION_WORDS, suppressed_terms
 
-CAPTIONS = ["The dogs watch the news, an oaf too!", "Dogs, news: a DOG with glasses.", "glasses near an oaf", "teh teh"]
+CAPTIONS = [
+    "The dogs watch the news, an oaf too!",
+    "Dogs, news: a DOG with glasses.",
+    "glasses on a dog, an oaf",
+    "teh teh",
+]
 #: Zipf frequencies: of things, of another word, of a slur, of plurals, of a word without a meaning.
 FREQUENT = {"pony": 4.0, "ball": 3.4, "run": 5.5, "oaf": 5.0, "ponies": 3.5, "dogs": 4.5, "fast": 4.9, "qwerty": 5.9}
 
