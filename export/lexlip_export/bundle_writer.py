@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
-from lexlip_export.graph_builder import store_half, to_half
+from lexlip_export.graph_builder import store_half, store_int8, to_half, to_int8
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.precision.gate import precision_graphs
@@ -31,6 +32,7 @@ from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_infer.files import first_fault, new_folder
+from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -110,7 +112,8 @@ def write_bundle(
     more than their length.
     """
     if text is None and model.config.text is not None:
-        text = TextSettings(max_length=model.config.text.max_length)
+        tower = model.config.text
+        text = TextSettings(max_length=tower.max_length, static="once" if tower.lookup else None)
     if text is not None and FurtherGraph.ANSERINI in settings.graphs:
         _check_anserini(text)
     _check_replaceable(output)
@@ -162,7 +165,8 @@ def _write_model(
     heads: dict[str, npt.NDArray[Any]] = {}
     for modality in model.config.modalities:
         weight, bias = decoder(model, modality)
-        heads |= {f"{modality}.weight": _stored(weight, f"the {modality} decoder", settings), f"{modality}.bias": bias}
+        weight, stored = _stored_decoder(weight, modality, model.config, settings)
+        heads |= stored | {f"{modality}.bias": bias}
         # Taken out, so that one tower's graphs are gone from memory before the next one's are written.
         of_tower = {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
         of_tower[backbone_file(modality, "f32")] = backbones.pop(modality)
@@ -173,14 +177,31 @@ def _write_model(
         # Each graph is changed once it is its turn, so those made from others come first.
         for name, graph in itertools.chain(further, of_tower.items()):
             onnx.helper.set_model_props(graph, metadata)
-            stored: onnx.ModelProto = store_half(graph) if settings.storage == "f16" else graph
-            files[name] = stored.SerializeToString(deterministic=True)
-    files["heads.safetensors"] = save(heads)
+            files[name] = _STORE[settings.storage](graph).SerializeToString(deterministic=True)
+    if text is not None and text.static is not None:
+        heads[STATIC_WEIGHT] = model.lookup_weights().detach().numpy()
+    files[HEADS] = save(heads)
     return parity
 
 
-def _stored(weight: npt.NDArray[np.float32], name: str, settings: ExportSettings) -> npt.NDArray[Any]:
-    return to_half(weight, name) if settings.storage == "f16" else weight
+_STORE: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
+    "f32": lambda graph: graph,
+    "f16": store_half,
+    "i8": store_int8,
+}
+
+
+def _stored_decoder(
+    weight: npt.NDArray[np.float32], modality: Modality, config: ModelConfig, settings: ExportSettings
+) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]]:
+    """A decoder (V, H) as storing rounds it, which every copy of it has to be, and its tensors by name."""
+    if settings.storage == "i8":
+        owner = "" if config.tie_decoders else f"{modality}."
+        values, scale = to_int8(weight, axis=0)
+        return values * scale, {f"{owner}weight": values, f"{owner}scale": scale[:, 0]}
+    half = settings.storage == "f16"
+    stored = to_half(weight, f"the {modality} decoder") if half else weight
+    return stored.astype(np.float32), {f"{modality}.weight": stored}
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -206,7 +227,7 @@ def _manifest(
     try:
         return Manifest.model_validate(
             {
-                "format_version": 2 if text is None or text.needed == {"max_length"} else FORMAT_VERSION,
+                "format_version": _format_version(text, settings),
                 "name": config.name,
                 "vocab_size": config.vocab_size,
                 "hidden_size": config.hidden_size,
@@ -229,6 +250,13 @@ def _manifest(
         )
     except pydantic.ValidationError as error:
         raise BundleError(f"{config.name}: no bundle can say so of a model: {first_fault(error)}") from None
+
+
+def _format_version(text: TextSettings | None, settings: ExportSettings) -> int:
+    """The lowest that has what the bundle needs, for the sake of older engines."""
+    if settings.storage == "i8" or (text is not None and text.static is not None):
+        return FORMAT_VERSION
+    return 2 if text is None or text.needed == {"max_length"} else 3
 
 
 def graph_metadata(

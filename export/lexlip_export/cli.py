@@ -35,6 +35,7 @@ def export(
         typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
     ] = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
+    int8_storage: Annotated[bool, typer.Option(help="store weights as int8 with a scale a row; a quarter")] = False,
     graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
     precision: Annotated[
@@ -46,6 +47,12 @@ def export(
         typer.Option(metavar="FILE", help="captions.jsonl to compare precisions on  [default: synthetic inputs]"),
     ] = None,
     gate_split: Annotated[str, typer.Option(metavar="NAME", help="rows of it to use")] = "dev",
+    calibration_images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="photographs to calibrate int8 convolutions on  [default: those of the captions]"
+        ),
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint")
     ] = None,
@@ -71,13 +78,13 @@ def export(
     options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
     settings = ExportSettings(
         image_top_k=image_top_k,
-        storage="f16" if half_storage else "f32",
+        storage="i8" if int8_storage else "f16" if half_storage else "f32",
         precisions=named_precisions(precision or []),
         graphs=tuple(graph or ()),
     )
     if text_top_k is not None:
         settings = settings.model_copy(update={"text_top_k": text_top_k})
-    gate = GateSettings(captions=gate_captions, split=gate_split)
+    gate = GateSettings(captions=gate_captions, split=gate_split, calibration=calibration_images)
     export_bundle(checkpoint, output, settings, _figures(evaluation), gate=gate, options=options)
     say_size(output)
 

@@ -37,7 +37,8 @@ class ExportSettings(_Settings):
         scale: of the quantiser.
         cap: of the quantiser; 255 keeps an impact in one byte.
         graphs: further graphs that the bundle shall hold; the logits graphs bring the precision fp16 with them.
-        storage: "f16" halves the files by rounding the weights; the float32 graphs compute in float32 either way.
+        storage: "f16" halves the files by rounding the weights, "i8" quarters them, with a scale a row; the float32
+            graphs compute in float32 either way.
         precisions: of the backbones; float32 always comes first, the others have to pass the parity gate.
     """
 
@@ -47,7 +48,7 @@ class ExportSettings(_Settings):
     scale: float = Field(default=100.0, gt=0)
     cap: int = Field(default=255, ge=1, le=65535)
     graphs: tuple[FurtherGraph, ...] = ()
-    storage: Literal["f32", "f16"] = "f32"
+    storage: Literal["f32", "f16", "i8"] = "f32"
     precisions: tuple[Precision, ...] = Field(default=("f32",), validate_default=True)
 
     @field_validator("precisions")
@@ -99,13 +100,16 @@ class GateSettings(_Settings):
         captions: `captions.jsonl` with rows {image, captions, split}; deterministic synthetic inputs when absent, and
             then retrieval is not measured.
         split: rows of it to use.
+        calibration: images that int8 of a convolutional image backbone is calibrated on, whatever lexlip-encode reads;
+            the captions' own when absent. "synthetic" is for random weights.
         fp16: limits of half precision: rounding noise, nothing a user could notice. Deep convolutional backbones
             gather more of it, which these limits allow for.
-        int8: limits of dynamic int8: a trade of some quality for speed.
+        int8: limits of int8: a trade of some quality for speed.
     """
 
     captions: Path | None = None
     split: str = "dev"
+    calibration: Path | Literal["synthetic"] | None = None
     fp16: Thresholds = Thresholds(
         hidden_mean=0.04, weight_max=0.25, weight_mean=0.04, overlap=0.94, recall_loss=0.5, agreement=0.95
     )

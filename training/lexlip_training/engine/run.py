@@ -88,11 +88,11 @@ def _assemble(config: TrainingConfig, accelerator: Accelerator, output: Path) ->
     model.to(weights_dtype(config.run))
     if follows or config.model.frozen_stages:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.run.precision == "bf16" and accelerator.device.type == "cpu":
-        depthwise_in_float32(model.image_tower.backbone)
     if config.model.frozen_stages:
         model.image_tower.split(config.model.frozen_stages)
         model.image_tower.freeze_stem(config.model.unfreeze_epoch is None)
+        if config.run.precision == "bf16" and accelerator.device.type == "cpu":
+            depthwise_in_float32(model.image_tower.backbone.blocks[config.model.frozen_stages :])
     if config.model.gradient_checkpointing:
         enable_gradient_checkpointing(model)
     objective, batches = (_recipe if follows else _sampled)(config, accelerator, model, tokenizer, output)
