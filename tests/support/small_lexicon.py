@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 import torch
 from captions import CAPTIONS
-from small_models import small_config
+from small_models import lookup_config
 
 from lexlip_training import LexLIP, ModelConfig
 from lexlip_training.lexicon.folder import Lexicon
@@ -38,12 +38,11 @@ def small_lexicon() -> Lexicon:
 
 
 def seeing_config(lexicon: Lexicon) -> ModelConfig:
-    """`small_config` with tokens of classes and query weights."""
-    config = small_config(lexicon.tokenizer)
+    """`lookup_config` with tokens of classes."""
+    config = lookup_config(lexicon.tokenizer)
     assert config.image is not None
-    assert config.text is not None
-    image = config.image.model_copy(update={"classes": len(lexicon.class_names), "class_tokens": 2})
-    return config.model_copy(update={"image": image, "text": config.text.model_copy(update={"lookup": True})})
+    changes = {"classes": len(lexicon.class_names), "class_tokens": 2}
+    return config.model_copy(update={"image": config.image.model_copy(update=changes)})
 
 
 def seeing_model(lexicon: Lexicon) -> LexLIP:
