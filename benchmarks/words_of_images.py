@@ -2,10 +2,9 @@
 
     python benchmarks/words_of_images.py CAPTIONS.jsonl [MODEL ...] [--split dev] [--strongest 5]
 
-A word counts as right where a caption of the image holds it, both stemmed (Snowball's stemmer of English). Of each
-term that enough captions hold: how many images have it among their kept terms, how many have it in a caption, and the
-average precision of the images ranked by its weight, which is the share expected of a ranking at random where it says
-nothing.
+A word counts as right where a caption of the image holds it, both stemmed (Snowball's stemmer of English). Of each term
+that enough captions hold: how many images have it among their kept terms, how many in a caption, and the average
+precision of the images ranked by its weight, which is the share expected of a ranking at random where it says nothing.
 """
 
 from __future__ import annotations
