@@ -140,5 +140,5 @@ def data() -> Path:
     """Folder of real data, or a skip."""
     folder = os.environ.get("LEXLIP_DATA")
     if not folder:
-        pytest.skip("LEXLIP_DATA is not set: it names a folder with flickr8k/, mobilenet_v2/ and oracle/")
+        pytest.skip("LEXLIP_DATA is not set: it names a folder with flickr8k/ and oracle/")
     return Path(folder)
