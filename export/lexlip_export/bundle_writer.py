@@ -30,11 +30,14 @@ from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
 from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, TextSettings, backbone_file
-from lexlip_infer.errors import BundleError, OutputError
-from lexlip_infer.files import first_fault, new_folder
+from lexlip_infer.errors import BundleError, InputError, OutputError
+from lexlip_infer.files import MOST_JSON, first_fault, new_folder, read_regular
 from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
+
+#: In a bundle: whose work the weights were trained on.
+ATTRIBUTION = "ATTRIBUTION.md"
 
 
 class BundleFolder:
@@ -65,6 +68,7 @@ def export_bundle(
     evaluation: dict[str, Any] | None = None,
     gate: GateSettings | None = None,
     options: ImportOptions | None = None,
+    attribution: Path | None = None,
 ) -> None:
     """Turn a checkpoint into a bundle folder.
 
@@ -76,11 +80,13 @@ def export_bundle(
         evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
         gate: what precisions beside float32 are compared on, and their limits.
         options: tokenizer and overrides, where the checkpoint is not one of ours.
+        attribution: a text that names the makers of what the weights were trained on, as many licences ask for.
 
     Raises:
         BundleError: the checkpoint cannot be read, its graphs are not of the bundle's format, or a precision did not
             pass the parity gate.
-        InputError: an option does not go with this kind of checkpoint, or the gate's captions cannot be used.
+        InputError: an option does not go with this kind of checkpoint, or the gate's captions or the attribution cannot
+            be read.
         OutputError: `output` exists and is no bundle.
     """
     source, settings = load_source(checkpoint, options or ImportOptions()), settings or ExportSettings()
@@ -93,7 +99,9 @@ def export_bundle(
             )
         changes["text_top_k"] = source.text_top_k
     settings = settings.model_copy(update=changes)
-    write_bundle(source.model, source.tokenizer, source.record, output, settings, evaluation, gate, source.text)
+    credit = None if attribution is None else _text(attribution)
+    model, tokenizer = source.model, source.tokenizer
+    write_bundle(model, tokenizer, source.record, output, settings, evaluation, gate, source.text, credit)
 
 
 def write_bundle(
@@ -105,11 +113,12 @@ def write_bundle(
     evaluation: dict[str, Any] | None = None,
     gate: GateSettings | None = None,
     text: TextSettings | None = None,
+    attribution: str | None = None,
 ) -> None:
     """Write a model in memory as a bundle; arguments and errors as for `export_bundle`.
 
     Without a tokenizer the bundle encodes token ids and no strings. `text` says how texts are encoded, where that is
-    more than their length.
+    more than their length; `attribution` is the text itself.
     """
     if text is None and model.config.text is not None:
         tower = model.config.text
@@ -120,9 +129,20 @@ def write_bundle(
     with new_folder(output, replace=True) as partial:
         files = BundleFolder(partial)
         parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings())
+        if attribution is not None:
+            files[ATTRIBUTION] = attribution.encode()
         files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
         manifest = _manifest(model.config, text, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_regular(path, MOST_JSON, refuse=lambda reason: InputError(f"{path}: {reason}")).decode()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8; expected a text") from None
 
 
 def _check_anserini(text: TextSettings) -> None:

@@ -22,6 +22,38 @@ class _PositionMode(StrEnum):
     bicubic_2d = "bicubic_2d"
 
 
+_TextTopK = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
+]
+_Attribution = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="names the makers of the training data; travels as ATTRIBUTION.md"),
+]
+_Precisions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="fp16, int8 or all, beside f32; may be given several times"),
+]
+_GateCaptions = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="captions.jsonl to compare precisions on  [default: synthetic inputs]"),
+]
+_CalibrationImages = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="photographs to calibrate int8 convolutions on  [default: those of the captions]"),
+]
+# Of an official checkpoint alone.
+_Tokenizer = Annotated[
+    Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint")
+]
+_ImageSize = Annotated[int | None, typer.Option(min=1, help="pixels, of an official checkpoint  [default: as it says]")]
+_Positions = Annotated[
+    _PositionMode | None,
+    typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
+]
+_TextHeads = Annotated[int | None, typer.Option(min=1, help="attention heads of its text tower  [default: as it says]")]
+
+
 @app.command()
 def export(
     checkpoint: Annotated[
@@ -30,42 +62,20 @@ def export(
     ],
     output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
     image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
-    text_top_k: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
-    ] = None,
+    text_top_k: _TextTopK = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
     int8_storage: Annotated[bool, typer.Option(help="store weights as int8 with a scale a row; a quarter")] = False,
     graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="fp16, int8 or all, beside f32; may be given several times"),
-    ] = None,
-    gate_captions: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="captions.jsonl to compare precisions on  [default: synthetic inputs]"),
-    ] = None,
+    attribution: _Attribution = None,
+    precision: _Precisions = None,
+    gate_captions: _GateCaptions = None,
     gate_split: Annotated[str, typer.Option(metavar="NAME", help="rows of it to use")] = "dev",
-    calibration_images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="photographs to calibrate int8 convolutions on  [default: those of the captions]"
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint")
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=1, help="pixels, of an official checkpoint  [default: as it says]")
-    ] = None,
-    position_mode: Annotated[
-        _PositionMode | None,
-        typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
-    ] = None,
-    text_heads: Annotated[
-        int | None, typer.Option(min=1, help="attention heads of its text tower  [default: as it says]")
-    ] = None,
+    calibration_images: _CalibrationImages = None,
+    tokenizer: _Tokenizer = None,
+    image_size: _ImageSize = None,
+    position_mode: _Positions = None,
+    text_heads: _TextHeads = None,
 ) -> None:
     """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card.
 
@@ -85,7 +95,7 @@ def export(
     if text_top_k is not None:
         settings = settings.model_copy(update={"text_top_k": text_top_k})
     gate = GateSettings(captions=gate_captions, split=gate_split, calibration=calibration_images)
-    export_bundle(checkpoint, output, settings, _figures(evaluation), gate=gate, options=options)
+    export_bundle(checkpoint, output, settings, _figures(evaluation), gate, options, attribution)
     say_size(output)
 
 

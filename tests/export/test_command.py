@@ -52,9 +52,9 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     figures = {f"r@{k}": float(k) for k in (1, 5, 10)}
     evaluation = {"top_k": {"image": 20, "text": 9}, "scale": 100.0, "text_to_image": figures, "image_to_text": figures}
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    result = export(
-        checkpoint, folder / "bundle", "--half-storage", "--image-top-k", 20, "--evaluation", folder / "evaluation.json"
-    )
+    (folder / "credits.md").write_text("Photographs by A. Müller.")
+    options = ("--half-storage", "--image-top-k", 20, "--evaluation", folder / "evaluation.json")
+    result = export(checkpoint, folder / "bundle", *options, "--attribution", folder / "credits.md")
     assert result.returncode == 0, result.stderr
     assert "MB" in result.stdout
     return folder / "bundle"
@@ -66,6 +66,7 @@ def test_bundle_is_complete_and_encodes(exported: Path, captions: list[str]) -> 
     assert on_disk == {*bundle.manifest.files, "lexlip.json"}
     for name in bundle.manifest.files:
         bundle.read(name)
+    assert bundle.read("ATTRIBUTION.md").decode() == "Photographs by A. Müller."
     assert bundle.manifest.top_k.image == 20
     assert bundle.manifest.provenance["training"]["seed"] == 3
     assert LexLIPEncoder.from_pretrained(exported).encode_texts(captions).nnz > 0
@@ -106,6 +107,7 @@ def test_model_card_says_what_was_recorded(exported: Path) -> None:
 
 def test_exporting_twice_gives_the_same_bytes(exported: Path, checkpoint: Path, tmp_path: Path) -> None:
     options = ("--half-storage", "--image-top-k", 20, "--evaluation", exported.parent / "evaluation.json")
+    options += ("--attribution", exported.parent / "credits.md")
     assert export_here(checkpoint, tmp_path / "again", *options) == 0  # and not in the same process
     assert (tmp_path / "again" / "lexlip.json").read_bytes() == (exported / "lexlip.json").read_bytes()
 
@@ -120,6 +122,8 @@ def test_clear_errors(checkpoint: Path, exported: Path, tmp_path: Path, capsys: 
         ((checkpoint, tmp_path / "notes"), "exists and is not a bundle"),
         ((checkpoint, tmp_path / "bundle"), "thoughts.txt: not part of the bundle"),
         ((checkpoint, tmp_path / "out", "--evaluation", tmp_path / "no.json"), "not the output of lexlip eval"),
+        ((checkpoint, tmp_path / "out", "--attribution", tmp_path / "no.md"), "no.md: cannot be read"),
+        ((checkpoint, tmp_path / "out", "--attribution", exported / "heads.safetensors"), "expected a text"),
     ]:
         assert export_here(*arguments) == 2
         assert message in (said := capsys.readouterr().err)

@@ -33,6 +33,8 @@ def small_lexicon() -> Lexicon:
         class_names=[[name, f"small {name}"] for name in CLASSES],
         meaning_words=scipy.sparse.csr_array(words),
         meanings=[(name, f"a kind of {kind}") for name, kind in CLASSES.items()],
+        captions=list(CAPTIONS),
+        caption_vectors=np.random.default_rng(1).normal(size=(len(CAPTIONS), 48)).astype(np.float16),
         record={},
     )
 

@@ -12,8 +12,11 @@ from lexlip_training.objectives.recipe_losses import (
     flops,
     info_nce,
     inverse_document_frequency,
+    kin,
     lookup_queries,
     matched,
+    positives,
+    strongest,
     word_targets,
 )
 
@@ -27,21 +30,51 @@ def test_info_nce_is_the_two_cross_entropies_of_the_in_batch_pairs() -> None:
     expected = 0.5 * (
         torch.nn.functional.cross_entropy(cosine, target) + torch.nn.functional.cross_entropy(cosine.T, target)
     )
-    torch.testing.assert_close(info_nce(images, texts, scale, target), expected)
+    torch.testing.assert_close(info_nce(images, texts, scale, positives(target)), expected)
 
 
 def test_info_nce_shares_the_target_among_an_images_texts() -> None:
     images = torch.eye(2)
     texts = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    loss = info_nce(images, texts, torch.tensor(100.0), torch.arange(2))
+    loss = info_nce(images, texts, torch.tensor(100.0), torch.eye(2))
     assert float(loss) == pytest.approx(0.5 * math.log(2), abs=1e-5)  # two equal positives: ln 2 one way, 0 the other
 
 
 def test_info_nce_does_not_push_apart_two_rows_of_one_image() -> None:
     images, texts = torch.rand(2, 5), torch.rand(2, 5)
-    same = info_nce(images, texts, torch.tensor(5.0), torch.tensor([7, 7]))
-    swapped = info_nce(images, texts[[1, 0]], torch.tensor(5.0), torch.tensor([7, 7]))
+    both = positives(torch.tensor([7, 7]))
+    same = info_nce(images, texts, torch.tensor(5.0), both)
+    swapped = info_nce(images, texts[[1, 0]], torch.tensor(5.0), both)
     torch.testing.assert_close(same, swapped)
+
+
+def test_kin_gives_a_share_to_images_with_like_captions() -> None:
+    vectors = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, -1.0]])
+    related = kin(vectors, positives(torch.arange(3)), share=0.4, temperature=0.5)
+    torch.testing.assert_close(related.sum(1), torch.ones(3))
+    near = math.exp(1.6) / (math.exp(2) + math.exp(1.6) + 1)
+    assert float(related[0, 1]) == pytest.approx(0.4 * near, rel=1e-5)
+    assert related[0, 1] > related[0, 2]
+    assert related.argmax(1).tolist() == [0, 1, 2]
+
+
+def test_a_related_pair_is_pushed_apart_less() -> None:
+    images = torch.tensor([[1.0, 0.1], [0.1, 1.0]], requires_grad=True)
+    texts, scale = torch.eye(2), torch.tensor(5.0)
+    gradients = []
+    for related in (torch.eye(2), torch.tensor([[0.7, 0.3], [0.3, 0.7]])):
+        (gradient,) = torch.autograd.grad(info_nce(images, texts, scale, related), images)
+        gradients.append(float(gradient[0, 1]))
+    assert gradients[1] < gradients[0]
+
+
+def test_the_strongest_terms_alone_take_gradients() -> None:
+    weights = torch.tensor([[0.5, 3.0, 0.0, 2.0], [1.0, 0.2, 0.3, 0.1]], requires_grad=True)
+    kept = strongest(weights, 2)
+    assert kept.tolist() == [[0, 3, 0, 2], [1, 0, pytest.approx(0.3), 0]]
+    (gradient,) = torch.autograd.grad(kept.sum(), weights)
+    assert gradient.tolist() == [[0, 1, 0, 1], [1, 0, 1, 0]]
+    torch.testing.assert_close(strongest(weights, 9), weights)
 
 
 def test_divergence_is_zero_at_the_target_and_positive_elsewhere() -> None:

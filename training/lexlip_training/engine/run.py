@@ -151,7 +151,8 @@ def _recipe(
     """The recipe of lexlip-tiny, and its images with several captions each."""
     lexicon = _lexicon(config, tokenizer)
     groups = CaptionGroups(config.data, read_pairs(config.data.train, "train"), tokenizer, _image(model))
-    objective = build_objective(config.objective, model, groups.input_ids, lexicon)
+    vectors = caption_vectors(groups.table, lexicon) if config.objective.kin_share else None
+    objective = build_objective(config.objective, model, groups.input_ids, lexicon, vectors)
     stem, unfreeze = None, config.model.unfreeze_epoch
     if config.model.frozen_stages and unfreeze != 0:
         # In the run's folder, so that a resumed run finds the crops of its first epochs.
@@ -174,6 +175,23 @@ def _lexicon(config: TrainingConfig, tokenizer: Tokenizer) -> Lexicon:
             f"{config.model.lexicon}: its words are not those of the model; name the lexicon that it started from"
         )
     return lexicon
+
+
+def caption_vectors(table: PairTable, lexicon: Lexicon) -> torch.Tensor:
+    """Unit vectors (N, E): the mean of where an image's captions lie in the lexicon's sentence encoder.
+
+    Raises:
+        InputError: the lexicon was made without one of the captions.
+    """
+    rows = {caption: row for row, caption in enumerate(lexicon.captions)}
+    means = []
+    for captions in table.captions_of():
+        texts = [table.captions[row] for row in captions]
+        unknown = [text for text in texts if text not in rows]
+        if unknown:
+            raise InputError(f"the lexicon does not know the caption {unknown[0][:60]!r}; make it from these captions")
+        means.append(torch.from_numpy(lexicon.caption_vectors[[rows[text] for text in texts]]).float().mean(dim=0))
+    return torch.nn.functional.normalize(torch.stack(means), dim=1)
 
 
 def _stem_memory(

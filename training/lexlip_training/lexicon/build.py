@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from lexlip_training.lexicon.folder import Lexicon
 
 #: What a kind's words weigh against those of what it is a kind of, a step.
-STEP_UP = 0.75
+STEP_UP = 0.6
+
+#: Below it, on the Zipf scale, nobody calls a thing after its kind: "mammal", and not "placental".
+SAID = 3.4
 
 #: Steps up that a meaning may be from a word of the vocabulary.
 NEAR = 2
@@ -31,8 +34,8 @@ NEAR = 2
 #: Words that are looked at, the most frequent of English.
 FREQUENT = 60_000
 
-#: Words that go through the sentence encoder at a time.
-_BATCH = 256
+#: Texts that go through the sentence encoder at a time, and tokens that they are cut to.
+_BATCH, _LENGTH = 256, 64
 
 
 def lexicon(
@@ -55,9 +58,8 @@ def lexicon(
 
     texts = read_pairs([SourceConfig(path=str(path)) for path in captions], "train").captions
     files = {f"{path.parent.name}/{path.name}": _sha256(path) for path in captions}
-    made = make_lexicon(
-        [texts[row] for row in range(len(texts))], ImageNetInfo().label_names(), WordNet(wordnet), encoder
-    )
+    every = [texts[row] for row in range(len(texts))]
+    made = make_lexicon(every, ImageNetInfo().label_names(), WordNet(wordnet), encoder)
     made.record["captions"] = files
     with new_folder(output) as folder:
         made.save(folder)
@@ -65,7 +67,7 @@ def lexicon(
     typer.echo(f"{output}: {terms:,} terms, {classes:,} classes, {len(made.meanings):,} meanings")
 
 
-def make_lexicon(captions: Iterable[str], classes: Sequence[str], net: WordNet, encoder: Path) -> Lexicon:
+def make_lexicon(captions: Sequence[str], classes: Sequence[str], net: WordNet, encoder: Path) -> Lexicon:
     """Words of captions, classes and frequent English, and what is known of them.
 
     Args:
@@ -77,6 +79,7 @@ def make_lexicon(captions: Iterable[str], classes: Sequence[str], net: WordNet, 
     Raises:
         InputError: the classes are not those of this WordNet, or the folder holds no sentence encoder.
     """
+    import numpy as np
     import wordfreq
 
     from lexlip_training.lexicon.folder import Lexicon
@@ -85,13 +88,17 @@ def make_lexicon(captions: Iterable[str], classes: Sequence[str], net: WordNet, 
     net.require(classes)
     frequent = [(word, wordfreq.zipf_frequency(word, "en")) for word in wordfreq.top_n_list("en", FREQUENT)]
     tokenizer = word_tokenizer(choose_words(captions, classes, net, frequent))
+    said = {word for word, frequency in frequent if frequency >= SAID}
     meanings = _meanings(net, tokenizer)
+    different = list(dict.fromkeys(captions))
     return Lexicon(
         tokenizer=tokenizer,
-        embeddings=word_embeddings(encoder, _spelt_out(tokenizer)),
-        class_words=kind_words(net, classes, tokenizer),
+        embeddings=sentence_vectors(encoder, _spelt_out(tokenizer)),
+        captions=different,
+        caption_vectors=sentence_vectors(encoder, different).astype(np.float16),
+        class_words=kind_words(net, classes, tokenizer, said),
         class_names=[list(net.synsets[key].lemmas) for key in classes],
-        meaning_words=kind_words(net, meanings, tokenizer),
+        meaning_words=kind_words(net, meanings, tokenizer, said),
         meanings=[(net.synsets[key].lemmas[0], net.synsets[key].gloss) for key in meanings],
         record={
             "wordnet": {name: _sha256(net.folder / name) for name in ("data.noun", "index.noun")},
@@ -101,19 +108,20 @@ def make_lexicon(captions: Iterable[str], classes: Sequence[str], net: WordNet, 
     )
 
 
-def kind_words(net: WordNet, keys: Sequence[str], tokenizer: Tokenizer) -> scipy.sparse.csr_array:
+def kind_words(net: WordNet, keys: Sequence[str], tokenizer: Tokenizer, said: Container[str]) -> scipy.sparse.csr_array:
     """Words (len(keys), V) of meanings and of what they are kinds of, by least distance; what is general left out.
 
     Args:
         net: WordNet.
         keys: of the meanings.
         tokenizer: of whole words; others are left out, and a plural counts as its word.
+        said: words that people call kinds by; a meaning's own names are words whether they are among them or not.
     """
     import numpy as np
     import scipy.sparse
 
     vocabulary = tokenizer.get_vocab()
-    rows = [_weights(net, key, vocabulary) for key in keys]
+    rows = [_weights(net, key, vocabulary, said) for key in keys]
     ends = np.cumsum([0, *(len(row) for row in rows)])
     columns = [term for row in rows for term in row]
     values = [weight for row in rows for weight in row.values()]
@@ -121,12 +129,12 @@ def kind_words(net: WordNet, keys: Sequence[str], tokenizer: Tokenizer) -> scipy
     return scipy.sparse.csr_array((np.array(values, np.float32), np.array(columns, np.int32), ends), shape=shape)
 
 
-def _weights(net: WordNet, key: str, vocabulary: dict[str, int]) -> dict[int, float]:
+def _weights(net: WordNet, key: str, vocabulary: dict[str, int], said: Container[str]) -> dict[int, float]:
     weights: dict[int, float] = {}
     for steps, synset in net.kinds(key):
         for word, part in words_of(synset.lemmas):
             term = vocabulary.get(word)
-            if term is not None and word not in ABSTRACT:
+            if term is not None and word not in ABSTRACT and (steps == 0 or word in said):
                 weights[term] = max(weights.get(term, 0.0), part * STEP_UP**steps)
     return dict(sorted(weights.items()))
 
@@ -154,8 +162,8 @@ def _spelt_out(tokenizer: Tokenizer) -> list[str]:
     return [term.removeprefix("##").strip("[]").lower() for term in sorted(vocabulary, key=vocabulary.__getitem__)]
 
 
-def word_embeddings(encoder: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Unit vectors (V, E) of single words: the mean over the tokens of a sentence encoder's last layer.
+def sentence_vectors(encoder: Path, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Unit vectors (len(texts), E): the mean over the tokens of a sentence encoder's last layer.
 
     Raises:
         InputError: the folder holds no such encoder.
@@ -171,10 +179,11 @@ def word_embeddings(encoder: Path, words: Sequence[str]) -> npt.NDArray[np.float
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{encoder}: not a sentence encoder in Hugging Face's layout ({reason})") from None
     tokenizer.enable_padding()
+    tokenizer.enable_truncation(_LENGTH)
     rows = []
     with torch.no_grad():
-        for start in range(0, len(words), _BATCH):
-            encodings = tokenizer.encode_batch(list(words[start : start + _BATCH]))
+        for start in range(0, len(texts), _BATCH):
+            encodings = tokenizer.encode_batch(list(texts[start : start + _BATCH]))
             ids = torch.tensor([encoding.ids for encoding in encodings])
             mask = torch.tensor([encoding.attention_mask for encoding in encodings])
             states = model(input_ids=ids, attention_mask=mask).last_hidden_state * mask.unsqueeze(-1)

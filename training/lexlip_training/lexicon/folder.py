@@ -1,10 +1,10 @@
 """A lexicon on disk: what `lexlip-train lexicon` makes once and a run of the recipe reads.
 
 tokenizer.json      whole words
-words.safetensors   `embeddings` (V, E): where the words lie in a public sentence encoder
+words.safetensors   `embeddings` (V, E), `captions` (T, E): where words and training captions lie in a sentence encoder
 classes.npz         (C, V) CSR: the words of each class and of what it is a kind of
 meanings.npz        (M, V) CSR: the same of concrete nouns
-lexicon.json        names of the classes, names and definitions of the meanings, what all of it was made of
+lexicon.json        names of the classes, names and definitions of the meanings, the captions, what all was made of
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Lexicon:
         class_names: what each class is called, in every way that WordNet knows.
         meaning_words: (M, V), the same of meanings.
         meanings: name and definition of each.
+        captions: T training captions, no two the same.
+        caption_vectors: (T, E) float16, where they lie.
         record: what it was made of.
     """
 
@@ -51,15 +53,19 @@ class Lexicon:
     class_names: list[list[str]]
     meaning_words: scipy.sparse.csr_array
     meanings: list[tuple[str, str]]
+    captions: list[str]
+    caption_vectors: npt.NDArray[np.float16]
     record: dict[str, Any]
 
     def save(self, folder: Path) -> None:
         """Write the files into a folder that exists."""
         (folder / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True), "utf-8")
-        save_file({"embeddings": self.embeddings}, folder / "words.safetensors")
+        vectors: dict[str, npt.NDArray[Any]] = {"embeddings": self.embeddings, "captions": self.caption_vectors}
+        save_file(vectors, folder / "words.safetensors")
         scipy.sparse.save_npz(folder / "classes.npz", self.class_words)
         scipy.sparse.save_npz(folder / "meanings.npz", self.meaning_words)
-        texts = {"class_names": self.class_names, "meanings": self.meanings, "record": self.record}
+        texts = {"class_names": self.class_names, "meanings": self.meanings, "captions": self.captions}
+        texts |= {"record": self.record}
         (folder / "lexicon.json").write_text(json.dumps(texts, ensure_ascii=False), "utf-8")
 
     @classmethod
@@ -72,13 +78,16 @@ class Lexicon:
         tokenizer = read_tokenizer_file(folder / "tokenizer.json")
         try:
             texts = read_json(folder / "lexicon.json", refuse=ValueError, limit=MOST_BYTES)
+            vectors = load(read_regular(folder / "words.safetensors", MOST_BYTES, refuse=ValueError))
             made = cls(
                 tokenizer,
-                load(read_regular(folder / "words.safetensors", MOST_BYTES, refuse=ValueError))["embeddings"],
+                vectors["embeddings"],
                 _read_rows(folder / "classes.npz"),
                 texts["class_names"],
                 _read_rows(folder / "meanings.npz"),
                 [(name, gloss) for name, gloss in texts["meanings"]],
+                texts["captions"],
+                vectors["captions"],
                 texts["record"],
             )
             made.check()
@@ -97,6 +106,7 @@ class Lexicon:
             "words": (self.embeddings.shape[:1], (terms,)),
             "classes": (self.class_words.shape, (len(self.class_names), terms)),
             "meanings": (self.meaning_words.shape, (len(self.meanings), terms)),
+            "captions": (self.caption_vectors.shape, (len(self.captions), *self.embeddings.shape[1:])),
         }
         for part, (shape, wanted) in expected.items():
             if shape != wanted or 0 in wanted:

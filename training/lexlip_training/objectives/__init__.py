@@ -8,6 +8,8 @@ from lexlip_kernels.errors import InputError
 from lexlip_training.objectives.config import ObjectiveConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lexlip_training.lexicon.folder import Lexicon
     from lexlip_training.model import DenseModel, LexLIP
     from lexlip_training.objectives.objective import Objective
@@ -21,6 +23,7 @@ def build_objective(
     model: LexLIP | DenseModel,
     captions: TokenIds | None = None,
     lexicon: Lexicon | None = None,
+    caption_vectors: Tensor | None = None,
 ) -> Objective:
     """An objective around a model whose weights are already loaded: key encoders start as their copies.
 
@@ -29,6 +32,7 @@ def build_objective(
         model: what it trains.
         captions: of kind "recipe" alone: token ids of every training image's captions, in the order of image ids.
         lexicon: of kind "recipe" alone: what the terms mean.
+        caption_vectors: of kind "recipe" alone: (N, E), where an image's captions lie in a sentence encoder.
 
     Raises:
         InputError: the model lacks a tower, or is not of the kind that the objective trains.
@@ -50,7 +54,7 @@ def build_objective(
     if config.kind == "pretrain_dense" and isinstance(model, DenseModel):
         return PretrainDense(config, model)
     if config.kind == "recipe" and isinstance(model, LexLIP) and captions is not None and lexicon is not None:
-        return RecipeObjective(config, model, captions, lexicon)
+        return RecipeObjective(config, model, captions, lexicon, caption_vectors)
     raise InputError(
         f"objective {config.kind!r} with a {type(model).__name__}; "
         "pretrain_lexicon and recipe train a LexLIP (recipe with captions and a lexicon), pretrain_dense a DenseModel"

@@ -25,7 +25,8 @@ class ObjectiveConfig(Settings):
         flops_normalised: FLOPS of unit vectors, as published; it can spread mass but never shrink it. False takes the
             vectors before normalisation, which makes them sparse.
         joint_top_k: the contrast sees only the k strongest terms of both sides, as an index will; gradients pass
-            straight through to all terms. None prunes nothing.
+            straight through to all terms. None prunes nothing. The recipe's contrasts see, each for half of their
+            loss, the k strongest terms of images, which alone then take gradients.
         same_image_negatives: count other captions of the same image as negatives, as the official code does.
         gather: gradient of the in-batch contrast over several processes; "official" keeps the local share and lets
             it be averaged, which divides it by the number of processes.
@@ -46,10 +47,14 @@ class ObjectiveConfig(Settings):
             which a sparse queue cannot hold.
         bag_weight: of the recipe's contrast with inference-free queries.
         word_weight: of the recipe's divergence from the words of the captions.
-        class_share: of the recipe's words of a picture: how much of them the classifier says, not the captions.
+        class_share: of the recipe's words of a picture: how much of them the classifier says where it is certain, not
+            the captions; where it is not, as much less as its likeliest class is.
         class_weight: of what made-up verdicts of the classifier are to say, and of names of classes.
         meaning_weight: of what WordNet says that a noun is.
         teacher_weight: of the divergence from what the classifier said before training, while its backbone trains.
+        kin_share: of the recipe's contrasts: how much of the target goes to images whose captions are alike, as a
+            sentence encoder sees them; the rest is the pair's own.
+        kin_temperature: divides these similarities.
         average_decay: of the average of the weights, per optimiser step, that the recipe evaluates and saves.
     """
 
@@ -78,6 +83,8 @@ class ObjectiveConfig(Settings):
     class_weight: float = Field(default=0.25, ge=0)
     meaning_weight: float = Field(default=0.25, ge=0)
     teacher_weight: float = Field(default=1.0, ge=0)
+    kin_share: float = Field(default=0.0, ge=0, lt=1)
+    kin_temperature: float = Field(default=0.1, gt=0)
     average_decay: float = Field(default=0.995, ge=0, lt=1)
 
     @model_validator(mode="after")

@@ -31,9 +31,12 @@ from lexlip_training.objectives.recipe_losses import (
     flops,
     info_nce,
     inverse_document_frequency,
+    kin,
     lookup_queries,
     matched,
+    positives,
     shares,
+    strongest,
     word_targets,
 )
 
@@ -83,6 +86,7 @@ class RecipeObjective(Objective):
             evaluated and saved. As it is now, its classifier is the teacher of classes.
         captions: token ids of every training image's captions, in the order of their image ids.
         lexicon: what words mean.
+        caption_vectors: (N, E), unit vectors of the images' captions in the mean; read where `kin_share` is not 0.
 
     Raises:
         InputError: the model has no class tokens or query weights, or the lexicon is of other classes or terms.
@@ -90,8 +94,16 @@ class RecipeObjective(Objective):
 
     model: LexLIP
     targets: Tensor
+    caption_vectors: Tensor | None
 
-    def __init__(self, config: ObjectiveConfig, model: LexLIP, captions: TokenIds, lexicon: Lexicon) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        model: LexLIP,
+        captions: TokenIds,
+        lexicon: Lexicon,
+        caption_vectors: Tensor | None = None,
+    ) -> None:
         _refuse_misfits(model, lexicon)
         super().__init__(config, model)
         shapes = model.config
@@ -102,6 +114,7 @@ class RecipeObjective(Objective):
         self.average.requires_grad_(False)
         self.lessons = Lessons(lexicon, shapes.suppressed_ids)
         self.register_buffer("targets", word_targets(captions, idf), persistent=False)
+        self.register_buffer("caption_vectors", caption_vectors, persistent=False)
         # In a tuple, where no state dict finds it.
         self._teacher = (deepcopy(model.image_tower).eval().requires_grad_(False),)
 
@@ -172,12 +185,14 @@ class RecipeObjective(Objective):
         images, captions = saturate(said.images), saturate(said.captions)
         scale, lookup = self.learned["log_scale"].exp().clamp(max=100.0), self.model.lookup_weights()
         called, class_words = self.lessons.called, self.lessons.class_words
-        share = self.config.class_share
+        # A teacher in doubt names what is not there.
+        share = self.config.class_share * taught.amax(dim=1, keepdim=True)
         words = (1 - share) * self.targets[batch.image_ids] + share * shares(taught @ class_words)
         verdicts = normalize(saturate(said.verdicts), dim=1)
+        related = self._related(batch.image_ids)
         return {
-            "contrast": info_nce(images, captions, scale, batch.image_ids),
-            "bag": info_nce(images, lookup_queries(batch.input_ids, lookup), scale, batch.image_ids),
+            "contrast": self._contrast(images, captions, scale, related),
+            "bag": self._contrast(images, lookup_queries(batch.input_ids, lookup), scale, related),
             "words": divergence(said.images, words),
             "flops": flops(images) + flops(captions),
             "made_up_words": divergence(said.verdicts, shares(lesson.verdicts @ class_words)),
@@ -186,6 +201,19 @@ class RecipeObjective(Objective):
             "seen_names": divergence(scale * called(normalize(images, dim=1), lookup), taught),
             "meanings": divergence(said.meanings, lesson.meaning_words),
         }
+
+    def _related(self, image_ids: Tensor) -> Tensor:
+        """(B, B), see `info_nce`."""
+        own = positives(image_ids)
+        if self.caption_vectors is None or not self.config.kin_share:
+            return own
+        return kin(self.caption_vectors[image_ids], own, self.config.kin_share, self.config.kin_temperature)
+
+    def _contrast(self, images: Tensor, texts: Tensor, scale: Tensor, related: Tensor) -> Tensor:
+        """InfoNCE of whole images, and half of it of what an index keeps of them where the settings say so."""
+        whole = info_nce(images, texts, scale, related)
+        kept = self.config.joint_top_k
+        return whole if kept is None else 0.5 * (whole + info_nce(strongest(images, kept), texts, scale, related))
 
 
 def _refuse_misfits(model: LexLIP, lexicon: Lexicon) -> None:

@@ -42,20 +42,38 @@ def lookup_queries(input_ids: Tensor, weights: Tensor) -> Tensor:
     return present.scatter(1, input_ids, 1.0) * weights
 
 
-def info_nce(images: Tensor, texts: Tensor, scale: Tensor, image_ids: Tensor) -> Tensor:
-    """Symmetric InfoNCE with several texts an image, positives sharing the target equally.
+def positives(image_ids: Tensor) -> Tensor:
+    """(B, B), 1 where two rows show the same image."""
+    return (image_ids[:, None] == image_ids[None, :]).float()
+
+
+def kin(vectors: Tensor, own: Tensor, share: float, temperature: float) -> Tensor:
+    """`positives` (B, B) that leave a share to images whose captions lie near in unit vectors (B, E)."""
+    near = (vectors @ vectors.T / temperature).softmax(dim=1)
+    return (1 - share) * own / own.sum(1, keepdim=True) + share * near
+
+
+def strongest(weights: Tensor, count: int) -> Tensor:
+    """Weights (B, V) with all but the `count` largest of a row 0."""
+    found, terms = weights.topk(min(count, weights.shape[1]), dim=1)
+    return torch.zeros_like(weights).scatter(1, terms, found)
+
+
+def info_nce(images: Tensor, texts: Tensor, scale: Tensor, related: Tensor) -> Tensor:
+    """Symmetric InfoNCE with several texts an image, which share its part of the target equally.
 
     Args:
         images: (B, V) weights.
         texts: (B*n, V) weights, the n texts of an image adjacent.
         scale: (), inverse temperature.
-        image_ids: (B,), equal where two rows show the same image, whose pairs are then positives, too.
+        related: (B, B), how much of an image's target goes to another's texts, and of a text's to another image; rows
+            and columns are brought to a sum of 1.
     """
     texts_each = len(texts) // len(images)
     scores = scale * normalize(images.float(), dim=1) @ normalize(texts.float(), dim=1).T
-    positive = (image_ids[:, None] == image_ids.repeat_interleave(texts_each)[None, :]).float()
-    to_text = -(log_softmax(scores, dim=1) * positive).sum(1) / positive.sum(1)
-    to_image = -(log_softmax(scores, dim=0) * positive).sum(0) / positive.sum(0)
+    wanted = related.repeat_interleave(texts_each, dim=1)
+    to_text = -(log_softmax(scores, dim=1) * wanted).sum(1) / wanted.sum(1)
+    to_image = -(log_softmax(scores, dim=0) * wanted).sum(0) / wanted.sum(0)
     return 0.5 * (to_text.mean() + to_image.mean())
 
 
