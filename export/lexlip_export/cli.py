@@ -22,6 +22,16 @@ class _PositionMode(StrEnum):
     bicubic_2d = "bicubic_2d"
 
 
+_CalibrationImages = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="photographs to calibrate int8 convolutions on  [default: those of the captions]"),
+]
+_OfPositions = Annotated[
+    _PositionMode | None,
+    typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
+]
+
+
 @app.command()
 def export(
     checkpoint: Annotated[
@@ -47,22 +57,14 @@ def export(
         typer.Option(metavar="FILE", help="captions.jsonl to compare precisions on  [default: synthetic inputs]"),
     ] = None,
     gate_split: Annotated[str, typer.Option(metavar="NAME", help="rows of it to use")] = "dev",
-    calibration_images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="photographs to calibrate int8 convolutions on  [default: those of the captions]"
-        ),
-    ] = None,
+    calibration_images: _CalibrationImages = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint")
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=1, help="pixels, of an official checkpoint  [default: as it says]")
     ] = None,
-    position_mode: Annotated[
-        _PositionMode | None,
-        typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
-    ] = None,
+    position_mode: _OfPositions = None,
     text_heads: Annotated[
         int | None, typer.Option(min=1, help="attention heads of its text tower  [default: as it says]")
     ] = None,
