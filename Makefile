@@ -12,12 +12,13 @@ export IMAGES OUT
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(wildcard kernels/cpp/*.?pp kernels/cpp/*/*.?pp)
 PACKAGE := $(shell find lexlip_infer kernels/lexlip_kernels training export -type f -not -name "*.pyc" 2>/dev/null)
 
-.PHONY: help demo encode images-named test test-extras fuzz check check-v100 sanitize bench bench-kernels stubs clean
+.PHONY: help demo encode images-named test test-extras fuzz check check-v100 sanitize bench bench-kernels pictures stubs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
 
-demo: .venv/.installed  ## encode sample photographs with the shipped model, print their words, run one search
+demo: .venv/.installed  ## encode twelve photographs with the shipped model, print and draw their words, search them
+	rm -rf demo-out
 	.venv/bin/python examples/demo.py demo-out
 
 encode: images-named .venv/.installed  ## encode your own photographs: make encode IMAGES=dir/ OUT=out/
@@ -108,6 +109,16 @@ bench-kernels: .venv-dev/.installed  ## measure every kernel that runs here, and
 	.venv-dev/bin/python benchmarks/bench_triton_ops.py --if-possible
 	.venv-dev/bin/python benchmarks/plot_rooflines.py --ceilings
 
+# Of README.md what the demo draws, of docs/clouds.md the rest. `lexlip cloud` overwrites nothing.
+CLOUDS := cd examples/photographs && ../../.venv-dev/bin/lexlip cloud
+
+pictures: .venv-dev/.installed  ## draw the photographs with their words, hits and clouds in docs/images anew, with the shipped model
+	rm -rf build/pictures docs/images/cloud.png docs/images/contact_sheet.jpg
+	.venv-dev/bin/python examples/demo.py build/pictures
+	cp build/pictures/words.jpg build/pictures/hits.jpg docs/images/
+	$(CLOUDS) bicycles.jpg --caption "children ride bicycles in a parking lot" -o ../../docs/images/cloud.png
+	$(CLOUDS) balloon.jpg bridge.jpg cat.jpg lighthouse.jpg stadium.jpg -o ../../docs/images/contact_sheet.jpg
+
 stubs: .venv-dev/.installed  ## write the stub of the compiled module anew
 	.venv-dev/bin/python -m nanobind.stubgen -q -m lexlip_kernels._native -o kernels/lexlip_kernels/_native.pyi
 
@@ -116,7 +127,7 @@ clean:  ## remove environments and build results
 
 .venv/.installed: $(BUILD_INPUTS) $(PACKAGE)
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install -q -c constraints.txt '.[demo]'
+	.venv/bin/pip install -q -c constraints.txt .
 	touch $@
 
 # torch first and pinned: see constraints.txt. Triton (1 GB) is for its interpreter and compiler, which need no GPU.

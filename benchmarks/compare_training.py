@@ -29,7 +29,12 @@ IMAGES, BATCH, SIZE = 24, 8, 64
 WORDS = ["red", "green", "blue", "dog", "cat", "ball", "grass", "beach", "runs", "jumps", "sleeps", "near", "two"]
 #: Overrides of every run: a tiny model, a tiny batch, one thread.
 SMALL = [
-    *("model.preset=lexlip-tiny", f"model.image_size={SIZE}", "objective.queue_size=16", "objective.queue_top_k=64"),
+    *(
+        "model.preset=lexlip-tiny-plain",
+        f"model.image_size={SIZE}",
+        "objective.queue_size=16",
+        "objective.queue_top_k=64",
+    ),
     *("data.workers=0", f"optimiser.batch_size={BATCH}", "optimiser.accumulation=1", "run.precision=f32"),
     *("run.device=cpu", "run.tensorboard=false", "run.log_steps=1", "evaluation.every_steps=10"),
 ]
@@ -46,7 +51,10 @@ RUNS: dict[str, tuple[str, str | None, list[str]]] = {
     "clip": ("clip_momentum", None, []),
 }
 #: Of the recipe: two views of the frozen stem, then the whole backbone. Three steps an epoch.
-RECIPE = {"unfreeze_epoch": 4, "views": 2, "evaluate_every": 2, "batch_size": BATCH, "word_dropout": 0.1, "seed": 3}
+RECIPE = [
+    *("model.unfreeze_epoch=4", "data.views=2", "evaluation.every_epochs=2", f"optimiser.batch_size={BATCH}"),
+    *(f"model.image_size={SIZE}", "run.log_steps=1", "run.seed=3"),
+]
 
 
 def record() -> None:
@@ -67,6 +75,24 @@ def record() -> None:
         run()
     finally:
         file.write_text(json.dumps(losses))
+
+
+def lexicon(folder: Path) -> None:
+    """`compare_training.py lexicon FOLDER`: one of `WORDS`, and of as many classes as an EfficientNet-Lite has."""
+    import numpy as np
+    import scipy.sparse
+
+    from lexlip_training.lexicon.folder import Lexicon
+    from lexlip_training.lexicon.word_list import word_tokenizer
+
+    tokenizer = word_tokenizer(["a", "number", *map(str, range(7)), *WORDS])
+    terms, named = tokenizer.get_vocab_size(), [WORDS[number % len(WORDS)] for number in range(1000)]
+    columns = [tokenizer.token_to_id(name) for name in named]
+    words = scipy.sparse.csr_array((np.ones(1000, np.float32), (range(1000), columns)), shape=(1000, terms))
+    vectors = np.random.default_rng(0).normal(size=(terms, 384)).astype(np.float32)
+    meanings = [(name, f"number {number % 7}") for number, name in enumerate(named)]
+    folder.mkdir()
+    Lexicon(tokenizer, vectors, words, [[name] for name in named], words, meanings, {}).save(folder)
 
 
 def photographs(folder: Path) -> Path:
@@ -117,10 +143,19 @@ def train(environment: Path, folder: Path, captions: Path, steps: int, only: str
             call(environment, [here, "record", losses, "run", str(folder / name), "--config", config, *more])
             results[name] = outcome(folder, name, "last")
     if "recipe" in wanted:
-        settings = folder / "settings.json"
-        settings.write_text(json.dumps(RECIPE | {"epochs": -(-steps * BATCH // IMAGES)}))
-        arguments = ["recipe", str(captions), str(folder / "recipe"), "--start", str(folder / "phase_1" / "last")]
-        call(environment, [here, "record", str(folder / "recipe.json"), *arguments, "--settings", str(settings)])
+        words = str(folder / "lexicon")
+        call(environment, [here, "lexicon", words])
+        source = json.dumps([str(captions)])
+        given = [
+            f"model.lexicon={json.dumps(words)}",
+            "model.backbone=none",
+            f"data.train={source}",
+            f"data.dev={source}",
+        ]
+        more = [*RECIPE, *given, f"schedule.epochs={-(-steps * BATCH // IMAGES)}"]
+        arguments = ["run", str(folder / "recipe"), "--config", "lexlip_tiny"]
+        arguments += [part for setting in more for part in ("--set", setting)]
+        call(environment, [here, "record", str(folder / "recipe.json"), *arguments])
         results["recipe"] = outcome(folder, "recipe", "best")
     return results
 
@@ -167,9 +202,12 @@ def configurations(environment: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         captions = photographs(folder)
+        call(environment, [str(Path(__file__).resolve()), "lexicon", str(folder / "words")])
+        words = [f"model.lexicon={json.dumps(str(folder / 'words'))}", "model.preset=lexlip-tiny"]
         for config in names:
             run = folder / config
-            more = options(captions, None, ["schedule.max_steps=2", "evaluation.every_steps=2"])
+            given = ["schedule.max_steps=2", "evaluation.every_steps=2", *(words if config == "lexlip_tiny" else [])]
+            more = options(captions, None, given)
             call(environment, ["lexlip_training.cli", "run", str(run), "--config", config, *more], module=True)
             dense = "representation" in (run / "best" / "config.json").read_text()
             if dense:
@@ -184,6 +222,9 @@ def main() -> None:
     """Command line."""
     if sys.argv[1:2] == ["record"]:
         record()
+        return
+    if sys.argv[1:2] == ["lexicon"]:
+        lexicon(Path(sys.argv[2]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environments", nargs=2, help="BEFORE_ENV AFTER_ENV, or: configurations ENV")

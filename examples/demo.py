@@ -1,59 +1,70 @@
-"""Encode the sample photographs that scikit-image carries, print their words, run one search, and draw a picture of it.
+"""Encode the photographs beside this file, print their words, search them, and draw a picture of each.
 
     python examples/demo.py OUT
 
-This is what `make demo` runs. It uses the installed package alone, and the model that ships with it.
+This is what `make demo` runs: the commands and the library as they are installed, with the model that ships with them.
+The model was not trained on these photographs; `photographs/ATTRIBUTION.md` says where they come from.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from draw_words import main as draw_words
+from draw_hits import draw_hits
+from draw_words import draw_words
 
-#: Photographs among scikit-image's files; the rest are test patterns and scientific images.
-SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-QUERY = "a person in a uniform smiles"
+from lexlip_infer import Index, LexLIPEncoder
+
+PHOTOGRAPHS = Path(__file__).parent / "photographs"
+#: The last one holds a name, which no vocabulary of ordinary words has.
+QUERIES = (
+    "children riding bicycles",
+    "people around a fire at night",
+    "a lighthouse above the sea",
+    "an Emirates airplane",
+)
+#: Words of a photograph, and hits of a query.
+WORDS, HITS = 6, 3
 
 
 def main(output: Path) -> None:
     """Run the whole path from photographs to a ranked list."""
-    photographs = output / "photographs"
-    photographs.mkdir(parents=True, exist_ok=True)
-    for name in SAMPLES:
-        shutil.copy(sample_folder() / name, photographs / name)
-    run("lexlip-encode", "--images", str(photographs), "--output", str(output / "index"))
-    print_words(sorted(photographs.iterdir()))
-    print(f"\nlexlip search {output / 'index'} {QUERY!r}")
-    run("lexlip", "search", str(output / "index"), QUERY)
-    draw_words(photographs, output / "words.png")
-
-
-def sample_folder() -> Path:
-    """Where scikit-image keeps its sample images, without importing it."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        sys.exit("scikit-image is not installed; it comes with: pip install 'lexlip-infer[demo]'")
-    return Path(spec.origin).parent / "data"
-
-
-def print_words(photographs: list[Path]) -> None:
-    """The heaviest terms of each photograph, through the Python API."""
-    from lexlip_infer import LexLIPEncoder
-
+    index = output / "index"
+    run("lexlip-encode", "--images", str(PHOTOGRAPHS), "--output", str(index))
     encoder = LexLIPEncoder.from_pretrained()
-    batch = encoder.encode_images(photographs)
+    print_words(encoder)
+    for query in QUERIES:
+        run("lexlip", "search", str(index), query, "--hits", str(HITS))
+        for word in unknown_words(encoder, query):
+            print(f"{word!r} is no word of the model's vocabulary: it counts for nothing")
+    print("\npictures of it:")
+    draw_words(encoder, PHOTOGRAPHS, output / "words.jpg", WORDS)
+    with Index.open(index) as opened:
+        draw_hits(opened, QUERIES, output / "hits.jpg", HITS)
+
+
+def print_words(encoder: LexLIPEncoder) -> None:
+    """The heaviest terms of each photograph, through the Python API."""
+    photographs = sorted(PHOTOGRAPHS.glob("*.jpg"))
+    batch = encoder.encode_images(photographs, show_progress_bar=False)
     print("\nwords and weights")
-    for path, words in zip(photographs, encoder.decode(batch, top_k=8), strict=True):
-        print(f"  {path.name:<20} " + "  ".join(f"{word} {weight:.2f}" for word, weight in words))
+    for path, words in zip(photographs, encoder.decode(batch, top_k=WORDS), strict=True):
+        print(f"  {path.name:<16} " + "  ".join(f"{word} {weight:.2f}" for word, weight in words))
+
+
+def unknown_words(encoder: LexLIPEncoder, query: str) -> list[str]:
+    """Those for which the model's vocabulary has no term, in order."""
+    words = query.split()
+    placeholder = encoder.vocabulary.ids["[UNK]"]
+    token_ids, _ = encoder.tokenize(words)
+    return [word for word, row in zip(words, token_ids, strict=True) if placeholder in row]
 
 
 def run(*command: str) -> None:
-    """Run a console script of the environment this interpreter belongs to."""
+    """Show a command and run it: a console script of the environment that this interpreter belongs to."""
+    print("\n$", *(f'"{word}"' if " " in word else word for word in command), flush=True)
     subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], check=True)  # noqa: S603
 
 

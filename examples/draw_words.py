@@ -8,6 +8,7 @@ Needs nothing beyond the base install.
 from __future__ import annotations
 
 import sys
+from math import ceil
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -17,45 +18,53 @@ from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem
 from lexlip_infer.inputs.readers import open_images
 
-WIDTH, HEIGHT, MARGIN, LINE, WORDS = 300, 225, 16, 30, 10
-BAR_WIDTH = WIDTH - 46  # leaves room for the weight
-INK, BAR, PAPER = "#1d2733", "#cfe3f5", "white"
+#: Pixels of a photograph, and between two of them; a README shows about half of them.
+WIDTH, HEIGHT, MARGIN = 256, 176, 16
+INK, PAPER = "#1d2733", "white"
+COLUMNS, LINE, BAR = 6, 32, "#cfe3f5"
+BAR_WIDTH = WIDTH - 50  # leaves room for the weight
 
 
-def main(folder: Path, output: Path) -> None:
-    """One column a photograph: the picture above, its heaviest words below."""
+def draw_words(encoder: LexLIPEncoder, folder: Path, output: Path, words: int = 6) -> None:
+    """A grid of photographs, each above its heaviest words."""
     items = [item for item in open_images([str(folder)]) if isinstance(item, ImageItem)]
-    encoder = LexLIPEncoder.from_pretrained()
-    words = encoder.decode(encoder.encode_images([item.source for item in items]), top_k=WORDS)
-    sheet = Image.new("RGB", (len(items) * (WIDTH + MARGIN) + MARGIN, HEIGHT + WORDS * LINE + 3 * MARGIN), PAPER)
-    for column, (item, terms) in enumerate(zip(items, words, strict=True)):
-        left = MARGIN + column * (WIDTH + MARGIN)
-        sheet.paste(cover(load_image(item.source)), (left, MARGIN))
-        draw_words(ImageDraw.Draw(sheet), left, HEIGHT + 2 * MARGIN, terms)
-    sheet.save(output, optimize=True, quality=88)
-    print(output)
+    rows = ceil(len(items) / COLUMNS)
+    columns, step = ceil(len(items) / rows), HEIGHT + words * LINE + 2 * MARGIN
+    batch = encoder.encode_images([item.source for item in items], show_progress_bar=False)
+    sheet = Image.new("RGB", (columns * (WIDTH + MARGIN) + MARGIN, rows * step + MARGIN), PAPER)
+    for number, (item, terms) in enumerate(zip(items, encoder.decode(batch, top_k=words), strict=True)):
+        left, top = MARGIN + number % columns * (WIDTH + MARGIN), MARGIN + number // columns * step
+        sheet.paste(cover(load_image(item.source)), (left, top))
+        draw_bars(ImageDraw.Draw(sheet), left, top + HEIGHT + 6, terms)
+    save(sheet, output)
 
 
 def cover(image: Image.Image) -> Image.Image:
-    """The middle of an image at the size of a column."""
+    """The middle of an image, WIDTH x HEIGHT pixels of it."""
     scale = max(WIDTH / image.width, HEIGHT / image.height)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     left, top = (image.width - WIDTH) // 2, (image.height - HEIGHT) // 2
     return image.crop((left, top, left + WIDTH, top + HEIGHT))
 
 
-def draw_words(draw: ImageDraw.ImageDraw, left: int, top: int, terms: list[tuple[str, float]]) -> None:
+def draw_bars(draw: ImageDraw.ImageDraw, left: int, top: int, terms: list[tuple[str, float]]) -> None:
     """A bar and a word a line, relative to the heaviest."""
     heaviest = terms[0][1] if terms else 1.0
     for line, (term, weight) in enumerate(terms):
         y, share = top + line * LINE, weight / heaviest
-        draw.rectangle((left, y + 2, left + round(BAR_WIDTH * share), y + LINE - 4), fill=BAR)
-        font = ImageFont.load_default(size=12 + 9 * share)
-        draw.text((left + 6, y + LINE / 2 - 1), term, fill=INK, font=font, anchor="lm")
-        draw.text((left + WIDTH - 4, y + LINE / 2 - 1), f"{weight:.2f}", fill=INK, font_size=13, anchor="rm")
+        draw.rectangle((left, y + 2, left + round(BAR_WIDTH * share), y + LINE - 3), fill=BAR)
+        font = ImageFont.load_default(size=15 + 10 * share)
+        draw.text((left + 6, y + LINE / 2), term, fill=INK, font=font, anchor="lm")
+        draw.text((left + WIDTH - 2, y + LINE / 2), f"{weight:.2f}", fill=INK, font_size=18, anchor="rm")
+
+
+def save(sheet: Image.Image, output: Path) -> None:
+    """Write a picture and say where."""
+    sheet.save(output, optimize=True, quality=88)
+    print(output)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python examples/draw_words.py FOLDER OUT.png")
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    draw_words(LexLIPEncoder.from_pretrained(), Path(sys.argv[1]), Path(sys.argv[2]))

@@ -18,8 +18,8 @@ from lexlip_kernels.errors import BundleError
 IR_VERSION = 10
 OPSET = 20
 
-#: Smaller constants stay as they are: biases and norms cost little and matter much. In int8 only large ones are kept.
-MINIMUM, MINIMUM_INT8 = 4096, 65_536
+#: Smaller constants stay as they are: biases and norms cost little and matter much.
+MINIMUM = 4096
 
 #: Where an operator takes weights, and the axis of them that its outputs lie on, each with a scale of its own.
 _OUTPUT_AXIS = {("Conv", 1): 0, ("MatMul", 1): -1, ("Gather", 0): 0}
@@ -135,7 +135,7 @@ def to_int8(values: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.
 
 
 def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replace large float32 initialisers by int8 ones, their scales and a product, the others as `store_half` does.
+    """Replace large weights by int8 ones, their scales and a product, other large constants as `store_half` does.
 
     Changes the model in place and returns it. Not by DequantizeLinear, which ONNX Runtime computes with every call.
     """
@@ -145,7 +145,7 @@ def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     for tensor in graph.initializer:
         axis = axes.get(tensor.name)
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MINIMUM_INT8 or axis is None:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MINIMUM or axis is None:
             continue
         name = tensor.name
         values, scale = to_int8(numpy_helper.to_array(tensor), axis)
@@ -155,11 +155,12 @@ def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
             helper.make_node("Cast", [f"{name}.int8"], [f"{name}.whole"], f"{name}.cast", to=TensorProto.FLOAT)
         )
         nodes.append(helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [name], f"{name}.product"))
+    store_half(model)  # not the scales, which every copy of a decoder has to share
     graph.initializer.extend(further)
     nodes.extend(graph.node)
     del graph.node[:]
     graph.node.extend(nodes)
-    return store_half(model)
+    return model
 
 
 def _weight_axes(graph: onnx.GraphProto) -> dict[str, int]:

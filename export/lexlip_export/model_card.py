@@ -70,7 +70,8 @@ def _towers(config: ModelConfig) -> str:
     if image is not None:
         towers.append(f"image tower `{image.backbone}` at {image.image_size} px")
     if text is not None:
-        towers.append(f"text tower BERT with {text.layers} layers of width {config.hidden_size}")
+        lookup = " (or, for queries, a weight of each term and no tower)" if text.lookup else ""
+        towers.append(f"text tower BERT with {text.layers} layers of width {config.hidden_size}{lookup}")
     return ", ".join(towers)
 
 

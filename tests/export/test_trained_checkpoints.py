@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from small_lexicon import seeing_model, small_lexicon
 
 from lexlip_export import ExportSettings, export_bundle
 from lexlip_export.model_card import model_card
 from lexlip_infer import LexLIPEncoder
+from lexlip_infer.files import new_folder
 from lexlip_training import load_checkpoint, save_checkpoint
 from lexlip_training.engine.run import train
 from lexlip_training.engine.settings import TrainingConfig
-from lexlip_training.recipe import RecipeSettings
+from lexlip_training.recipe import recipe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,7 +32,7 @@ def runs(
     captions: list[str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """Run folders `pretrain_lexicon`, `momentum_contrast`, `recipe`, each starting from the one before."""
+    """Run folders `pretrain_lexicon`, `momentum_contrast`, which starts from the one before, and `recipe`."""
     folder = tmp_path_factory.mktemp("runs")
     paths = sorted(path for path in photographs.rglob("*") if path.is_file())
     rows = [
@@ -54,8 +56,13 @@ def runs(
         }
         train(TrainingConfig.model_validate(values), folder / kind, resume=False)
         before = folder / kind / "last"
-    settings = RecipeSettings(epochs=2, unfreeze_epoch=1, stem_blocks=1, views=1, batch_size=2, evaluate_every=1)
-    train(settings.config(source, None, before, 16, "", 1), folder / "recipe", resume=False)
+    lexicon = small_lexicon()
+    with new_folder(folder / "lexicon") as made:
+        lexicon.save(made)
+    save_checkpoint(folder / "seeing", seeing_model(lexicon), lexicon.tokenizer, {"notice": "Random weights."})
+    small = ["model.frozen_stages=1", "model.unfreeze_epoch=1", "data.views=1", "data.max_length=16"]
+    small += ["optimiser.batch_size=2", "schedule.epochs=2", "evaluation.every_epochs=1", "run.threads=1"]
+    recipe([source], folder / "recipe", folder / "lexicon", start=folder / "seeing", set_=small)
     return folder
 
 

@@ -131,7 +131,7 @@ def test_frozen_batch_norm_stays_in_evaluation_mode(model_config: ModelConfig) -
 
 def test_tiny_preset_is_tiny() -> None:
     model = LexLIP(preset("lexlip-tiny"))
-    assert sum(parameter.numel() for parameter in model.parameters()) <= 12e6
+    assert sum(parameter.numel() for parameter in model.parameters()) <= 14e6
 
 
 def test_base_preset_has_the_shapes_of_the_paper() -> None:

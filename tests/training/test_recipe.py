@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,21 +12,29 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tokenizers import Tokenizer
+from small_lexicon import seeing_config, seeing_model, small_lexicon
+from typer.testing import CliRunner
 
+from lexlip_infer.files import new_folder
 from lexlip_kernels.errors import InputError
-from lexlip_training import LexLIP, ModelConfig, load_checkpoint, save_checkpoint
+from lexlip_training import load_checkpoint, preset, save_checkpoint
+from lexlip_training.cli import app
+from lexlip_training.data import read_pairs
 from lexlip_training.data.batch import PairBatch
+from lexlip_training.data.caption_groups import CaptionGroups
 from lexlip_training.engine.batches import GroupBatches
 from lexlip_training.engine.dry_run import plan
 from lexlip_training.engine.monitoring import read_log
-from lexlip_training.engine.run import train
-from lexlip_training.engine.settings import TrainingConfig, load_config
-from lexlip_training.recipe import RecipeSettings, recipe
+from lexlip_training.engine.settings import load_config
+from lexlip_training.lexicon.word_list import word_tokenizer
+from lexlip_training.recipe import SETTINGS, recipe
 
-SETTINGS = RecipeSettings(
-    epochs=4, unfreeze_epoch=3, stem_blocks=1, views=2, evaluate_every=2, batch_size=2, learning_rate=3e-3, warmup=0.1
-)
+#: On top of the shipped configuration.
+SMALL = [
+    *("model.frozen_stages=1", "model.unfreeze_epoch=3", "data.views=2", "data.max_length=16", "data.word_dropout=0"),
+    *("optimiser.batch_size=2", "optimiser.learning_rate=3e-3", "schedule.epochs=4", "schedule.warmup=0.1"),
+    *("evaluation.every_epochs=2", "run.threads=1", "run.log_steps=1"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +52,19 @@ def captioned(photographs: Path, captions: list[str], tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="module")
-def start(model_config: ModelConfig, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("start") / "checkpoint"
-    save_checkpoint(folder, LexLIP(model_config), tokenizer, {"notice": "Random.", "log": [{"epoch": 0, "loss": 1.0}]})
-    return folder
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, and beside it the lexicon that it started from."""
+    folder, lexicon = tmp_path_factory.mktemp("start"), small_lexicon()
+    with new_folder(folder / "lexicon") as made:
+        lexicon.save(made)
+    record = {"notice": "Random.", "log": [{"epoch": 0, "loss": 1.0}]}
+    save_checkpoint(folder / "checkpoint", seeing_model(lexicon), lexicon.tokenizer, record)
+    return folder / "checkpoint"
 
 
-def configuration(captioned: Path, start: Path, settings: RecipeSettings = SETTINGS) -> TrainingConfig:
-    """With a log line a step."""
-    config = settings.config(captioned, None, start, 16, "", 1)
-    return config.model_copy(update={"run": config.run.model_copy(update={"log_steps": 1})})
-
-
-def run(captioned: Path, start: Path, output: Path, settings: RecipeSettings = SETTINGS) -> list[dict[str, Any]]:
+def run(captioned: Path, start: Path, output: Path, *changes: str) -> list[dict[str, Any]]:
     """Train to the end, or on; the log without times."""
-    train(configuration(captioned, start, settings), output, resume=True)
+    recipe([captioned], output, start.parent / "lexicon", start=start, set_=[*SMALL, *changes])
     return [line | {"seconds": 0} for line in read_log(output / "log.jsonl")]
 
 
@@ -81,6 +87,7 @@ def test_log_and_selection(finished: Path) -> None:
     assert training["selected"]["dev_sum"] == max(line["dev_sum"] for line in evaluated.values())
     assert training["log"] == [line for line in log if line["step"] <= training["selected"]["step"]]
     assert training["settings"]["data"]["views"] == 2
+    assert training["settings"]["data"]["dev"] == training["settings"]["data"]["train"]
     assert training["notice"] == "Random."
     assert "log" not in training["continued_from"]
     assert not model.training
@@ -98,7 +105,7 @@ def test_every_tensor_is_trained(finished: Path, start: Path) -> None:
 
 
 def test_stem_is_still_while_frozen(captioned: Path, start: Path, tmp_path: Path) -> None:
-    run(captioned, start, tmp_path, SETTINGS.model_copy(update={"epochs": 2, "unfreeze_epoch": 2}))
+    run(captioned, start, tmp_path, "schedule.epochs=2", "model.unfreeze_epoch=none")
     state = torch.load(tmp_path / "last" / "state.pt", weights_only=True)["objective"]
     backbone = load_checkpoint(start)[0].image_tower.backbone
     assert torch.equal(state["model.image_tower.backbone.conv_stem.weight"], backbone.conv_stem.weight)
@@ -134,23 +141,17 @@ def test_a_killed_run_goes_on_exactly(
     for name, value in ours["objective"].items():
         assert torch.equal(value, theirs["objective"][name]), name
     with pytest.raises(InputError, match=r"holds a run with optimiser.learning_rate"):
-        run(captioned, start, tmp_path, SETTINGS.model_copy(update={"learning_rate": 1.0}))
+        run(captioned, start, tmp_path, "optimiser.learning_rate=1.0")
 
 
 def test_words_are_left_out_alike_in_a_repeated_run(captioned: Path, start: Path, tmp_path: Path) -> None:
-    short = SETTINGS.model_copy(update={"epochs": 2, "word_dropout": 0.3})
-    assert run(captioned, start, tmp_path / "first", short) == run(captioned, start, tmp_path / "second", short)
+    short = ("schedule.epochs=2", "data.word_dropout=0.3")
+    assert run(captioned, start, tmp_path / "first", *short) == run(captioned, start, tmp_path / "second", *short)
 
 
 def test_what_cannot_be_trained_is_refused(captioned: Path, start: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="5 training images for batches of 64"):
-        run(captioned, start, tmp_path, SETTINGS.model_copy(update={"batch_size": 64}))
-    Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
-    single = tmp_path / "captions.jsonl"
-    rows = [{"image": "red.png", "captions": ["a red square"], "split": split} for split in ("train", "dev")]
-    single.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match=r"red\.png: has one caption"):
-        run(single, start, tmp_path / "run")
+        run(captioned, start, tmp_path, "optimiser.batch_size=64")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "last.pt").touch()
     with pytest.raises(InputError, match=r"earlier version of the recipe.*--start .*old.best"):
@@ -158,28 +159,79 @@ def test_what_cannot_be_trained_is_refused(captioned: Path, start: Path, tmp_pat
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["last.pt"]
 
 
-def test_a_run_is_repeated_by_its_configuration(captioned: Path, start: Path, finished: Path, tmp_path: Path) -> None:
+def test_an_image_with_one_caption_has_it_twice(tmp_path: Path) -> None:
+    for name in ("red", "blue"):
+        Image.new("RGB", (32, 32), name).save(tmp_path / f"{name}.png")
+    file = tmp_path / "captions.jsonl"
+    rows = [
+        {"image": f"{name}.png", "captions": [f"a {name} jacket"], "split": split}
+        for name in ("red", "blue")
+        for split in ("train", "dev")
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = load_config(SETTINGS, [*SMALL, f"data.train={json.dumps([str(file)])}"])
+    lexicon = small_lexicon()
+    image = seeing_config(lexicon).image
+    assert image is not None
+    groups = CaptionGroups(config.data, read_pairs(config.data.train, "train"), lexicon.tokenizer, image)
+    batch = CaptionGroups.collate([groups[0], groups[1]])
+    assert batch.input_ids.shape[0] == 4
+    assert torch.equal(batch.input_ids[0], batch.input_ids[1])
+    assert not torch.equal(batch.input_ids[1], batch.input_ids[2])
+
+
+def test_another_lexicon_is_refused(captioned: Path, start: Path, tmp_path: Path) -> None:
+    other = small_lexicon()
+    words = sorted(word for word in other.tokenizer.get_vocab() if word.isalpha())
+    with new_folder(tmp_path / "lexicon") as folder:
+        replace(other, tokenizer=word_tokenizer(words[::-1])).save(folder)
+    with pytest.raises(InputError, match="its words are not those of the model; name the lexicon that it started from"):
+        recipe([captioned], tmp_path / "run", tmp_path / "lexicon", start=start, set_=SMALL)
+
+
+def test_a_run_is_repeated_by_its_configuration(finished: Path) -> None:
     again = load_config(str(finished / "config.json"))
-    assert again == configuration(captioned, start)
+    assert again.model_dump(mode="json") == json.loads((finished / "config.json").read_text())
     report = plan(again, processes=1, pairs=None)
     assert "both towers, two captions" in report
-    with pytest.raises(InputError, match=r"data\.rows"):
-        load_config(str(finished / "config.json"), ['data.rows="captions"'])
-    with pytest.raises(InputError, match=r"read by objective\.kind 'recipe' alone"):
-        load_config(str(finished / "config.json"), ["objective.kind=momentum_contrast"])
+    for setting, message in [
+        ('data.rows="captions"', r"data\.rows"),
+        ("model.lexicon=none", r"needs model\.lexicon"),
+        ("objective.kind=momentum_contrast", r"read by objective\.kind 'recipe' alone"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            load_config(str(finished / "config.json"), [setting])
 
 
 @pytest.mark.parametrize("both", [False, True])
 def test_one_starting_point(captioned: Path, tmp_path: Path, both: bool) -> None:
     given = tmp_path / "weights" if both else None
     with pytest.raises(InputError, match="give either --backbone"):
-        recipe(captioned, tmp_path / "run", backbone=given, start=given, threads=torch.get_num_threads())
+        recipe([captioned], tmp_path / "run", tmp_path, backbone=given, start=given)
 
 
-@pytest.mark.parametrize("text", ["{", '{"epochs": 0}', '{"epoch": 3}'])
-def test_settings_are_checked(captioned: Path, tmp_path: Path, text: str) -> None:
-    settings = tmp_path / "settings.json"
-    settings.write_text(text)
-    with pytest.raises(InputError, match=r"settings\.json: not valid recipe settings"):
-        recipe(captioned, tmp_path / "run", settings=settings)
-    assert not (tmp_path / "run").exists()
+def test_the_command_line_takes_several_captions(captioned: Path, start: Path, tmp_path: Path) -> None:
+    """The last argument is the run's folder; the first captions select."""
+    other = tmp_path / "more.jsonl"
+    other.write_text("".join(line + "\n" for line in captioned.read_text().splitlines() if '"train"' in line))
+    arguments = [str(captioned), str(other), str(tmp_path / "run"), "--lexicon", str(start.parent / "lexicon")]
+    arguments += ["--start", str(start), "--notice", "Mine."]
+    done = CliRunner().invoke(app, ["recipe", *arguments, *_set(*SMALL, "schedule.max_steps=2")])
+    assert done.exit_code == 0, done.output
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert [source["path"] for source in settings["data"]["train"]] == [str(captioned), str(other)]
+    assert [source["path"] for source in settings["data"]["dev"]] == [str(captioned)]
+    assert settings["run"]["notice"] == "Mine."
+
+
+def _set(*settings: str) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def test_the_shipped_configuration_is_what_the_command_runs_by_default() -> None:
+    config = load_config(SETTINGS)
+    assert (config.model.preset, config.model.frozen_stages, config.model.unfreeze_epoch) == ("lexlip-tiny", 5, None)
+    assert (config.optimiser.batch_size, config.schedule.epochs, config.data.views) == (128, 18, 4)
+    shapes = preset("lexlip-tiny")
+    assert shapes.text is not None
+    assert config.data.max_length == shapes.text.max_length

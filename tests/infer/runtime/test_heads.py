@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError
 from lexlip_infer.runtime.choice import RuntimeOptions
-from lexlip_infer.runtime.heads import HEADS, read_decoder
+from lexlip_infer.runtime.head_weights import HEADS, read_decoder
 from lexlip_infer.runtime.opening import open_tower
 from lexlip_infer.runtime.tower import Tower
 from lexlip_kernels import available_backends
@@ -82,7 +82,8 @@ def test_a_decoder_stored_in_half_precision_is_widened(
     ("change", "said"),
     [
         ({"image.weight": np.zeros((149, 32), np.float32)}, r"image.weight is (149, 32) F32; expected (150, 32)"),
-        ({"image.weight": np.zeros((150, 32), np.int8)}, "image.weight is (150, 32) I8; expected (150, 32) F32"),
+        ({"image.weight": np.zeros((150, 32), np.int32)}, "image.weight is (150, 32) I32; expected (150, 32) F32"),
+        ({"image.weight": np.zeros((150, 32), np.int8)}, "image.scale is missing; expected (150,)"),
         ({"image.bias": None}, "image.bias is missing; expected (150,)"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lexlip_kernels.errors import InputError
-from lexlip_training import LexLIP
+from lexlip_training import LexLIP, preset
 from lexlip_training.engine.dry_run import plan
 from lexlip_training.engine.monitoring import SparsityMonitor
 from lexlip_training.engine.optimisation import decays, parameter_groups, rate_factor
@@ -20,7 +20,8 @@ def test_shipped_configurations_hold_the_published_tables() -> None:
     batches = {"pretrain_lexicon": (800, 20), "dense_pretrain": (800, 20), "pretrain_momentum": (2880, 10)}
     batches |= {"dense_momentum": (2880, 10), "clip_momentum": (2880, 30)}
     batches |= {name: (1536, 10) for name in shipped_configs() if "finetune_" in name}
-    assert {name for name in shipped_configs() if not name.startswith("tiny_")} == set(batches)
+    ours = {name for name in shipped_configs() if name.startswith(("tiny_", "lexlip_tiny"))}
+    assert set(shipped_configs()) - ours == set(batches)
     for name, (batch, epochs) in batches.items():
         config = load_config(name)
         assert (config.optimiser.batch_size, config.schedule.epochs) == (batch, epochs)
@@ -55,6 +56,18 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     file.write_text("[model\n")
     with pytest.raises(InputError, match="not a readable configuration"):
         load_config(str(file))
+
+
+def test_tiny_configurations_fit_the_plain_preset() -> None:
+    """What the paper's objectives cannot train is not in it; the backbone's weights fit."""
+    tiny = [load_config(name) for name in shipped_configs() if name.startswith("tiny_")]
+    fresh = [config.model for config in tiny if config.model.start is None]
+    assert len(fresh) == 3
+    assert {(model.preset, model.frozen_stages) for model in fresh} == {("lexlip-tiny-plain", 5)}
+    model = LexLIP(preset("lexlip-tiny-plain"))
+    assert not hasattr(model, "query_weight")
+    assert not hasattr(model.image_tower, "class_tokens")
+    assert len(model.image_tower.backbone.blocks) > 5
 
 
 def test_schedule() -> None:

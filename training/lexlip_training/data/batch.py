@@ -6,19 +6,27 @@ samples see what one rank of N*B sees, and a run resumed at (epoch, step) sees w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from lexlip_kernels.errors import InputError
 
 #: Label of a position that is not predicted, as torch's cross entropy expects it.
 IGNORED = -100
+
+
+def padded(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids of texts, padded with 0 to the longest, and their mask, 1 on real tokens; both (B, L) int64."""
+    input_ids = pad_sequence([torch.tensor(ids) for ids in texts], batch_first=True)
+    lengths = torch.tensor([len(ids) for ids in texts])
+    return input_ids, (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
 
 
 @dataclass(frozen=True, slots=True)

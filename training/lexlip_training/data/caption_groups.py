@@ -12,12 +12,11 @@ import torch
 from timm.data import create_transform
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from lexlip_infer.inputs.images import load_image
 from lexlip_training.config import ImageTowerConfig
-from lexlip_training.data.batch import PairBatch
+from lexlip_training.data.batch import PairBatch, padded
 from lexlip_training.data.config import DataConfig
 from lexlip_training.data.reading import PairTable
 
@@ -82,14 +81,12 @@ class CaptionGroups(Dataset[_Group]):
     @staticmethod
     def collate(groups: list[_Group]) -> PairBatch:
         """A batch, captions padded to the longest, those of one image adjacent."""
-        texts = [torch.tensor(ids) for _, captions, _ in groups for ids in captions]
-        input_ids = pad_sequence(texts, batch_first=True)
-        lengths = torch.tensor([len(ids) for ids in texts])
+        input_ids, mask = padded([ids for _, captions, _ in groups for ids in captions])
         rows = torch.tensor([index for _, _, index in groups])
         return PairBatch(
             pixels=torch.stack([pixels for pixels, _, _ in groups]),
             input_ids=input_ids,
-            attention_mask=(torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
+            attention_mask=mask,
             image_ids=rows,
             sample_ids=rows,
         )

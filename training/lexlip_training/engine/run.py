@@ -149,20 +149,31 @@ def _recipe(
     config: TrainingConfig, _accelerator: Accelerator, model: LexLIP | DenseModel, tokenizer: Tokenizer, output: Path
 ) -> tuple[Objective, GroupBatches]:
     """The recipe of lexlip-tiny, and its images with several captions each."""
+    lexicon = _lexicon(config, tokenizer)
     groups = CaptionGroups(config.data, read_pairs(config.data.train, "train"), tokenizer, _image(model))
+    objective = build_objective(config.objective, model, groups.input_ids, lexicon)
     stem, unfreeze = None, config.model.unfreeze_epoch
     if config.model.frozen_stages and unfreeze != 0:
         # In the run's folder, so that a resumed run finds the crops of its first epochs.
         where = config.model.model_copy(update={"stem_memory": config.model.stem_memory or output / STEM})
         remembered = config.model_copy(update={"model": where})
         stem = _stem_memory(remembered, model, groups.table, len(groups), torch.bfloat16)
-    if config.model.lexicon is None:
-        raise InputError("objective.kind 'recipe' needs model.lexicon; `lexlip-train lexicon` makes one")
+    return objective, GroupBatches(groups, config.optimiser.batch_size, stem, config.data.views or 1, unfreeze)
+
+
+def _lexicon(config: TrainingConfig, tokenizer: Tokenizer) -> Lexicon:
+    """What the words of a model's tokenizer mean.
+
+    Raises:
+        InputError: it is the lexicon of other words.
+    """
+    assert config.model.lexicon is not None  # settings are checked
     lexicon = Lexicon.load(config.model.lexicon)
     if lexicon.tokenizer.get_vocab() != tokenizer.get_vocab():
-        raise InputError(f"{config.model.lexicon}: its words are not those of the model; name the lexicon it started from")
-    objective = build_objective(config.objective, model, groups.input_ids, lexicon)
-    return objective, GroupBatches(groups, config.optimiser.batch_size, stem, config.data.views or 1, unfreeze)
+        raise InputError(
+            f"{config.model.lexicon}: its words are not those of the model; name the lexicon that it started from"
+        )
+    return lexicon
 
 
 def _stem_memory(

@@ -181,6 +181,10 @@ class TrainingConfig(Settings):
             raise ValueError('model.frozen_stages needs data.views, data.workers = 0 and run.device = "cpu"')
         if kind == "recipe" and (self.data.rows != "images" or self.optimiser.accumulation > 1):
             raise ValueError("objective.kind 'recipe' needs data.rows = \"images\" and optimiser.accumulation = 1")
+        if kind == "recipe" and (self.model.lexicon is None or self.run.device != "cpu"):
+            raise ValueError(
+                "objective.kind 'recipe' needs model.lexicon (`lexlip-train lexicon`) and run.device = \"cpu\""
+            )
         if kind != "recipe" and (self.model.unfreeze_epoch is not None or self.data.word_dropout):
             raise ValueError("model.unfreeze_epoch and data.word_dropout are read by objective.kind 'recipe' alone")
         return self

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from lexlip_kernels.errors import InputError
 from lexlip_training.checkpoint import load_any_checkpoint
 from lexlip_training.config import ImageTowerConfig, ModelConfig, preset
+from lexlip_training.efficientnet_lite import load_efficientnet_lite
 from lexlip_training.engine.settings import ModelSettings
-from lexlip_training.efficientnet_lite import load_efficientnet_lite, read_efficientnet_lite
 from lexlip_training.lexicon.folder import Lexicon
 from lexlip_training.model import DenseConfig, DenseModel, LexLIP
 from lexlip_training.wordpiece import read_tokenizer_file, suppressed_terms, train_wordpiece
 
-#: Lengths of a word's vector and of a class's, in the mean: those that training without a start ends near.
+#: Lengths of a word's vector, in the mean, and of a class's: those that training without a start ends near.
 WORD_NORM, CLASS_NORM = 0.4, 8.0
 
 
@@ -106,15 +106,15 @@ def _fresh(
     lexicon = None if settings.lexicon is None else Lexicon.load(settings.lexicon)
     if lexicon is not None:
         tokenizer = lexicon.tokenizer
-    elif settings.tokenizer:
+    elif settings.tokenizer is not None:
         tokenizer = read_tokenizer_file(settings.tokenizer)
     else:
         tokenizer = train_wordpiece(captions(), base.vocab_size)
-    suppressed = suppressed_terms(tokenizer) if settings.tokenizer is None else ()
+    suppressed = () if lexicon is None and settings.tokenizer is not None else suppressed_terms(tokenizer)
     size = {"vocab_size": tokenizer.get_vocab_size(), "suppressed_ids": suppressed}
     model = _build(settings, adapted_config(base.model_copy(update=size), settings))
     if settings.backbone is not None:
-        load_efficientnet_lite(model.image_tower.backbone, read_efficientnet_lite(settings.backbone))
+        load_efficientnet_lite(model.image_tower.backbone, settings.backbone)
     if lexicon is not None and isinstance(model, LexLIP):
         start_from_words(model, lexicon)
     return model, tokenizer, {}
@@ -125,7 +125,15 @@ def start_from_words(model: LexLIP, lexicon: Lexicon) -> None:
     """Put words where a sentence encoder has them, and classes where their words are.
 
     The encoder's vectors are turned to their principal axes, of which the first H are kept.
+
+    Raises:
+        InputError: the encoder's vectors have fewer than H numbers.
     """
+    if lexicon.embeddings.shape[1] < model.config.hidden_size:
+        width = lexicon.embeddings.shape[1]
+        raise InputError(
+            f"words of {width} numbers for a hidden size of {model.config.hidden_size}; take a larger encoder"
+        )
     vectors = torch.from_numpy(lexicon.embeddings)
     centred = vectors - vectors.mean(dim=0)
     axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, : model.config.hidden_size]

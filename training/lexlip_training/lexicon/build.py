@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from lexlip_infer.errors import InputError, require
 from lexlip_infer.files import new_folder
+from lexlip_training.lexicon.wordnet import ABSTRACT, CONCRETE, WordNet, words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,59 +20,85 @@ if TYPE_CHECKING:
     import scipy.sparse
     from tokenizers import Tokenizer
 
-    from lexlip_training.lexicon.wordnet import WordNet
+    from lexlip_training.lexicon.folder import Lexicon
 
 #: What a kind's words weigh against those of what it is a kind of, a step.
 STEP_UP = 0.75
 
+#: Steps up that a meaning may be from a word of the vocabulary.
+NEAR = 2
+
 #: Words that are looked at, the most frequent of English.
 FREQUENT = 60_000
+
+#: Words that go through the sentence encoder at a time.
+_BATCH = 256
 
 
 def lexicon(
     output: Annotated[Path, typer.Argument(help="folder to write; must not exist")],
-    captions: Annotated[list[Path], typer.Argument(help="captions.jsonl, one or more; split \"train\" is read")],
-    wordnet: Annotated[Path, typer.Option(help="folder with data.noun and so on: /usr/share/wordnet of Debian's wordnet-base 3.0")],
-    encoder: Annotated[Path, typer.Option(help="folder of a sentence encoder in Hugging Face's layout: all-MiniLM-L6-v2")],
+    captions: Annotated[list[Path], typer.Argument(help='captions.jsonl, one or more; split "train" is read')],
+    wordnet: Annotated[
+        Path, typer.Option(help="folder with WordNet 3.0's data.noun and so on: /usr/share/wordnet of wordnet-base")
+    ],
+    encoder: Annotated[
+        Path, typer.Option(help="folder of a sentence encoder in Hugging Face's layout: all-MiniLM-L6-v2")
+    ],
 ) -> None:
     """Choose the words of a vocabulary and write down what they mean."""
-    for module in ("torch", "timm", "transformers"):
+    for module in ("torch", "timm", "transformers", "wordfreq"):
         require(module, extra="train")
-    require("wordfreq", extra="train")
-    import wordfreq
     from timm.data import ImageNetInfo
 
     from lexlip_training.data import read_pairs
     from lexlip_training.data.config import SourceConfig
-    from lexlip_training.lexicon.folder import Lexicon
-    from lexlip_training.lexicon.word_list import choose_words, word_tokenizer
-    from lexlip_training.lexicon.wordnet import WordNet
 
-    net = WordNet(wordnet)
-    classes = ImageNetInfo().label_names()
     texts = read_pairs([SourceConfig(path=str(path)) for path in captions], "train").captions
-    frequent = [(word, wordfreq.zipf_frequency(word, "en")) for word in wordfreq.top_n_list("en", FREQUENT)]
-    words = choose_words((texts[row] for row in range(len(texts))), classes, net, frequent)
-    tokenizer = word_tokenizer(words)
-    meanings = _meanings(net, tokenizer)
-    record = {
-        "captions": {path.name: _sha256(path) for path in captions},
-        "wordnet": {name: _sha256(wordnet / name) for name in ("data.noun", "index.noun")},
-        "encoder": {"model.safetensors": _sha256(encoder / "model.safetensors")},
-        "wordfreq": _version("wordfreq"),
-    }
-    made = Lexicon(
-        tokenizer,
-        word_embeddings(encoder, _spelt_out(tokenizer)),
-        kind_words(net, classes, tokenizer),
-        [list(net.synsets[key].lemmas) for key in classes],
-        kind_words(net, meanings, tokenizer),
-        [(net.synsets[key].lemmas[0], net.synsets[key].gloss) for key in meanings],
-        record,
+    files = {f"{path.parent.name}/{path.name}": _sha256(path) for path in captions}
+    made = make_lexicon(
+        [texts[row] for row in range(len(texts))], ImageNetInfo().label_names(), WordNet(wordnet), encoder
     )
+    made.record["captions"] = files
     with new_folder(output) as folder:
         made.save(folder)
-    typer.echo(f"{output}: {tokenizer.get_vocab_size():,} terms, {len(classes):,} classes, {len(meanings):,} meanings")
+    terms, classes = made.tokenizer.get_vocab_size(), len(made.class_names)
+    typer.echo(f"{output}: {terms:,} terms, {classes:,} classes, {len(made.meanings):,} meanings")
+
+
+def make_lexicon(captions: Iterable[str], classes: Sequence[str], net: WordNet, encoder: Path) -> Lexicon:
+    """Words of captions, classes and frequent English, and what is known of them.
+
+    Args:
+        captions: training texts.
+        classes: keys of the synsets that an image classifier knows, in its order.
+        net: what words mean.
+        encoder: folder of the sentence encoder.
+
+    Raises:
+        InputError: the classes are not those of this WordNet, or the folder holds no sentence encoder.
+    """
+    import wordfreq
+
+    from lexlip_training.lexicon.folder import Lexicon
+    from lexlip_training.lexicon.word_list import choose_words, word_tokenizer
+
+    net.require(classes)
+    frequent = [(word, wordfreq.zipf_frequency(word, "en")) for word in wordfreq.top_n_list("en", FREQUENT)]
+    tokenizer = word_tokenizer(choose_words(captions, classes, net, frequent))
+    meanings = _meanings(net, tokenizer)
+    return Lexicon(
+        tokenizer=tokenizer,
+        embeddings=word_embeddings(encoder, _spelt_out(tokenizer)),
+        class_words=kind_words(net, classes, tokenizer),
+        class_names=[list(net.synsets[key].lemmas) for key in classes],
+        meaning_words=kind_words(net, meanings, tokenizer),
+        meanings=[(net.synsets[key].lemmas[0], net.synsets[key].gloss) for key in meanings],
+        record={
+            "wordnet": {name: _sha256(net.folder / name) for name in ("data.noun", "index.noun")},
+            "encoder": {"model.safetensors": _sha256(encoder / "model.safetensors")},
+            "wordfreq": version("wordfreq"),
+        },
+    )
 
 
 def kind_words(net: WordNet, keys: Sequence[str], tokenizer: Tokenizer) -> scipy.sparse.csr_array:
@@ -84,44 +112,49 @@ def kind_words(net: WordNet, keys: Sequence[str], tokenizer: Tokenizer) -> scipy
     import numpy as np
     import scipy.sparse
 
-    from lexlip_training.lexicon.wordnet import ABSTRACT, words_of
-
     vocabulary = tokenizer.get_vocab()
-    rows, columns, values = [], [], []
-    for row, key in enumerate(keys):
-        weights: dict[int, float] = {}
-        for steps, synset in net.kinds(key):
-            for word, part in words_of(synset.lemmas):
-                term = vocabulary.get(word)
-                if term is not None and word not in ABSTRACT:
-                    weights[term] = max(weights.get(term, 0.0), part * STEP_UP**steps)
-        rows += [row] * len(weights)
-        columns += weights.keys()
-        values += weights.values()
+    rows = [_weights(net, key, vocabulary) for key in keys]
+    ends = np.cumsum([0, *(len(row) for row in rows)])
+    columns = [term for row in rows for term in row]
+    values = [weight for row in rows for weight in row.values()]
     shape = (len(keys), len(vocabulary))
-    return scipy.sparse.csr_array((np.array(values, np.float32), (rows, columns)), shape=shape)
+    return scipy.sparse.csr_array((np.array(values, np.float32), np.array(columns, np.int32), ends), shape=shape)
+
+
+def _weights(net: WordNet, key: str, vocabulary: dict[str, int]) -> dict[int, float]:
+    weights: dict[int, float] = {}
+    for steps, synset in net.kinds(key):
+        for word, part in words_of(synset.lemmas):
+            term = vocabulary.get(word)
+            if term is not None and word not in ABSTRACT:
+                weights[term] = max(weights.get(term, 0.0), part * STEP_UP**steps)
+    return dict(sorted(weights.items()))
 
 
 def _meanings(net: WordNet, tokenizer: Tokenizer) -> list[str]:
-    """Concrete nouns with a name or a kind, up to two steps away, that the vocabulary holds."""
-    from lexlip_training.lexicon.wordnet import CONCRETE, words_of
-
+    """Keys of concrete nouns with a name, or a kind not far up, that the vocabulary holds; offensive ones left out."""
     vocabulary = tokenizer.get_vocab()
-    found = []
-    for key, synset in net.synsets.items():
-        if key.startswith("n") and synset.category in CONCRETE and not any(net.is_offensive(lemma, any_sense=True) for lemma in synset.lemmas):
-            near = (word for steps, kind in net.kinds(key) if steps <= 2 for word, _ in words_of(kind.lemmas))
-            if any(word in vocabulary for word in near):
-                found.append(key)
-    return found
+
+    def is_near(key: str) -> bool:
+        near = (kind.lemmas for steps, kind in net.kinds(key) if steps <= NEAR)
+        return any(word in vocabulary for lemmas in near for word, _ in words_of(lemmas))
+
+    return [
+        key
+        for key, synset in net.synsets.items()
+        if key.startswith("n") and synset.category in CONCRETE
+        if not any(net.is_offensive(lemma, any_sense=True) for lemma in synset.lemmas)
+        if is_near(key)
+    ]
 
 
 def _spelt_out(tokenizer: Tokenizer) -> list[str]:
+    """What each term reads like by itself, in the order of ids."""
     vocabulary = tokenizer.get_vocab()
     return [term.removeprefix("##").strip("[]").lower() for term in sorted(vocabulary, key=vocabulary.__getitem__)]
 
 
-def word_embeddings(encoder: Path, words: Iterable[str]) -> npt.NDArray[np.float32]:
+def word_embeddings(encoder: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
     """Unit vectors (V, E) of single words: the mean over the tokens of a sentence encoder's last layer.
 
     Raises:
@@ -138,10 +171,10 @@ def word_embeddings(encoder: Path, words: Iterable[str]) -> npt.NDArray[np.float
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{encoder}: not a sentence encoder in Hugging Face's layout ({reason})") from None
     tokenizer.enable_padding()
-    words, rows = list(words), []
+    rows = []
     with torch.no_grad():
-        for start in range(0, len(words), 256):
-            encodings = tokenizer.encode_batch(words[start : start + 256])
+        for start in range(0, len(words), _BATCH):
+            encodings = tokenizer.encode_batch(list(words[start : start + _BATCH]))
             ids = torch.tensor([encoding.ids for encoding in encodings])
             mask = torch.tensor([encoding.attention_mask for encoding in encodings])
             states = model(input_ids=ids, attention_mask=mask).last_hidden_state * mask.unsqueeze(-1)
@@ -151,11 +184,8 @@ def word_embeddings(encoder: Path, words: Iterable[str]) -> npt.NDArray[np.float
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None

@@ -11,19 +11,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 from tokenizers import Tokenizer
 
-from lexlip_infer.files import read_json
+from lexlip_infer.files import read_json, read_regular
 from lexlip_kernels.errors import BundleError
 from lexlip_training.wordpiece import read_tokenizer_file
+
+#: Bytes of a file; the words' vectors take 16 million.
+MOST_BYTES = 256_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +67,44 @@ class Lexicon:
         """Read the files.
 
         Raises:
-            BundleError: one is missing or damaged.
+            BundleError: one is missing or damaged, or they do not belong together.
         """
+        tokenizer = read_tokenizer_file(folder / "tokenizer.json")
         try:
-            texts = read_json(folder / "lexicon.json", refuse=BundleError)
-            return cls(
-                read_tokenizer_file(folder / "tokenizer.json"),
-                load_file(folder / "words.safetensors")["embeddings"],
-                scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "classes.npz")),
+            texts = read_json(folder / "lexicon.json", refuse=ValueError, limit=MOST_BYTES)
+            made = cls(
+                tokenizer,
+                load(read_regular(folder / "words.safetensors", MOST_BYTES, refuse=ValueError))["embeddings"],
+                _read_rows(folder / "classes.npz"),
                 texts["class_names"],
-                scipy.sparse.csr_array(scipy.sparse.load_npz(folder / "meanings.npz")),
+                _read_rows(folder / "meanings.npz"),
                 [(name, gloss) for name, gloss in texts["meanings"]],
                 texts["record"],
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            made.check()
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, BadZipFile, EOFError) as error:
             raise BundleError(f"{folder}: not a lexicon ({error}); `lexlip-train lexicon` makes one") from None
+        return made
+
+    def check(self) -> None:
+        """Refuse parts that do not belong together.
+
+        Raises:
+            ValueError: shapes differ, or a class has no name.
+        """
+        terms = self.tokenizer.get_vocab_size()
+        expected = {
+            "words": (self.embeddings.shape[:1], (terms,)),
+            "classes": (self.class_words.shape, (len(self.class_names), terms)),
+            "meanings": (self.meaning_words.shape, (len(self.meanings), terms)),
+        }
+        for part, (shape, wanted) in expected.items():
+            if shape != wanted or 0 in wanted:
+                raise ValueError(f"{part} has the shape {shape}, expected {wanted} and nothing empty")
+        if self.embeddings.ndim != 2 or not all(self.class_names):
+            raise ValueError("vectors of words are no matrix, or a class has no name")
+
+
+def _read_rows(file: Path) -> scipy.sparse.csr_array:
+    # Not by its path: scipy leaves a damaged file open.
+    return scipy.sparse.csr_array(scipy.sparse.load_npz(BytesIO(read_regular(file, MOST_BYTES, refuse=ValueError))))

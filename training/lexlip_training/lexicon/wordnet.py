@@ -18,11 +18,14 @@ _FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 #: Numbers of the lexicographers' files of nouns whose things can be seen in a photograph.
 CONCRETE = frozenset({4, 5, 6, 8, 11, 13, 14, 15, 17, 18, 19, 20, 25, 27})
 
+#: What a word weighs that only narrows a name, as "soccer" in "soccer ball".
+PARTIAL = 0.6
+
 #: Kinds so general that they say nothing about a picture.
 ABSTRACT = frozenset(
     """entity object whole unit artifact instrumentality abstraction matter thing cause attribute relation part physical
-    psychological causal organism being instrumentation artefact living animate conveyance covering device mechanism mechanical
-    equipment brute beast fauna creature structure construction person individual someone somebody mortal
+    psychological causal organism being instrumentation artefact living animate conveyance covering device mechanism
+    mechanical equipment brute beast fauna creature structure construction person individual someone somebody mortal
     soul""".split()  # noqa: SIM905  (one string a word would hide the words)
 )
 
@@ -56,13 +59,18 @@ class WordNet:
     Args:
         folder: with data.noun, index.noun and so on.
 
+    Attributes:
+        synsets: meanings by key.
+        senses: keys of a lemma's meanings, nouns first, those of each part of speech by frequency.
+
     Raises:
         InputError: a file is missing, or is not WordNet's.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.synsets: dict[str, Synset] = {}
-        self.senses: dict[str, tuple[str, ...]] = {}  #: keys of a lemma's meanings, nouns first, each sort by frequency
+        self.senses: dict[str, tuple[str, ...]] = {}
         for letter, name in _FILES.items():
             try:
                 self.synsets |= {synset.key: synset for synset in _synsets(folder / f"data.{name}")}
@@ -70,6 +78,18 @@ class WordNet:
                     self.senses[lemma] = self.senses.get(lemma, ()) + keys
             except (OSError, ValueError, IndexError) as error:
                 raise InputError(f"{folder}: not the files of WordNet 3.0 ({error}); see docs/training.md") from None
+        self.require(key for synset in self.synsets.values() for key in synset.kinds)
+        self.require(key for keys in self.senses.values() for key in keys)
+
+    def require(self, keys: Iterable[str]) -> None:
+        """Refuse a database without these meanings.
+
+        Raises:
+            InputError: it is damaged, or another version, where every meaning has another number.
+        """
+        missing = next((key for key in keys if key not in self.synsets), None)
+        if missing is not None:
+            raise InputError(f"{self.folder}: has no meaning {missing}; expected the files of WordNet 3.0, all of them")
 
     def kinds(self, key: str) -> Iterator[tuple[int, Synset]]:
         """The meaning itself (0), what it is a kind of (1), and so on; each once, at its least distance."""
@@ -136,8 +156,8 @@ def _plain(word: str) -> str:
 
 
 def words_of(lemmas: Iterable[str]) -> Iterator[tuple[str, float]]:
-    """Words of names and how much of the name each is: the last, which says what it is, all; others 0.6."""
+    """Words of names and how much of the name each is: the last, which says what it is, all; others `PARTIAL`."""
     for lemma in lemmas:
-        *first, last = lemma.replace("-", " ").split()
+        *first, last = lemma.replace("-", " ").split() or [lemma]
         yield last, 1.0
-        yield from ((word, 0.6) for word in first)
+        yield from ((word, PARTIAL) for word in first)

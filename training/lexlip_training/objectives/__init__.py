@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lexlip_training.lexicon.folder import Lexicon
     from lexlip_training.model import DenseModel, LexLIP
     from lexlip_training.objectives.objective import Objective
-    from lexlip_training.objectives.recipe import TokenIds
+    from lexlip_training.objectives.recipe_losses import TokenIds
 
 __all__ = ["ObjectiveConfig", "build_objective"]
 
@@ -53,5 +53,5 @@ def build_objective(
         return RecipeObjective(config, model, captions, lexicon)
     raise InputError(
         f"objective {config.kind!r} with a {type(model).__name__}; "
-        "pretrain_lexicon and recipe train a LexLIP (recipe with its captions), pretrain_dense a DenseModel"
+        "pretrain_lexicon and recipe train a LexLIP (recipe with captions and a lexicon), pretrain_dense a DenseModel"
     )

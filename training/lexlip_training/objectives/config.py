@@ -19,7 +19,7 @@ class ObjectiveConfig(Settings):
 
     Attributes:
         kind: "pretrain_lexicon" is Phase 1; "pretrain_dense" its dense counterpart; "momentum_contrast" is Phase 2,
-            fine-tuning, and, on a dense model, the Dense and CLIP baselines; "recipe" made lexlip-tiny (`recipe.py`).
+            fine-tuning, and, on a dense model, the Dense and CLIP baselines; "recipe" makes lexlip-tiny (`recipe.py`).
         temperature: divides every similarity; fixed, not learned (the recipe learns its own).
         flops_weight: of FLOPS(images) + FLOPS(texts).
         flops_normalised: FLOPS of unit vectors, as published; it can spread mass but never shrink it. False takes the
