@@ -203,7 +203,7 @@ def test_batches_run_whole_and_rows_do_not_depend_on_each_other(bundle: Bundle, 
     for row in range(len(pixels)):
         alone = tower({"pixel_values": pixels[row : row + 1]}, 24)
         np.testing.assert_array_equal(together.row(row)[0], alone.row(0)[0])
-        np.testing.assert_array_equal(together.row(row)[1], alone.row(0)[1])
+        np.testing.assert_allclose(together.row(row)[1], alone.row(0)[1], rtol=1e-5)  # as matrices in float32 do
 
 
 def test_calibration_takes_the_same_images_every_time(
