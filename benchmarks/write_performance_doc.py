@@ -53,7 +53,7 @@ CLOSING = """\
 ## How to tune
 
 - **Batch size** matters where weights dominate the bytes, above all for texts; the stage table's `bound by memory`
-  says so. With ONNX Runtime's int8 it does not, because that path runs a row at a time ([runtime.md](runtime.md)).
+  says so. With ONNX Runtime's dynamic int8 it does not, because that path runs a row at a time ([runtime.md](runtime.md)).
 - **Threads**: by default as many lanes as threads, each with one thread ([pipeline.md](pipeline.md)). A process
   pinned to fewer cores takes those.
 - **Decoding** shares the cores with inference: where decode and resize are a large part of the stages, smaller

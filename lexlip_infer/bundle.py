@@ -4,7 +4,7 @@
     tokenizer.json
     onnx/{image,text}_backbone.onnx       pixel_values | input_ids, attention_mask -> hidden (B, L, H)
     onnx/{image,text}_head.onnx           hidden (, attention_mask), k -> ids (B, K), weights (B, K)
-    heads.safetensors                     decoders and biases, for the native and Triton heads
+    heads.safetensors                     decoders and biases, for the native and Triton heads; weights for queries
     README.md                             the model card
 
 A backbone may come in further precisions, `onnx/image_backbone_fp16.onnx` for example. A bundle may hold one tower
@@ -32,8 +32,8 @@ from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
-#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8; a bundle that needs none of them is
-#: still written as 2.
+#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts; a bundle is
+#: written as the lowest that has what it needs.
 FORMAT_VERSION = 4
 MANIFEST = "lexlip.json"
 
@@ -76,12 +76,15 @@ class TextSettings(_Section):
         prompts: what is put before a text, by name: "query" by `encode_query`, "document" by `encode_document`.
         default_prompt: the one that `encode_texts` takes where none is asked for.
         truncation_side: where the tokens beyond `max_length` are left out.
+        static: how a term counts in a text that no tower sees: "once", however often it stands there, or as the "sum"
+            of all places; None where the bundle holds no weights for that.
     """
 
     max_length: int = Field(gt=2, le=MOST_TOKENS)
     prompts: dict[str, str] = {}
     default_prompt: str | None = None
     truncation_side: Literal["left", "right"] = "right"
+    static: Literal["once", "sum"] | None = None
 
     @pydantic.model_validator(mode="after")
     def _default_is_there(self) -> TextSettings:
@@ -91,7 +94,7 @@ class TextSettings(_Section):
 
     @pydantic.model_serializer(mode="wrap")
     def _without_defaults(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Manifests of models without prompts stay as they were before there were any.
+        # Manifests of models without prompts or a static side stay as they were before there were any.
         return {name: value for name, value in serialize(self).items() if name in self.needed}
 
     @property

@@ -8,21 +8,21 @@ un-normalised; `similarity` normalises where the manifest says cosine.
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError, InputError
-from lexlip_infer.inputs.items import several
+from lexlip_infer.inputs.items import several, tracked
 from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
+from lexlip_infer.runtime.lookup import Lookup, checked_mode
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.tower import Tower
 from lexlip_infer.vectors.sparse_batch import SparseBatch
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
-Item = TypeVar("Item")
 
 
 class LexLIPEncoder:
@@ -184,8 +183,8 @@ class LexLIPEncoder:
             ImageError: an image cannot be decoded; the message names it and its position.
             InputError: a number is out of range.
         """
-        tracked = _tracked(several(images), "images", show_progress_bar)
-        return self._stack(self.iter_encode_images(tracked, batch_size, top_k))
+        shown = tracked(several(images), "images", show_progress_bar)
+        return self._stack(self.iter_encode_images(shown, batch_size, top_k))
 
     def encode_texts(
         self,
@@ -194,17 +193,20 @@ class LexLIPEncoder:
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
         prompt_name: str | None = None,
+        mode: str = "tower",
     ) -> SparseBatch:
         """Encode texts; other arguments and result as for `encode_images`.
 
         A text of more tokens than the model takes is cut, and a warning of the logger `lexlip_infer.encoder` says so.
         `prompt_name` says which of the manifest's prompts is put before each; its default when absent, mostly none.
+        The `mode` "lookup" runs no model: each term that stands in a text gets the weight that the bundle has for it.
 
         Raises:
-            InputError: an element is not a string, a number is out of range, or there is no prompt of that name.
+            BundleError: the bundle has no text tower, or for "lookup" no such weights.
+            InputError: an element is not a string, a number is out of range, or there is no such prompt or mode.
         """
-        tracked = _tracked(several(texts), "texts", show_progress_bar)
-        return self._stack(self.iter_encode_texts(tracked, batch_size, top_k, prompt_name))
+        shown = tracked(several(texts), "texts", show_progress_bar)
+        return self._stack(self.iter_encode_texts(shown, batch_size, top_k, prompt_name, mode))
 
     def encode_query(
         self,
@@ -212,12 +214,13 @@ class LexLIPEncoder:
         batch_size: int = 32,
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
+        mode: str = "tower",
     ) -> SparseBatch:
         """Encode texts that something is searched with: `encode_texts` with the prompt of queries, where there is one.
 
         Arguments, result and errors as for `encode_texts`.
         """
-        return self.encode_texts(queries, batch_size, top_k, show_progress_bar, prompt_name="query")
+        return self.encode_texts(queries, batch_size, top_k, show_progress_bar, "query", mode)
 
     def encode_document(
         self,
@@ -259,22 +262,23 @@ class LexLIPEncoder:
         batch_size: int = 32,
         top_k: int | None = None,
         prompt_name: str | None = None,
+        mode: str = "tower",
     ) -> Iterator[SparseBatch]:
         """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts.
 
         Raises:
-            InputError: as for `encode_texts`.
+            BundleError, InputError: as for `encode_texts`.
         """
         k = self._top_k(top_k, self.manifest.top_k.text)
         if (text := self.manifest.text) is None:
             raise self._no_tower("text")
-        prompt = text.prompt(prompt_name)
+        prompt, mode = text.prompt(prompt_name), checked_mode(self.bundle, mode)
         count = cut = 0
         try:
             for rows in batched(several(texts), batch_size):
                 tokens = self.tokenize.encode(rows, prompt)
                 count, cut = count + len(rows), cut + int(tokens.cut.sum())
-                yield self._text_vectors(tokens.ids, tokens.mask, k)
+                yield self.encode_token_ids(tokens.ids, tokens.mask, k, mode)
         finally:
             if cut:
                 longest = self.tokenize.max_length
@@ -295,7 +299,11 @@ class LexLIPEncoder:
         return self._image_tower({"pixel_values": pixels}, k).with_model(self.bundle.fingerprint)
 
     def encode_token_ids(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], top_k: int | None = None
+        self,
+        input_ids: npt.NDArray[np.int64],
+        attention_mask: npt.NDArray[np.int64],
+        top_k: int | None = None,
+        mode: str = "tower",
     ) -> SparseBatch:
         """Encode tokenised texts, as `tokenize` makes them; the only way where the bundle has no tokenizer.
 
@@ -303,22 +311,18 @@ class LexLIPEncoder:
             input_ids: (B, L), term ids.
             attention_mask: (B, L), 1 on tokens, 0 on padding.
             top_k: terms to keep of each; the manifest's default when absent, V for all.
+            mode: as for `encode_texts`.
 
         Raises:
-            BundleError: the bundle has no text tower.
+            BundleError: as for `encode_texts`.
             InputError: the arrays do not fit each other, the vocabulary or the model's length, or `top_k` is below 1.
         """
         text = self.manifest.text
         if text is None:
             raise self._no_tower("text")
         check_token_ids(input_ids, attention_mask, text.max_length, self.manifest.vocab_size)
-        return self._text_vectors(input_ids, attention_mask, self._top_k(top_k, self.manifest.top_k.text))
-
-    def _text_vectors(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], k: int
-    ) -> SparseBatch:
-        vectors = self._text_tower({"input_ids": input_ids, "attention_mask": attention_mask}, k)
-        return vectors.with_model(self.bundle.fingerprint)
+        inputs, k = {"input_ids": input_ids, "attention_mask": attention_mask}, self.manifest.top_k.text
+        return self._text_side(mode)(inputs, self._top_k(top_k, k)).with_model(self.bundle.fingerprint)
 
     def decode(self, batch: SparseBatch, top_k: int | None = None) -> list[list[tuple[str, float]]]:
         """The heaviest terms of each row with their weights, heaviest first; all of them when `top_k` is absent."""
@@ -337,13 +341,13 @@ class LexLIPEncoder:
             scores /= np.maximum(np.outer(a.norms(), b.norms()), np.finfo(np.float32).tiny)
         return scores
 
-    def load(self, modality: Modality) -> None:
-        """Load a tower now instead of on first use.
+    def load(self, modality: Modality, mode: str = "tower") -> None:
+        """Load a tower, or what "lookup" takes its place with, now instead of on first use.
 
         Raises:
-            BundleError: one of its graphs is missing, damaged, or not what the format says.
+            BundleError: one of its files is missing, damaged, or not what the format says.
         """
-        _ = self._image_tower if modality == "image" else self._text_tower
+        _ = self._image_tower if modality == "image" else self._text_side(mode)
 
     @cached_property
     def _image_tower(self) -> Tower:
@@ -352,6 +356,13 @@ class LexLIPEncoder:
     @cached_property
     def _text_tower(self) -> Tower:
         return self._open("text")
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self.bundle)
+
+    def _text_side(self, mode: str) -> Tower | Lookup:
+        return self._lookup if checked_mode(self.bundle, mode) == "lookup" else self._text_tower
 
     def _open(self, modality: Modality) -> Tower:
         from lexlip_infer.runtime.opening import open_tower  # and with it ONNX Runtime
@@ -383,15 +394,3 @@ def _reopen(kind: type[LexLIPEncoder], folder: Path, fingerprint: str, options: 
             f"then {fingerprint[:12]}); open it again with from_pretrained"
         )
     return kind(bundle, options)
-
-
-def _tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[Item]:
-    if show is None:
-        show = sys.stderr.isatty() and not (isinstance(items, Sequence) and len(items) == 1)
-    if not show:
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    total = float(len(items)) if isinstance(items, Sequence) else None
-    return track(items, f"encoding {what}", total=total, console=Console(stderr=True))

@@ -108,6 +108,20 @@ def bundle_folder(random_model: LexLIP, tokenizer: Tokenizer, tmp_path_factory: 
 
 
 @pytest.fixture(scope="session")
+def lookup_folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with weights for queries that no tower sees. Treat as read-only."""
+    from small_models import lookup_config, small_model
+
+    from lexlip_export import ExportSettings
+    from lexlip_export.bundle_writer import write_bundle
+
+    folder = tmp_path_factory.mktemp("bundle") / "lookup"
+    settings = ExportSettings(image_top_k=24, text_top_k=8)
+    write_bundle(small_model(lookup_config(tokenizer)), tokenizer, {"notice": "Random weights."}, folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five smooth random images of various sizes in nested folders. Treat as read-only."""
     root = tmp_path_factory.mktemp("photographs")

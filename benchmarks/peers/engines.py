@@ -20,7 +20,7 @@ from lexlip_infer.bundle import backbone_file
 from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable
 from lexlip_infer.runtime.choice import RuntimeOptions, openvino_file
-from lexlip_infer.runtime.heads import read_decoder
+from lexlip_infer.runtime.head_weights import read_decoder
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ from lexlip_export.sources import ImportOptions, load_source
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Bundle, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, OutputError
 from lexlip_infer.files import first_fault, new_folder
+from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 
@@ -111,7 +112,8 @@ def write_bundle(
     more than their length.
     """
     if text is None and model.config.text is not None:
-        text = TextSettings(max_length=model.config.text.max_length)
+        tower = model.config.text
+        text = TextSettings(max_length=tower.max_length, static="once" if tower.lookup else None)
     if text is not None and FurtherGraph.ANSERINI in settings.graphs:
         _check_anserini(text)
     _check_replaceable(output)
@@ -176,7 +178,9 @@ def _write_model(
         for name, graph in itertools.chain(further, of_tower.items()):
             onnx.helper.set_model_props(graph, metadata)
             files[name] = _STORE[settings.storage](graph).SerializeToString(deterministic=True)
-    files["heads.safetensors"] = save(heads)
+    if text is not None and text.static is not None:
+        heads[STATIC_WEIGHT] = model.lookup_weights().detach().numpy()
+    files[HEADS] = save(heads)
     return parity
 
 
@@ -250,7 +254,7 @@ def _manifest(
 
 def _format_version(text: TextSettings | None, settings: ExportSettings) -> int:
     """The lowest that has what the bundle needs, for the sake of older engines."""
-    if settings.storage == "i8":
+    if settings.storage == "i8" or (text is not None and text.static is not None):
         return FORMAT_VERSION
     return 2 if text is None or text.needed == {"max_length"} else 3
 

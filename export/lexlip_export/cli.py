@@ -47,6 +47,12 @@ def export(
         typer.Option(metavar="FILE", help="captions.jsonl to compare precisions on  [default: synthetic inputs]"),
     ] = None,
     gate_split: Annotated[str, typer.Option(metavar="NAME", help="rows of it to use")] = "dev",
+    calibration_images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="photographs to calibrate int8 convolutions on  [default: those of the captions]"
+        ),
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint")
     ] = None,
@@ -78,7 +84,7 @@ def export(
     )
     if text_top_k is not None:
         settings = settings.model_copy(update={"text_top_k": text_top_k})
-    gate = GateSettings(captions=gate_captions, split=gate_split)
+    gate = GateSettings(captions=gate_captions, split=gate_split, calibration=calibration_images)
     export_bundle(checkpoint, output, settings, _figures(evaluation), gate=gate, options=options)
     say_size(output)
 

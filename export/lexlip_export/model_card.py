@@ -70,7 +70,8 @@ def _towers(config: ModelConfig) -> str:
     if image is not None:
         towers.append(f"image tower `{image.backbone}` at {image.image_size} px")
     if text is not None:
-        towers.append(f"text tower BERT with {text.layers} layers of width {config.hidden_size}")
+        lookup = " (or, for queries, a weight of each term and no tower)" if text.lookup else ""
+        towers.append(f"text tower BERT with {text.layers} layers of width {config.hidden_size}{lookup}")
     return ", ".join(towers)
 
 
@@ -149,10 +150,15 @@ def precision_section(parity: ParityReport | None) -> str:
     if parity is None:
         return ""
     inputs = "; ".join(dict.fromkeys(report.inputs for report in parity.precisions))
+    calibrated = [
+        f" {report.precision} was calibrated on {report.calibration}."
+        for report in parity.precisions
+        if report.calibration
+    ]
     lines = [
         "## Precisions",
         "",
-        f"Against {parity.reference} on {inputs}. All figures and limits: `{PARITY}`.",
+        f"Against {parity.reference} on {inputs}.{''.join(calibrated)} All figures and limits: `{PARITY}`.",
         "",
         "| precision | tower | hidden states: max, mean error | weights: max, mean error | terms in common |",
         "|---|---|---|---|---|",

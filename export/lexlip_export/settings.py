@@ -100,13 +100,16 @@ class GateSettings(_Settings):
         captions: `captions.jsonl` with rows {image, captions, split}; deterministic synthetic inputs when absent, and
             then retrieval is not measured.
         split: rows of it to use.
+        calibration: images that int8 of a convolutional image backbone is calibrated on, whatever lexlip-encode reads;
+            the captions' own when absent. "synthetic" is for random weights.
         fp16: limits of half precision: rounding noise, nothing a user could notice. Deep convolutional backbones
             gather more of it, which these limits allow for.
-        int8: limits of dynamic int8: a trade of some quality for speed.
+        int8: limits of int8: a trade of some quality for speed.
     """
 
     captions: Path | None = None
     split: str = "dev"
+    calibration: Path | Literal["synthetic"] | None = None
     fp16: Thresholds = Thresholds(
         hidden_mean=0.04, weight_max=0.25, weight_mean=0.04, overlap=0.94, recall_loss=0.5, agreement=0.95
     )

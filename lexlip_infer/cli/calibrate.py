@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.options import AsJson, Captions, Model, Split, TextTopK, Threads
+from lexlip_infer.cli.options import AsJson, Captions, Model, QueryMode, Split, TextTopK, Threads
 from lexlip_infer.cli.shell import print_table, progress_bar
 from lexlip_infer.errors import InputError, require
 
@@ -31,6 +31,7 @@ def calibrate(
         list[int] | None, typer.Option(metavar="B", min=1, max=16, help=f"to try; repeated  [default: {_BITS}]")
     ] = None,
     text_top_k: TextTopK = None,
+    query_mode: QueryMode = "tower",
     tolerance: Annotated[float, typer.Option(metavar="X", min=0, help="points of mean recall that may be lost")] = 0.5,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="draw loss against index size")] = None,
     write: Annotated[bool, typer.Option("--write", help="make the recommendation the bundle's default")] = False,
@@ -53,8 +54,8 @@ def calibrate(
     encoder = LexLIPEncoder.from_pretrained(model, threads=threads)
     manifest = encoder.manifest
     data = read_captioned_images(captions, split)
+    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size, mode=query_mode)
     images = encoder.encode_images(data.images, batch_size=16, top_k=manifest.vocab_size)
-    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size)
     top_ks = sorted({min(k, manifest.vocab_size) for k in image_top_k or _TOP_KS})
     tried_bits = sorted(set(bits or _BITS))
     with progress_bar(len(top_ks) * len(tried_bits), "settings") as progress:

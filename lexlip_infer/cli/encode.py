@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexlip_infer.cli import shell
-from lexlip_infer.cli.options import Backend, BundleOrHubId, Device, Head, Precision, Threads
+from lexlip_infer.cli.options import Backend, BundleOrHubId, Device, Head, Precision, QueryMode, Threads
 from lexlip_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def encode(
     image_column: _ImageColumn = None,
     text_column: _TextColumn = None,
     prompt: _Prompt = None,
+    query_mode: QueryMode = "tower",
     background: _Background = "white",
     frames: _Frames = "first",
     truncated: _Truncated = "fail",

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lexlip_infer.cli import evaluate_run, large_scale
-from lexlip_infer.cli.options import AsJson, Backend, Device, Head, Model, Precision, Save, TextTopK, Threads
+from lexlip_infer.cli.options import (
+    AsJson,
+    Backend,
+    Device,
+    Head,
+    Model,
+    Precision,
+    QueryMode,
+    Save,
+    TextTopK,
+    Threads,
+)
 from lexlip_infer.cli.shell import DefaultCommandGroup, application, console, print_table, progress_bar, refuse_existing
 from lexlip_infer.errors import InputError, OutputError, require
 
@@ -52,6 +63,7 @@ def evaluate(
     model: Model = None,
     image_top_k: ImageTopK = None,
     text_top_k: TextTopK = None,
+    query_mode: QueryMode = "tower",
     quant_scale: QuantScale = None,
     as_json: AsJson = False,
     save: Save = None,
@@ -77,23 +89,21 @@ def evaluate(
     names = None if save is None else data.names()  # refuses what is listed twice, before anything is encoded
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     manifest = encoder.manifest
-    settings = replace(Settings.of(manifest, image_top_k, text_top_k, quant_scale), folds=parts)
+    settings = Settings.of(manifest, image_top_k, text_top_k, quant_scale)
+    settings = replace(settings, folds=parts, query_mode=query_mode)
+    # Texts first: a mode that the model lacks is refused before minutes of photographs.
+    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size, mode=query_mode)
     images = encoder.encode_images(data.images, batch_size=16, top_k=manifest.vocab_size)
-    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size)
     found = evaluate_small_scale(encoder, images, texts, data, settings)
     if save is not None and names is not None:
         found.query_results(names, f"{manifest.name}, {settings}", captions.name).save(save)
-    about: dict[str, Any] = {
-        "model": manifest.name,
-        "model_fingerprint": encoder.bundle.fingerprint,
+    about = _measured(encoder, settings) | {
         "data": captions.name,
         "split": split or default_split(captions),
         "protocol": protocol,
         "folds": parts,
         "images": len(data.images),
         "captions": len(data.captions),
-        "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
-        "scale": settings.scale,
         "terms_per_image_full": round(images.nnz / len(images), 1),
         "terms_per_text_full": round(texts.nnz / len(texts), 1),
     }
@@ -103,6 +113,17 @@ def evaluate(
         typer.echo(json.dumps(about | found.record(), indent=2))
     else:
         _print_retrieval(found, str(settings))
+
+
+def _measured(encoder: LexLIPEncoder, settings: Settings) -> dict[str, Any]:
+    """What was measured, for `--json`: the model, and how its vectors were made."""
+    return {
+        "model": encoder.manifest.name,
+        "model_fingerprint": encoder.bundle.fingerprint,
+        "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
+        "scale": settings.scale,
+        "query_mode": settings.query_mode,
+    }
 
 
 def _sweeps(
@@ -178,6 +199,7 @@ def zero_shot(
     text_top_k: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="terms of a class  [default: the model's, of a text]")
     ] = None,
+    query_mode: QueryMode = "tower",
     quant_scale: QuantScale = None,
     as_json: AsJson = False,
     save: Save = None,
@@ -201,21 +223,18 @@ def zero_shot(
     prompts = TEMPLATES if templates is None else read_templates(templates)
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     settings = Settings.of(encoder.manifest, image_top_k, text_top_k, quant_scale)
-    classes = class_vectors(encoder, folders.names, prompts)
+    settings = replace(settings, query_mode=query_mode)
+    classes = class_vectors(encoder, folders.names, prompts, query_mode)
     with progress_bar(len(folders.images), "images") as progress:
         found = classify(encoder, folders, classes, settings, progress)
     if save is not None:
         found.query_results(folders, f"{encoder.manifest.name}, {settings}").save(save)
     figures = found.record(folders)
     if as_json:
-        about = {
-            "model": encoder.manifest.name,
-            "model_fingerprint": encoder.bundle.fingerprint,
+        about = _measured(encoder, settings) | {
             "classes": len(folders.names),
             "images": len(folders.images),
             "templates": list(prompts),
-            "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
-            "scale": settings.scale,
         }
         typer.echo(json.dumps(about | figures, indent=2, ensure_ascii=False))
         return

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.cli.options import Captions, Model, Split, Threads
+from lexlip_infer.cli.options import Captions, Model, QueryMode, Split, Threads
 from lexlip_infer.errors import InputError, require
 
 if TYPE_CHECKING:
-    from lexlip_infer.bench.large_scale.settings import DenseSources
+    from lexlip_infer.bench.large_scale.settings import DenseSources, Family
 
 _TOP_KS = (32, 64, 85, 128, 256)
 _SYSTEMS = ("exact", "anserini", "faiss-flat", "faiss-hnsw", "faiss-ivfpq", "bm25", "bag-of-words")
@@ -49,6 +49,7 @@ def large_scale(
     synthetic: _Synthetic = 0,
     image_top_k: _ImageTopK = None,
     text_top_k: _TextTopK = None,
+    query_mode: QueryMode = "tower",
     systems: _Systems = None,
     dense_images: _DenseImages = None,
     dense_texts: Annotated[Path | None, typer.Option(metavar="DIR", help="the same of all captions, in order")] = None,
@@ -66,14 +67,12 @@ def large_scale(
     command. Disk: 3.1 to 3.4 kB a document for each of Flat and HNSW, 3 bytes a posting for the exact one.
     """
     from lexlip_infer.bench.large_scale.running import run_experiment
-    from lexlip_infer.bench.large_scale.settings import FAMILIES, Settings
+    from lexlip_infer.bench.large_scale.settings import Settings
     from lexlip_infer.bench.machine import machine_info
     from lexlip_infer.encoder import LexLIPEncoder
 
     require("matplotlib", extra="viz")  # now, not when everything is measured
-    chosen = tuple(systems or FAMILIES)
-    if unknown := [name for name in chosen if name not in FAMILIES]:
-        raise InputError(f"--system {unknown[0]}: expected one of {', '.join(FAMILIES)}")
+    families = _families(systems)
     encoder = LexLIPEncoder.from_pretrained(model, "cpu", threads=threads)
     manifest = encoder.manifest
     settings = Settings(
@@ -83,6 +82,7 @@ def large_scale(
         model_fingerprint=encoder.bundle.fingerprint,
         top_ks=tuple(sorted({min(k, manifest.vocab_size) for k in image_top_k or _TOP_KS})),
         text_top_k=text_top_k or manifest.top_k.text,
+        query_mode=query_mode,
         scale=manifest.quantisation.scale,
         cap=manifest.quantisation.cap,
         normalise=manifest.similarity == "cosine",
@@ -90,7 +90,7 @@ def large_scale(
         synthetic=synthetic,
         dense=_dense(dense_images, dense_texts, dense_distractors),
         dense_size=dense_size,
-        families=tuple(name for name in FAMILIES if name in chosen),
+        families=families,
         rounds=rounds,
         threads=encoder.threads,
         timed_queries=timed_queries,
@@ -99,6 +99,16 @@ def large_scale(
     )
     run_experiment(encoder, settings, output, machine_info(), lambda step: typer.echo(step, err=True))
     typer.echo(output / "report.md")
+
+
+def _families(systems: list[str] | None) -> tuple[Family, ...]:
+    """In the order of the report; all where none is named."""
+    from lexlip_infer.bench.large_scale.settings import FAMILIES
+
+    chosen = tuple(systems or FAMILIES)
+    if unknown := [name for name in chosen if name not in FAMILIES]:
+        raise InputError(f"--system {unknown[0]}: expected one of {', '.join(FAMILIES)}")
+    return tuple(name for name in FAMILIES if name in chosen)
 
 
 def _dense(images: Path | None, texts: Path | None, distractors: list[Path] | None) -> DenseSources | None:

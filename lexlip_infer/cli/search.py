@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lexlip_infer.cli.options import Threads
+from lexlip_infer.cli.options import QueryMode, Threads
 from lexlip_infer.cli.shell import counted, refuse_existing
 from lexlip_infer.errors import InputError
 
@@ -35,12 +35,15 @@ class QuerySource:
     image: Path | None
     texts: Path | None
     vectors: Path | None
+    mode: str
 
     def check(self) -> None:
-        """Refuse none, and more than one."""
+        """Refuse none, and more than one; and a mode of texts for what is none."""
         given = [bool(self.words.strip()), self.image is not None, self.texts is not None, self.vectors is not None]
         if sum(given) != 1:
             raise InputError("give one of a query in words, --image FILE, --queries FILE and --query-vectors PATH")
+        if self.mode != "tower" and (self.image or self.vectors):
+            raise InputError(f"--query-mode {self.mode} is for words and --queries; leave it out")
 
     @property
     def single(self) -> bool:
@@ -83,6 +86,7 @@ def search(
         ),
     ] = None,
     hits: Annotated[int, typer.Option(metavar="N", min=1, help="results")] = 10,
+    query_mode: QueryMode = "tower",
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="auto (whatever IDX is for), exact, anserini, bm25 or faiss")
     ] = "auto",
@@ -102,7 +106,7 @@ def search(
     """
     from lexlip_infer.search.index import Index
 
-    source = QuerySource(" ".join(words or ()), image, queries, query_vectors)
+    source = QuerySource(" ".join(words or ()), image, queries, query_vectors, query_mode)
     source.check()
     if output is not None and as_json:
         raise InputError("give either --output FILE, which is a TREC run, or --json")
@@ -131,8 +135,8 @@ def _load(source: QuerySource, index: Index) -> Queries:
         return _read_vectors(source.vectors, index)
     ids, asked = (["1"], [source.image or source.words]) if source.texts is None else _read_texts(source.texts)
     if index.takes != "impacts":
-        return Queries(ids, index.queries(asked))
-    weights = index.query_encoder.weights(asked)
+        return Queries(ids, index.queries(asked, source.mode))
+    weights = index.query_encoder.weights(asked, source.mode)
     impacts = index.query_encoder.impacts(weights)
     return Queries(ids, impacts, bool(len(impacts.indices)), weights)
 

@@ -38,6 +38,9 @@ MOST_PARTS = 50_000
 #: Bytes of a manifest; a record of a part takes about 600.
 _LARGEST = 2**26
 
+#: Of a run's settings: where and how its tower ran.
+_OF_TOWERS = {"device", "backend", "precision", "head"}
+
 #: A number of things that were written; what is no such number is no count.
 Count: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 #: A choice, in the range of the arrays that are made of it.
@@ -121,6 +124,8 @@ class RunSettings(_Section):
         truncated: what becomes of images that break off.
         max_megapixels: of an image.
         prompt: what stands before each text, a prompt of the model; not in the file where nothing does.
+        query_mode: whether a text went through the model's tower, or its terms were looked up. Only "lookup" is in the
+            file, and then nothing of what runs a tower.
     """
 
     modality: Literal["image", "text"]
@@ -146,11 +151,13 @@ class RunSettings(_Section):
     truncated: Literal["fail", "accept"] = "fail"
     max_megapixels: float = Field(gt=0, default=MAX_MEGAPIXELS)
     prompt: str = ""
+    query_mode: Literal["tower", "lookup"] = "tower"
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return fields if self.prompt else {name: value for name, value in fields.items() if name != "prompt"}
+        absent = {"query_mode"} if self.query_mode == "tower" else _OF_TOWERS
+        absent = absent if self.prompt else absent | {"prompt"}
+        return {name: value for name, value in serialise(self).items() if name not in absent}
 
     @property
     def encoded_with(self) -> EncodedWith:

@@ -108,12 +108,14 @@ class Settings:
         text_top_k: terms kept of a text.
         scale: of the quantiser.
         folds: equal parts, in file order, that are searched each for itself.
+        query_mode: how texts were encoded.
     """
 
     image_top_k: int
     text_top_k: int
     scale: float
     folds: int = 1
+    query_mode: str = "tower"
 
     @classmethod
     def of(cls, manifest: Manifest, image_top_k: int | None, text_top_k: int | None, scale: float | None) -> Settings:
@@ -132,7 +134,9 @@ class Settings:
         return QuantisationSettings(self.scale, manifest.quantisation.cap, manifest.similarity == "cosine")
 
     def __str__(self) -> str:
-        return f"integers x{self.scale:g}, image top-{self.image_top_k}, text top-{self.text_top_k}, exact search"
+        kept = f"image top-{self.image_top_k}, text top-{self.text_top_k}"
+        texts = "" if self.query_mode == "tower" else f", texts by {self.query_mode}"
+        return f"integers x{self.scale:g}, {kept}{texts}, exact search"
 
 
 def evaluate_small_scale(

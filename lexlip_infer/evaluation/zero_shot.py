@@ -54,22 +54,25 @@ class ZeroShot:
         return QueryResults(system=system, data=folders.root.name, sections=sections)
 
 
-def class_vectors(encoder: LexLIPEncoder, names: Sequence[str], templates: Sequence[str]) -> SparseBatch:
+def class_vectors(
+    encoder: LexLIPEncoder, names: Sequence[str], templates: Sequence[str], mode: str = "tower"
+) -> SparseBatch:
     """One row a class (C, V), un-pruned: the mean over templates of the unit vectors of the filled-in texts.
 
     Args:
         encoder: of texts.
         names: of the classes.
         templates: each with `{}` where the name goes.
+        mode: of the texts; see `LexLIPEncoder.encode_texts`.
     """
-    rows = [_mean_unit_vector(encoder, [text.replace("{}", name) for text in templates]) for name in names]
+    rows = [_mean_unit_vector(encoder, [text.replace("{}", name) for text in templates], mode) for name in names]
     return SparseBatch.concatenate(rows)
 
 
-def _mean_unit_vector(encoder: LexLIPEncoder, texts: list[str]) -> SparseBatch:
+def _mean_unit_vector(encoder: LexLIPEncoder, texts: list[str], mode: str) -> SparseBatch:
     from scipy.sparse import csr_array
 
-    batch = encoder.encode_texts(texts, top_k=encoder.manifest.vocab_size, show_progress_bar=False)
+    batch = encoder.encode_texts(texts, top_k=encoder.manifest.vocab_size, show_progress_bar=False, mode=mode)
     weights = 1 / (len(batch) * np.maximum(batch.norms(), np.finfo(np.float32).tiny))
     return SparseBatch.from_scipy(csr_array(weights[None, :]) @ batch.to_scipy())
 

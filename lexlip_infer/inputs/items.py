@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -15,6 +15,7 @@ from lexlip_infer.errors import InputError
 if TYPE_CHECKING:
     from lexlip_infer.inputs.frames import Frame
 
+Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
 
 
@@ -127,3 +128,22 @@ def several(items: Any) -> Iterable[Any]:
     if isinstance(items, Frame | Image.Image):
         return [items]
     raise InputError(f"{type(items).__name__} was given; expected a text or an image, or an iterable of them")
+
+
+def tracked(items: Iterable[Item], what: str, show: bool | None) -> Iterable[Item]:
+    """The same items, with a progress bar on stderr.
+
+    Args:
+        items: in the order in which they are worked on.
+        what: they are, in the plural.
+        show: the bar; when absent, only where stderr is a terminal and there are several items.
+    """
+    if show is None:
+        show = sys.stderr.isatty() and not (isinstance(items, Sequence) and len(items) == 1)
+    if not show:
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    total = float(len(items)) if isinstance(items, Sequence) else None
+    return track(items, f"encoding {what}", total=total, console=Console(stderr=True))

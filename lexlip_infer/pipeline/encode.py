@@ -67,6 +67,7 @@ class TextEncodeOptions(EncodeOptions, total=False):
 
     text_column: str | None
     prompt: str | None
+    query_mode: str
 
 
 def encode_folder(
@@ -191,7 +192,8 @@ def encode(request: EncodeRequest, output: Path | BinaryIO, observer: Observer) 
     if request.engine == "ray" and not isinstance(output, Path):
         raise InputError("--engine ray writes into a folder, not to stdout; name one")
     reader, runtime = _reader(request), request.runtime
-    devices = open_devices(request.model, request.device, runtime, request.modality, request.lanes)
+    where = request.device if request.query_mode == "tower" else "cpu"
+    devices = open_devices(request.model, where, runtime, request.modality, request.lanes)
     settings, options = run_settings(devices, request), pipeline_options(devices, request)
     vocabulary = devices.encoders[0].vocabulary
     if not isinstance(output, Path):

@@ -92,14 +92,16 @@ class TextStage:
         batch_size: texts at a time.
         top_k: terms to keep.
         prompt: put before each text.
+        mode: see `LexLIPEncoder.encode_texts`.
         timings: where inference is counted.
     """
 
-    def __init__(self, lanes: Lanes, batch_size: int, top_k: int, prompt: str, timings: Timings) -> None:
+    def __init__(self, lanes: Lanes, batch_size: int, top_k: int, prompt: str, mode: str, timings: Timings) -> None:
         self._lanes = lanes
         self._batch_size = batch_size
         self._top_k = top_k
         self._prompt = prompt
+        self._mode = mode
         self._timings = timings
         # Blocks come out in the order they went in, so one thread that puts them together is enough.
         self._joining = ThreadPoolExecutor(1, "join")
@@ -133,6 +135,7 @@ class TextStage:
             """Vectors, and how many of the texts were longer than the model takes."""
             with self._timings.working("infer"):
                 tokens = encoder.tokenize.encode(batch, self._prompt)
-                return encoder.encode_token_ids(tokens.ids, tokens.mask, self._top_k), int(tokens.cut.sum())
+                vectors = encoder.encode_token_ids(tokens.ids, tokens.mask, self._top_k, self._mode)
+                return vectors, int(tokens.cut.sum())
 
         return self._lanes.submit(encode)

@@ -213,7 +213,7 @@ class _Encoding:
             )
         encoders = share_out([encoder], settings.modality, options.lanes).encoders
         self._make_lines = LineMaker(encoders[0], settings.encoded_with.quantisation)
-        encoders[0].load(settings.modality)
+        encoders[0].load(settings.modality, settings.query_mode)
         self._ahead = batches_ahead(encoders, options)
         self._timings = Timings()
         self._stage = open_stage(encoders, settings, options, self._timings, small=False)

@@ -184,7 +184,7 @@ class _Run:
         self._observer = observer
         self._make_lines = LineMaker(encoders[0], settings.encoded_with.quantisation)
         for encoder in encoders:
-            encoder.load(settings.modality)
+            encoder.load(settings.modality, settings.query_mode)
         self._items, self._small = _look_ahead(iter(reader), 2 * options.batch_size)
         self._total = share(reader.count, settings)
 

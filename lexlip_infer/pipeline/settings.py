@@ -23,6 +23,7 @@ from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.readers.specs import STDIN
 from lexlip_infer.pipeline.stages import PipelineOptions
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions
+from lexlip_infer.runtime.lookup import checked_mode
 
 #: Of one device. Each lane holds the activations of a batch; more cores than these work within a batch.
 _MOST_LANES = 16
@@ -131,6 +132,7 @@ class EncodeRequest:
         shard_id: which of `shard_num` runs that share the input this is, from 0; each makes every N-th part file.
         id_column: column or field of the id; `image_column` and `text_column` likewise.
         prompt: name of the model's prompt that is put before each text; that of documents when absent, if it has one.
+        query_mode: "tower", or "lookup" for texts that go through no model; see `LexLIPEncoder.encode_texts`.
         background: see `ImageOptions`; `frames`, `truncated` and `max_megapixels` likewise.
         engine: "local", or "ray" for many machines.
         address: of a Ray cluster, HOST:PORT or "auto"; one on this machine when absent.
@@ -164,6 +166,7 @@ class EncodeRequest:
     image_column: str | None = None
     text_column: str | None = None
     prompt: str | None = None
+    query_mode: str = "tower"
     background: str = "white"
     frames: str = "first"
     truncated: str = "fail"
@@ -192,6 +195,17 @@ class EncodeRequest:
             raise InputError(f"--{other.replace('_', '-')} goes with --{companion}; leave it out")
         if self.prompt is not None and self.modality == "image":
             raise InputError("--prompt goes with --texts; leave it out")
+        if self.query_mode != "tower":
+            self._check_no_tower()
+
+    def _check_no_tower(self) -> None:
+        if self.modality == "image":
+            raise InputError("--query-mode goes with --texts; leave it out")
+        for name in ("device", "precision", "backend", "head"):
+            if (value := getattr(self, name)) != "auto":
+                raise InputError(
+                    f"--{name} {value} is for a tower, and --query-mode {self.query_mode} runs none; leave it out"
+                )
 
     def _check_engine(self) -> None:
         if self.engine == "local":
@@ -243,7 +257,8 @@ def run_settings(devices: Devices, request: EncodeRequest) -> RunSettings:
     """What decides the bytes of a run: as asked for, else the model's default.
 
     Raises:
-        InputError: the scale is out of range, or the model has no such prompt.
+        BundleError: the model has no weights for texts without its tower, and the request wants them.
+        InputError: the scale is out of range, or the model has no such prompt or mode.
     """
     encoder, path, model = devices.encoders[0], devices.path, request.model
     manifest, decoding = encoder.manifest, request.decoding
@@ -251,6 +266,8 @@ def run_settings(devices: Devices, request: EncodeRequest) -> RunSettings:
     default_k = manifest.top_k.text if of_texts else manifest.top_k.image
     scale = manifest.quantisation.scale if request.scale is None else request.scale
     quantisation = QuantisationSettings(scale, manifest.quantisation.cap, manifest.similarity == "cosine")
+    mode, device = checked_mode(encoder.bundle, request.query_mode), path.device.partition(":")[0]
+    ran = {"device": device, "backend": path.backend, "precision": path.precision, "head": path.head}
     return RunSettings.model_validate(
         {
             "modality": request.modality,
@@ -271,10 +288,8 @@ def run_settings(devices: Devices, request: EncodeRequest) -> RunSettings:
             "truncated": decoding.truncated,
             "max_megapixels": decoding.max_megapixels,
             "prompt": manifest.text.prompt(request.prompt or "document") if of_texts and manifest.text else "",
-            "device": path.device.partition(":")[0],
-            "backend": path.backend,
-            "precision": path.precision,
-            "head": path.head,
+            "query_mode": mode,
+            **(ran if mode == "tower" else {}),
         }
     )
 

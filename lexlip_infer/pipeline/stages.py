@@ -153,7 +153,7 @@ def open_stage(
     """
     lanes = Lanes(encoders, options.lanes)
     if settings.modality == "text":
-        return TextStage(lanes, options.batch_size, settings.top_k, settings.prompt, timings)
+        return TextStage(lanes, options.batch_size, settings.top_k, settings.prompt, settings.query_mode, timings)
     preprocess = encoders[0].preprocess
     ring = PixelRing(batches_ahead(encoders, options), options.batch_size, preprocess.size)
     setup = WorkerSetup(options.load, preprocess, options.decode_timeout)

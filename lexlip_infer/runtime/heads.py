@@ -8,70 +8,18 @@ classes that need them do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, deserialize
 
 from lexlip_infer.bundle import Bundle, Modality
-from lexlip_infer.errors import BundleError, require
+from lexlip_infer.errors import require
 from lexlip_infer.runtime.cuda_session import CudaSession
+from lexlip_infer.runtime.head_weights import read_decoder
 from lexlip_infer.runtime.onnxruntime_session import CpuSession
 from lexlip_infer.runtime.tower import DeviceOutOfMemory, Ranked, is_out_of_memory
 from lexlip_kernels.lexicon_head import PackedDecoder, TensorDecoder, lexicon_head
-
-HEADS = "heads.safetensors"
-
-
-#: Types of numbers that a decoder may be stored in, as safetensors and numpy name them. numpy has no bfloat16: it is
-#: the upper half of a float32. Rows of int8 have a scale each.
-_STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1"}
-
-
-def read_decoder(bundle: Bundle, modality: Modality) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Weight (V, H) and bias (V,), contiguous float32; a decoder that is stored in fewer bits is widened.
-
-    A tower without a decoder of its own, `image.weight`, has the one that both share, `weight`.
-
-    Raises:
-        BundleError: the file is damaged, its arrays are not of the manifest's shape, or hold what is no number.
-    """
-    path, manifest = bundle.folder / HEADS, bundle.manifest
-    try:
-        tensors = dict(deserialize(bundle.read(HEADS)))  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
-        raise BundleError(f"{path}: not a safetensors file ({error}); export the model again") from None
-    rows = (manifest.vocab_size,)
-    owner = f"{modality}." if f"{modality}.weight" in tensors or "weight" not in tensors else ""
-    weight = _read(path, tensors, f"{owner}weight", (*rows, manifest.hidden_size))
-    if tensors[f"{owner}weight"]["dtype"] == "I8":
-        weight *= _read(path, tensors, f"{owner}scale", rows)[:, np.newaxis]
-    return weight, _read(path, tensors, f"{modality}.bias", rows)
-
-
-def _read(
-    path: Path, tensors: Mapping[str, Mapping[str, Any]], name: str, shape: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
-    tensor = tensors.get(name)
-    if tensor is None or tuple(tensor["shape"]) != shape or tensor["dtype"] not in _STORED:
-        found = "is missing" if tensor is None else f"is {tuple(tensor['shape'])} {tensor['dtype']}"
-        raise BundleError(
-            f"{path}: {name} {found}; expected {shape} {', '.join(_STORED)}, as the manifest says: "
-            "export the model again"
-        )
-    array = _widened(np.frombuffer(tensor["data"], _STORED[tensor["dtype"]]), tensor["dtype"]).reshape(shape)
-    if not np.isfinite(array).all():
-        raise BundleError(f"{path}: {name} holds NaN or infinity; copy the bundle again, or export it")
-    return array
-
-
-def _widened(array: npt.NDArray[Any], stored: str) -> npt.NDArray[np.float32]:
-    if stored == "BF16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return np.ascontiguousarray(array, np.float32)
 
 
 class NativeHead:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.cuda_session import CudaGraphs, CudaSession, cuda_provider
+from lexlip_infer.runtime.graphs import read_graph
 from lexlip_infer.runtime.heads import CudaOnnxHead, NativeHead, OnnxHead, TritonHead, TritonTopK
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.onnxruntime_session import CpuSession
@@ -15,6 +16,9 @@ from lexlip_infer.runtime.tower import INPUTS, Backbone, Head, RowsAtOnce, Tower
 
 #: Bytes that the logits of one launch may take: 1 GiB.
 _LOGITS_BYTES = 1 << 30
+
+#: The operator of dynamic int8, which no graph of static int8 has.
+_DYNAMIC = b"DynamicQuantizeLinear"
 
 
 def open_tower(bundle: Bundle, modality: Modality, options: RuntimeOptions) -> Tower:
@@ -31,15 +35,17 @@ def open_tower(bundle: Bundle, modality: Modality, options: RuntimeOptions) -> T
     # The head first: reading its decoder takes twice its memory, which the backbone can then use.
     head = _cpu_head(bundle, modality, options, path)
     backbone = _cpu_backbone(bundle, modality, options, path)
-    return Tower(path, backbone, head, bundle.manifest.vocab_size, RowsAtOnce(_limit(path)))
+    return Tower(path, backbone, head, bundle.manifest.vocab_size, RowsAtOnce(_limit(bundle, path)))
 
 
-def _limit(path: PathChoice) -> int | None:
-    """ONNX Runtime's int8 scales activations by the largest of the batch, so a vector would depend on its neighbours.
+def _limit(bundle: Bundle, path: PathChoice) -> int | None:
+    """Dynamic int8 scales activations by the largest of the batch, so a vector would depend on its neighbours.
 
-    One row at a time it does not, and where a row fills the cores, as an image does, that costs nothing.
+    One row at a time it does not. The ranges of static int8 are fixed, and batches are faster.
     """
-    return 1 if (path.backend, path.precision) == ("onnxruntime", "int8") else None
+    if (path.backend, path.precision) != ("onnxruntime", "int8"):
+        return None
+    return 1 if _DYNAMIC in read_graph(bundle, path.graph) else None
 
 
 def _cpu_head(bundle: Bundle, modality: Modality, options: RuntimeOptions, path: PathChoice) -> Head:

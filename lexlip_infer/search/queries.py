@@ -64,17 +64,22 @@ class QueryEncoder:
         self._encoded_with.check_model(str(self._place), encoder.manifest.name, encoder.bundle.fingerprint)
         return encoder
 
-    def weights(self, queries: Sequence[Any]) -> SparseBatch:
+    def weights(self, queries: Sequence[Any], mode: str = "tower") -> SparseBatch:
         """Un-normalised weights (Q, V) of texts, images and batches, in order; a row of each text or image.
 
+        Args:
+            queries: any of these.
+            mode: of texts; see `LexLIPEncoder.encode_texts`.
+
         Raises:
+            BundleError: the model has no weights for this mode.
             ImageError: an image cannot be decoded.
-            InputError: something is none of these, or the model is not known.
+            InputError: something is none of these, there is no such mode, or the model is not known.
         """
         parts = [query if isinstance(query, SparseBatch) else None for query in queries]
         texts = [i for i, query in enumerate(queries) if isinstance(query, str)]
         if texts or not queries:
-            encoded = self.encoder.encode_query([queries[i] for i in texts], show_progress_bar=False)
+            encoded = self.encoder.encode_query([queries[i] for i in texts], show_progress_bar=False, mode=mode)
             if len(texts) == len(queries):
                 return encoded
             for row, i in enumerate(texts):

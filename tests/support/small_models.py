@@ -33,10 +33,27 @@ def small_config(tokenizer: Tokenizer) -> ModelConfig:
     )
 
 
+def lookup_config(tokenizer: Tokenizer) -> ModelConfig:
+    """The same with weights for queries that no tower sees."""
+    config = small_config(tokenizer)
+    assert config.text is not None
+    return config.model_copy(update={"text": config.text.model_copy(update={"lookup": True})})
+
+
+def relu6_config(tokenizer: Tokenizer) -> ModelConfig:
+    """The same with a backbone that is made for int8, and with tokens of its classes."""
+    config = small_config(tokenizer)
+    assert config.image is not None
+    changes = {"backbone": "mobilenetv2_035", "classes": 12, "class_tokens": 3}
+    return config.model_copy(update={"image": config.image.model_copy(update=changes)})
+
+
 @torch.no_grad()
 def small_model(config: ModelConfig) -> LexLIP:
     """In evaluation mode, with embeddings large enough for clear winners among the terms."""
     torch.manual_seed(0)
     model = LexLIP(config)
     model.text_tower.word_embeddings.mul_(20)
+    if hasattr(model, "query_weight"):
+        model.query_weight.normal_(std=2)
     return model.eval()

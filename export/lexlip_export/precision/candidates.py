@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -14,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lexlip_export.backbone_graph import backbone_graph
-from lexlip_export.graph_builder import check
 from lexlip_export.head_graph import head_graph
 from lexlip_export.precision.comparison import Encoding, encode, pool_hidden
 from lexlip_export.precision.half import LARGEST_HALF, Peaks, check_finite, half_model, watched
@@ -45,6 +42,7 @@ class Half:
 
     precision: ClassVar[Precision] = "fp16"
     arithmetic: ClassVar[str] = "float16 in torch on the CPU"
+    calibration: ClassVar[None] = None
 
     def __init__(self, model: LexLIP) -> None:
         self._model, self._half = model, half_model(model)
@@ -82,19 +80,22 @@ def _watched_encode(model: LexLIP, modality: Modality, inputs: dict[str, Tensor]
 
 
 class Int8:
-    """Dynamic int8 backbones, run by ONNX Runtime on the CPU, below the exact float32 head.
+    """Int8 backbones, run by ONNX Runtime on the CPU, below the exact float32 head.
 
     Args:
         model: in float32, for its heads.
         backbones: the quantised graphs.
+        calibration: what ranges of activations were measured on, where they are fixed.
     """
 
     precision: ClassVar[Precision] = "int8"
     arithmetic: ClassVar[str] = f"int8 in ONNX Runtime {onnxruntime.__version__} on the CPU"
     largest: Activation | None = None
 
-    def __init__(self, model: LexLIP, backbones: Mapping[Modality, onnx.ModelProto]) -> None:
-        self._model, self._backbones = model, backbones
+    def __init__(
+        self, model: LexLIP, backbones: Mapping[Modality, onnx.ModelProto], calibration: str | None = None
+    ) -> None:
+        self._model, self._backbones, self.calibration = model, backbones, calibration
         self._sessions = {modality: _session(graph) for modality, graph in backbones.items()}
 
     def encode(self, modality: Modality, inputs: dict[str, Tensor]) -> Encoding:
@@ -116,28 +117,3 @@ def _session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = thread_count(None)
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def int8_graph(backbone: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """Quantise a float32 backbone.
-
-    Args:
-        backbone: as `backbone_graph` gives it; not changed.
-        name: for messages.
-
-    Raises:
-        BundleError: the result is not of the bundle's format.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
-
-    source = onnx.ModelProto()
-    source.CopyFrom(backbone)
-    add_pre_process_metadata(source)  # the exporter has folded constants and inferred shapes already
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "int8.onnx"
-        quantize_dynamic(source, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
-        model = onnx.load(path)
-    del model.metadata_props[:]
-    model.metadata_props.extend(backbone.metadata_props)
-    return check(model, name)

@@ -6,128 +6,21 @@ It encodes captioned photographs where the user has some, else deterministic syn
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
 import onnx
-import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
-from lexlip_export.precision.candidates import Candidate, Half, Int8, int8_graph
+from lexlip_export.precision.candidates import Candidate, Half, Int8
 from lexlip_export.precision.comparison import Comparison, encode, kept_terms, retrieval_figures
+from lexlip_export.precision.inputs import GateInputs, calibration_inputs, gate_inputs
+from lexlip_export.precision.int8 import dynamic_int8_graph, is_convolutional, static_int8_graph
 from lexlip_export.precision.report import ParityReport, PrecisionReport, RetrievalFigures
 from lexlip_export.settings import ExportSettings, GateSettings
 from lexlip_infer.bundle import Modality
-from lexlip_infer.datasets import CaptionedImages, read_captioned_images
-from lexlip_infer.errors import BundleError, InputError
+from lexlip_infer.errors import BundleError
 from lexlip_infer.impacts import QuantisationSettings
-from lexlip_infer.inputs.images import load_image
-from lexlip_infer.inputs.preprocessing import ImagePreprocessor
-from lexlip_infer.inputs.texts import TextTokenizer
 from lexlip_infer.vectors.sparse_batch import SparseBatch
-from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
-
-#: Rows at a time: the reference holds the logits of every token.
-_BATCH = {"image": 8, "text": 32}
-_SYNTHETIC = {"image": 16, "text": 64}
-
-
-class SyntheticInputs:
-    """Smooth random images with noise, and random term ids of every length.
-
-    Args:
-        config: of the model; a tower that it lacks is not asked for.
-
-    Attributes:
-        description: what they are, for the report.
-        data: who belongs to whom, where retrieval can be measured.
-    """
-
-    data: CaptionedImages | None = None
-
-    def __init__(self, config: ModelConfig) -> None:
-        self._config = config
-        self.description = "synthetic: {image} random images, {text} random texts".format(**_SYNTHETIC)
-
-    def batches(self, modality: Modality) -> Iterator[dict[str, Tensor]]:
-        """`pixel_values` (B, 3, S, S), or `input_ids` and `attention_mask` (B, L), by name."""
-        generator = torch.Generator().manual_seed(0)
-        for start in range(0, _SYNTHETIC[modality], _BATCH[modality]):
-            rows = min(_BATCH[modality], _SYNTHETIC[modality] - start)
-            yield self._pixels(generator, rows) if modality == "image" else self._texts(generator, rows)
-
-    def _pixels(self, generator: torch.Generator, rows: int) -> dict[str, Tensor]:
-        image = self._config.image
-        assert image is not None
-        coarse = torch.rand(rows, 3, 8, 8, generator=generator)
-        size = (image.image_size, image.image_size)
-        smooth = torch.nn.functional.interpolate(coarse, size, mode="bilinear")
-        noise = 0.1 * torch.randn(rows, 3, *size, generator=generator)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (image.mean, image.std))
-        return {"pixel_values": ((smooth + noise).clamp(0, 1) - mean) / std}
-
-    def _texts(self, generator: torch.Generator, rows: int) -> dict[str, Tensor]:
-        text = self._config.text
-        assert text is not None
-        length = text.max_length
-        ids = torch.randint(0, self._config.vocab_size, (rows, length), generator=generator)
-        lengths = torch.randint(3, length + 1, (rows, 1), generator=generator)
-        mask = (torch.arange(length) < lengths).long()
-        return {"input_ids": ids * mask, "attention_mask": mask}
-
-
-class CaptionInputs:
-    """Photographs and their captions, preprocessed as the encoder does.
-
-    Args:
-        file: `captions.jsonl`.
-        split: rows of it to use.
-        config: of the model.
-        tokenizer: of its text tower.
-
-    Raises:
-        InputError: the file is missing or malformed, or holds no row of that split. While iterating: an image cannot
-            be read.
-    """
-
-    data: CaptionedImages | None
-
-    def __init__(self, file: Path, split: str, config: ModelConfig, tokenizer: Tokenizer | None) -> None:
-        self.data = self._rows = read_captioned_images(file, split)
-        self._config, self._tokenizer = config, tokenizer
-        self.description = (
-            f"{file.name}, split {split!r}: {len(self._rows.images)} images, {len(self._rows.captions)} captions"
-        )
-
-    def batches(self, modality: Modality) -> Iterator[dict[str, Tensor]]:
-        """As of `SyntheticInputs`."""
-        return self._image_batches() if modality == "image" else self._text_batches()
-
-    def _image_batches(self) -> Iterator[dict[str, Tensor]]:
-        image = self._config.image
-        assert image is not None
-        preprocess = ImagePreprocessor(image.image_size, image.resize, image.mean, image.std)
-        for start in range(0, len(self._rows.images), _BATCH["image"]):
-            paths = self._rows.images[start : start + _BATCH["image"]]
-            pixels = np.stack([preprocess(load_image(path)) for path in paths])
-            yield {"pixel_values": torch.from_numpy(pixels)}
-
-    def _text_batches(self) -> Iterator[dict[str, Tensor]]:
-        if self._tokenizer is None:
-            raise InputError("gate captions are strings and the model has no tokenizer: give --tokenizer as well")
-        text = self._config.text
-        assert text is not None
-        tokenize = TextTokenizer(self._tokenizer.to_str().encode(), text.max_length)
-        for start in range(0, len(self._rows.captions), _BATCH["text"]):
-            ids, mask = tokenize(self._rows.captions[start : start + _BATCH["text"]])
-            yield {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-
-
-#: Batches of model inputs, the same ones every time they are asked for.
-GateInputs: TypeAlias = SyntheticInputs | CaptionInputs
 
 
 def precision_graphs(
@@ -151,17 +44,16 @@ def precision_graphs(
 
     Raises:
         BundleError: a precision did not pass the gate, or a graph is not of the bundle's format.
-        InputError: the gate's captions cannot be used.
+        InputError: the gate's captions or the calibration images cannot be used, or there are none to calibrate on.
     """
     candidates: list[Candidate] = []
     if "fp16" in settings.precisions:
         candidates.append(Half(model))
     if "int8" in settings.precisions:
-        quantised = {name: int8_graph(graph, f"{name} int8 backbone") for name, graph in backbones.items()}
-        candidates.append(Int8(model, quantised))
+        candidates.append(_int8(model, backbones, gate))
     if not candidates:
         return {}, None
-    report = run_gate(model, tuple(backbones), candidates, _inputs(model, tokenizer, gate), settings, gate)
+    report = run_gate(model, tuple(backbones), candidates, gate_inputs(model.config, tokenizer, gate), settings, gate)
     graphs: dict[str, onnx.ModelProto] = {}
     for candidate in candidates:
         for modality in backbones:
@@ -169,10 +61,18 @@ def precision_graphs(
     return graphs, report
 
 
-def _inputs(model: LexLIP, tokenizer: Tokenizer | None, gate: GateSettings) -> GateInputs:
-    if gate.captions is None:
-        return SyntheticInputs(model.config)
-    return CaptionInputs(gate.captions, gate.split, model.config, tokenizer)
+def _int8(model: LexLIP, backbones: Mapping[Modality, onnx.ModelProto], gate: GateSettings) -> Int8:
+    """Static where the backbone is convolutional, dynamic elsewhere."""
+    graphs: dict[Modality, onnx.ModelProto] = {}
+    calibration = None
+    for modality, backbone in backbones.items():
+        name = f"{modality} int8 backbone"
+        if modality == "image" and is_convolutional(backbone):
+            calibration, batches = calibration_inputs(model.config, gate)
+            graphs[modality] = static_int8_graph(backbone, batches, name)
+        else:
+            graphs[modality] = dynamic_int8_graph(backbone, name)
+    return Int8(model, graphs, calibration)
 
 
 Vectors = dict[Modality, SparseBatch]
@@ -215,6 +115,7 @@ def run_gate(
             precision=candidate.precision,
             arithmetic=candidate.arithmetic,
             inputs=inputs.description,
+            calibration=candidate.calibration,
             towers={modality: tower.figures() for modality, tower in towers.items()},
             retrieval=_retrieval(vectors, others, inputs, settings) or "not measured",
             largest_activation=candidate.largest,

@@ -98,6 +98,7 @@ class PrecisionReport(_Record):
         precision: which.
         arithmetic: what computed the figures.
         inputs: what was encoded.
+        calibration: what ranges of activations were measured on beforehand, where a precision has such.
         towers: by modality.
         retrieval: "not measured" without captions or without both towers.
         largest_activation: of half precision.
@@ -107,6 +108,7 @@ class PrecisionReport(_Record):
     precision: Precision
     arithmetic: str
     inputs: str
+    calibration: str | None = None
     towers: dict[Modality, TowerFigures]
     retrieval: RetrievalFigures | Literal["not measured"]
     largest_activation: Activation | None

@@ -28,6 +28,7 @@ from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import BackendUnavailable, InputError
 from lexlip_infer.files import write_whole
 from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.runtime.lookup import checked_mode
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 
 #: Versions in the report, beside those that the machine's description has.
@@ -56,8 +57,10 @@ def run_experiment(
         InputError: the captions, distractors or vectors are not what is expected.
         OutputError: the folder holds something else, or is too small.
         BackendUnavailable: a system cannot run here.
+        BundleError: the model has no weights for queries without its tower, and they are asked for.
     """
     check_installed(settings.families)
+    checked_mode(encoder.bundle, settings.query_mode)
     data = read_captioned_images(Path(settings.captions), settings.split)
     experiment = _Experiment(encoder, settings, ExperimentFiles(folder), data, say)
     versions = {name: found for name in _PACKAGES if (found := package_version(name)) is not None}
@@ -108,7 +111,7 @@ class _Experiment:
         files.data.mkdir(exist_ok=True)
         images = self._encoder.encode_images(self._data.images, batch_size=16, top_k=everything)
         images.save(files.weights("images"))
-        texts = self._encoder.encode_texts(self._questions.texts, top_k=everything)
+        texts = self._encoder.encode_texts(self._questions.texts, top_k=everything, mode=settings.query_mode)
         quantisation = QuantisationSettings(settings.scale, settings.cap, settings.normalise)
         impacts = quantise(texts.top_k(settings.text_top_k), quantisation)
         save_impacts(files.query_vectors("impacts"), impacts)

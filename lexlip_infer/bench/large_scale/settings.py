@@ -65,6 +65,7 @@ class Settings(_Section):
         model_fingerprint: sha256 of the bundle's manifest.
         top_ks: kept terms of an image that are compared.
         text_top_k: kept terms of a query.
+        query_mode: how queries are encoded.
         scale: of the quantiser.
         cap: of the quantiser.
         normalise: L2 over the kept terms before scaling.
@@ -86,6 +87,7 @@ class Settings(_Section):
     model_fingerprint: str
     top_ks: tuple[int, ...] = Field(min_length=1)
     text_top_k: int = Field(gt=0)
+    query_mode: str = "tower"
     scale: float = Field(gt=0)
     cap: int = Field(gt=0)
     normalise: bool

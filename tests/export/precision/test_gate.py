@@ -18,7 +18,8 @@ from lexlip_export import ExportSettings, bundle_writer
 from lexlip_export.bundle_writer import write_bundle
 from lexlip_export.cli import app
 from lexlip_export.precision.candidates import Half, head_file
-from lexlip_export.precision.gate import CaptionInputs, SyntheticInputs, judge, run_gate
+from lexlip_export.precision.gate import judge, run_gate
+from lexlip_export.precision.inputs import CaptionInputs, SyntheticInputs
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import GateSettings, Thresholds
 from lexlip_infer import LexLIPEncoder
@@ -99,7 +100,7 @@ def test_a_figure_over_its_limit_is_named(
     precision: Any, random_model: LexLIP, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     limits = getattr(GateSettings(), precision).model_copy(update={"weight_max": 1e-9})
-    gate = GateSettings().model_copy(update={precision: limits})
+    gate = GateSettings(calibration="synthetic").model_copy(update={precision: limits})
     settings = ExportSettings(precisions=(precision,))
     with pytest.raises(BundleError) as refusal:
         write_bundle(random_model, tokenizer, {}, tmp_path / "bundle", settings, gate=gate)
@@ -230,12 +231,21 @@ def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_p
         calls.append((settings, gate))
 
     monkeypatch.setattr("lexlip_export.bundle_writer.export_bundle", export_bundle)
-    options = ["--precision", "all", "--gate-captions", "c.jsonl", "--gate-split", "test"]
+    options = [
+        "--precision",
+        "all",
+        "--gate-captions",
+        "c.jsonl",
+        "--gate-split",
+        "test",
+        "--calibration-images",
+        "photographs",
+    ]
     result = CliRunner().invoke(app, ["checkpoint", str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
     ((settings, gate),) = calls
     assert settings.precisions == ("f32", "fp16", "int8")
-    assert (gate.captions, gate.split) == (Path("c.jsonl"), "test")
+    assert (gate.captions, gate.split, gate.calibration) == (Path("c.jsonl"), "test", Path("photographs"))
 
 
 def test_the_command_refuses_an_unknown_precision(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from lexlip_export import ExportSettings
 from lexlip_export.precision.candidates import Half
-from lexlip_export.precision.gate import SyntheticInputs, run_gate
+from lexlip_export.precision.gate import run_gate
+from lexlip_export.precision.inputs import SyntheticInputs
 from lexlip_export.settings import GateSettings
 from lexlip_infer import LexLIPEncoder
 from lexlip_training import LexLIP

@@ -60,7 +60,7 @@ class ReadyVectors:
         ids = np.array([[int(text)] for text in texts])
         return Tokens(ids, np.ones_like(ids), ids[:, 0] >= 5)
 
-    def encode_token_ids(self, ids: np.ndarray, mask: np.ndarray, top_k: int) -> SparseBatch:
+    def encode_token_ids(self, ids: np.ndarray, mask: np.ndarray, top_k: int, mode: str) -> SparseBatch:
         dense = np.array([self._weights(number) for number in ids[:, 0].tolist()], np.float32)
         return SparseBatch.from_scipy(scipy.sparse.csr_array(dense))
 

@@ -141,5 +141,5 @@ def test_every_choice_can_be_named(door: Callable[..., Any], options: Any) -> No
     known = set(inspect.signature(EncodeRequest).parameters)
     assert typing.get_type_hints(EncodeOptions).keys() <= known
     images = {"image_column", "decode_workers", "decode_timeout", "background", "frames", "truncated", "max_megapixels"}
-    others = images if door is encode_texts_file else {"text_column", "prompt"}
+    others = images if door is encode_texts_file else {"text_column", "prompt", "query_mode"}
     assert named & known == known - {"modality", "source"} - others

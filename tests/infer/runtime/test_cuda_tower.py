@@ -11,7 +11,7 @@ import pytest
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.runtime import opening
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
-from lexlip_infer.runtime.heads import read_decoder
+from lexlip_infer.runtime.head_weights import read_decoder
 from lexlip_infer.runtime.machine import Machine
 from lexlip_infer.runtime.opening import Placement, open_cuda_tower, open_tower
 from lexlip_infer.runtime.tower import Tower

@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BundleError
 from lexlip_infer.runtime.choice import RuntimeOptions
-from lexlip_infer.runtime.heads import HEADS, read_decoder
+from lexlip_infer.runtime.head_weights import HEADS, read_decoder
 from lexlip_infer.runtime.opening import open_tower
 from lexlip_infer.runtime.tower import Tower
 from lexlip_kernels import available_backends

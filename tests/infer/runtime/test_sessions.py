@@ -21,7 +21,8 @@ from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
 from lexlip_infer.runtime import cuda_session
 from lexlip_infer.runtime.choice import RuntimeOptions, choose_path
 from lexlip_infer.runtime.cuda_session import CudaGraphs, CudaSession, cuda_provider
-from lexlip_infer.runtime.heads import CudaOnnxHead, TritonHead, TritonTopK, read_decoder
+from lexlip_infer.runtime.head_weights import read_decoder
+from lexlip_infer.runtime.heads import CudaOnnxHead, TritonHead, TritonTopK
 from lexlip_infer.runtime.machine import Machine, look_around
 from lexlip_infer.runtime.onnxruntime_session import CpuSession, open_session
 from lexlip_infer.runtime.opening import open_tower
