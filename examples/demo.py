@@ -22,7 +22,7 @@ PHOTOGRAPHS = Path(__file__).parent / "photographs"
 QUERIES = (
     "children riding bicycles",
     "people around a fire at night",
-    "a lighthouse above the sea",
+    "a big yellow flower",
     "an Emirates airplane",
 )
 #: Words of a photograph, and hits of a query.
