@@ -180,15 +180,17 @@ def sentence_vectors(encoder: Path, texts: Sequence[str]) -> npt.NDArray[np.floa
         raise InputError(f"{encoder}: not a sentence encoder in Hugging Face's layout ({reason})") from None
     tokenizer.enable_padding()
     tokenizer.enable_truncation(_LENGTH)
-    rows = []
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # those of a batch are about as long
+    vectors = torch.empty(len(texts), model.config.hidden_size)
     with torch.no_grad():
         for start in range(0, len(texts), _BATCH):
-            encodings = tokenizer.encode_batch(list(texts[start : start + _BATCH]))
+            rows = order[start : start + _BATCH]
+            encodings = tokenizer.encode_batch([texts[row] for row in rows])
             ids = torch.tensor([encoding.ids for encoding in encodings])
             mask = torch.tensor([encoding.attention_mask for encoding in encodings])
             states = model(input_ids=ids, attention_mask=mask).last_hidden_state * mask.unsqueeze(-1)
-            rows.append(torch.nn.functional.normalize(states.sum(1), dim=1))
-    embeddings: npt.NDArray[np.float32] = torch.cat(rows).numpy()
+            vectors[rows] = torch.nn.functional.normalize(states.sum(1), dim=1)
+    embeddings: npt.NDArray[np.float32] = vectors.numpy()
     return embeddings
 
 
