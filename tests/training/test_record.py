@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lexlip_kernels.errors import BundleError
-from lexlip_training.record import RECORD_VERSION, TrainingRecord, mean_record, provenance
+from lexlip_training.record import RECORD_VERSION, TrainingRecord, mean_record, nowhere, provenance
 
 RUN = {"step": 3, "epoch": 0, "loss": 2.5, "t2i_1": 1.0, "t2i_5": 5.0, "t2i_10": 10.0}
 RUN |= {"i2t_1": 2.0, "i2t_5": 6.0, "i2t_10": 11.0, "dev_sum": 35.0, "dev_terms_image": 12.5}
@@ -48,3 +48,15 @@ def test_written_records_have_a_version() -> None:
         TrainingRecord.read({"record_version": RECORD_VERSION + 1})
     with pytest.raises(BundleError, match=r"training\.json: log"):
         TrainingRecord.read({"log": "none"})
+
+
+def test_settings_do_not_tell_where_files_lay() -> None:
+    settings = {
+        "data": {"train": [{"path": "/mnt/someone/flickr8k/captions.jsonl"}]},
+        "model": {"start": "runs/a"},
+        "seed": 1,
+    }
+    told = nowhere(settings)
+    assert told["data"]["train"][0]["path"] == "flickr8k/captions.jsonl"
+    assert told["model"] == {"start": "runs/a"}
+    assert told["seed"] == 1

@@ -152,6 +152,17 @@ def provenance(notice: str = "") -> dict[str, Any]:
     }
 
 
+def nowhere(settings: Any) -> Any:
+    """Settings as a record tells them: of absolute paths the last two parts, so that no machine is described."""
+    if isinstance(settings, Mapping):
+        return {key: nowhere(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [nowhere(value) for value in settings]
+    if isinstance(settings, str) and Path(settings).is_absolute():
+        return "/".join(Path(settings).parts[-2:])
+    return settings
+
+
 def _git(*arguments: str) -> str | None:
     try:
         run = subprocess.run(  # noqa: S603  (fixed words)

@@ -27,7 +27,7 @@ from lexlip_training.engine.starting_model import enable_gradient_checkpointing,
 from lexlip_training.lexicon.folder import Lexicon
 from lexlip_training.model import DenseModel, LexLIP
 from lexlip_training.objectives import build_objective
-from lexlip_training.record import provenance
+from lexlip_training.record import nowhere, provenance
 from lexlip_training.towers import depthwise_in_float32
 
 if TYPE_CHECKING:
@@ -230,5 +230,5 @@ def _save_model(
     output: Path,
 ) -> None:
     tokenizer.no_padding()
-    settings = {"settings": config.model_dump(mode="json"), "log": read_log(output / "log.jsonl")}
+    settings = {"settings": nowhere(config.model_dump(mode="json")), "log": read_log(output / "log.jsonl")}
     save_checkpoint(path, model, tokenizer, record | settings)
