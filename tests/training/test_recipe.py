@@ -231,7 +231,7 @@ def _set(*settings: str) -> list[str]:
 def test_the_shipped_configuration_is_what_the_command_runs_by_default() -> None:
     config = load_config(SETTINGS)
     assert (config.model.preset, config.model.frozen_stages, config.model.unfreeze_epoch) == ("lexlip-tiny", 5, None)
-    assert (config.optimiser.batch_size, config.schedule.epochs, config.data.views) == (128, 18, 4)
+    assert (config.optimiser.batch_size, config.schedule.epochs, config.data.views) == (128, 16, 4)
     shapes = preset("lexlip-tiny")
     assert shapes.text is not None
     assert config.data.max_length == shapes.text.max_length

@@ -45,11 +45,13 @@ def test_damaged_files(folder: Path, name: str, damage: str) -> None:
 
 def test_parts_that_do_not_belong_together(folder: Path) -> None:
     texts = json.loads((folder / "lexicon.json").read_text())
-    for changed in ({"class_names": texts["class_names"][1:]}, {"meanings": []}, {"class_names": [[]] * 5}):
+    shorter: list[dict[str, object]] = [{name: texts[name][1:]} for name in ("class_names", "captions")]
+    for changed in (*shorter, {"meanings": []}, {"class_names": [[]] * 5}):
         (folder / "lexicon.json").write_text(json.dumps(texts | changed))
         with pytest.raises(BundleError, match=r"not a lexicon .*`lexlip-train lexicon` makes one"):
             Lexicon.load(folder)
     (folder / "lexicon.json").write_text(json.dumps(texts))
-    save_file({"embeddings": np.zeros((3, 4), np.float32)}, folder / "words.safetensors")
+    captions = np.zeros((len(texts["captions"]), 4), np.float16)
+    save_file({"embeddings": np.zeros((3, 4), np.float32), "captions": captions}, folder / "words.safetensors")
     with pytest.raises(BundleError, match=r"words has the shape \(3,\), expected"):
         Lexicon.load(folder)
