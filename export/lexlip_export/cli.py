@@ -95,7 +95,8 @@ def export(
     if text_top_k is not None:
         settings = settings.model_copy(update={"text_top_k": text_top_k})
     gate = GateSettings(captions=gate_captions, split=gate_split, calibration=calibration_images)
-    export_bundle(checkpoint, output, settings, _figures(evaluation), gate, options, attribution)
+    figures = _figures(evaluation)
+    export_bundle(checkpoint, output, settings, figures, gate=gate, options=options, attribution=attribution)
     say_size(output)
 
 

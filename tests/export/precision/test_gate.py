@@ -225,7 +225,7 @@ def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_p
     calls: list[Any] = []
 
     def export_bundle(
-        _checkpoint: Path, output: Path, settings: ExportSettings, _evaluation: Any, *, gate: Any, options: Any
+        _checkpoint: Path, output: Path, settings: ExportSettings, _evaluation: Any, *, gate: Any, **_others: Any
     ) -> None:
         output.mkdir()
         calls.append((settings, gate))
