@@ -91,7 +91,7 @@ class EncodedWith(_Section):
         if fingerprint != self.model_fingerprint:
             raise InputError(
                 f"{place} was encoded with {self.model_name} ({self.model_fingerprint[:12]}), this is "
-                f"{name} ({fingerprint[:12]}); pass the same bundle with --model"
+                f"{name} ({fingerprint[:12]}); pass the same bundle with --model, or encode again"
             )
 
 
