@@ -113,13 +113,12 @@ def _pixels(photographs: list[Path], preprocess: Any) -> Iterator[Array]:
 def lexlip_tiny(photographs: list[Path]) -> Inputs:
     """Photographs through the image backbone of the shipped, trained model, and its own decoder."""
     import onnxruntime
-    from safetensors.numpy import load
 
     from lexlip_infer import LexLIPEncoder
+    from lexlip_infer.runtime.head_weights import read_decoder
 
     encoder = LexLIPEncoder.from_pretrained(threads=2)
-    heads = load(encoder.bundle.read("heads.safetensors"))
-    decoder = PackedDecoder.pack(heads["image.weight"].astype(np.float32), heads["image.bias"])
+    decoder = PackedDecoder.pack(*read_decoder(encoder.bundle, "image"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     backbone = onnxruntime.InferenceSession(encoder.bundle.read("onnx/image_backbone.onnx"), options)

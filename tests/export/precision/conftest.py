@@ -14,7 +14,6 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from safetensors.numpy import load
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -22,7 +21,9 @@ from lexlip_export import ExportSettings, bundle_writer
 from lexlip_export.bundle_writer import write_bundle
 from lexlip_export.settings import GateSettings
 from lexlip_infer.bundle import Bundle, Modality, backbone_file, shipped_bundle
-from lexlip_training import ImageTowerConfig, LexLIP, ModelConfig, TextTowerConfig
+from lexlip_infer.runtime.head_weights import read_decoder
+from lexlip_training import LexLIP
+from lexlip_training.config import preset
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,30 +73,17 @@ def precise_bundle(
 
 @pytest.fixture(scope="session")
 def shipped_model() -> LexLIP:
-    """lexlip-tiny with the weights of its bundle, which are rounded to float16."""
+    """lexlip-tiny with the weights of its bundle, which are rounded to int8."""
     bundle = Bundle.open(shipped_bundle())
-    manifest = bundle.manifest
+    manifest, shapes = bundle.manifest, preset("lexlip-tiny")
     assert manifest.image is not None
-    image = ImageTowerConfig(
-        backbone="mobilenetv2_100",
-        backbone_options={"pad_type": "same"},
-        image_size=manifest.image.size,
-        resize=manifest.image.resize,
-        mean=manifest.image.mean,
-        std=manifest.image.std,
-        adapter_layers=2,
-        freeze_batch_norm=True,
-    )
-    text = TextTowerConfig(layers=2, heads=4, intermediate_size=1024, max_positions=64, term_bonus=True)
-    config = ModelConfig(
-        name="lexlip-tiny",
-        vocab_size=manifest.vocab_size,
-        hidden_size=manifest.hidden_size,
-        image=image,
-        text=text,
-        tie_decoders=True,
-        suppressed_ids=manifest.suppressed_ids,
-    )
+    assert shapes.image is not None
+    changes = {
+        "vocab_size": manifest.vocab_size,
+        "suppressed_ids": manifest.suppressed_ids,
+        "image": shapes.image.model_copy(update={"image_size": manifest.image.size}),
+    }
+    config = shapes.model_copy(update=changes)
     model = LexLIP(config).eval()
     _fill(model, bundle)
     return model
@@ -107,21 +95,32 @@ def _fill(model: LexLIP, bundle: Bundle) -> None:
     for modality in ("image", "text"):
         graph = onnx.load_from_string(bundle.read(f"onnx/{modality}_backbone.onnx")).graph
         weights |= {name.removeprefix("model."): value for name, value in _named_weights(graph)}
-    heads = load(bundle.read("heads.safetensors"))
     for modality in ("image", "text"):
-        weights[f"{modality}_head.bias"] = torch.from_numpy(heads[f"{modality}.bias"])
-    weights["text_tower.bert.embeddings.word_embeddings.weight"] = torch.from_numpy(heads["text.weight"]).float()
+        decoder, bias = read_decoder(bundle, modality)
+        weights[f"{modality}_head.bias"] = torch.from_numpy(bias)
+    weights["text_tower.bert.embeddings.word_embeddings.weight"] = torch.from_numpy(decoder)
+    weights["query_weight"] = torch.zeros(len(bias))  # no graph has it
     _unfold_batch_norms(model, weights)
     for name, parameter in model.named_parameters():
         parameter.copy_(weights.pop(name).reshape(parameter.shape))
-    assert set(weights) <= {"text_tower.bert.embeddings.position_ids", "text_head.weight", "image_head.weight"}
+    unused = {
+        "text_tower.bert.embeddings.position_ids",
+        "text_head.weight",
+        "image_head.weight",
+        "text_head.suppressed",
+    }
+    assert set(weights) <= unused
 
 
 def _named_weights(graph: onnx.GraphProto) -> Iterator[tuple[str, Tensor]]:
     """Initialisers under the names of their parameters; a constant-folded one is named after the bias added next."""
+    stored = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     constants = {
-        tensor.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        for tensor in graph.initializer
+        name.removesuffix(".half").removesuffix(".int8"): value * stored[f"{name.removesuffix('.int8')}.scale"]
+        if name.endswith(".int8")
+        else value
+        for name, value in stored.items()
+        if not name.endswith(".scale")
     }
     added = {node.input[0]: node.input[1] for node in graph.node if node.op_type == "Add"}
     for node in graph.node:
