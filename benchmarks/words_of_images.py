@@ -54,7 +54,8 @@ def term_table(vectors: SparseBatch, terms: list[str], said: list[set[str]]) -> 
     columns = vectors.to_scipy().tocsc()
     rows = []
     for term, word in enumerate(terms):
-        relevant = np.array([_STEM(word) in own for own in said])
+        stem = _STEM(word)
+        relevant = np.array([stem in own for own in said])
         weights = columns[:, [term]].toarray()[:, 0]
         if relevant.sum() >= ENOUGH and weights.any():
             precision = round(average_precision(weights, relevant), 3)
