@@ -92,7 +92,17 @@ def lexicon(folder: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(terms, 384)).astype(np.float32)
     meanings = [(name, f"number {number % 7}") for number, name in enumerate(named)]
     folder.mkdir()
-    Lexicon(tokenizer, vectors, words, [[name] for name in named], words, meanings, {}).save(folder)
+    Lexicon(
+        tokenizer=tokenizer,
+        embeddings=vectors,
+        class_words=words,
+        class_names=[[name] for name in named],
+        meaning_words=words,
+        meanings=meanings,
+        captions=list(WORDS),
+        caption_vectors=vectors[: len(WORDS)].astype(np.float16),
+        record={},
+    ).save(folder)
 
 
 def photographs(folder: Path) -> Path:

@@ -77,6 +77,9 @@ The records behind this page, on a machine that does nothing else:
     python benchmarks/micro.py
     python benchmarks/write_performance_doc.py
 
+`lexlip-tiny` in these records is the model that shipped before, a MobileNetV2 at 320 pixels;
+today's has not been timed like this.
+
 A noisy machine is said to be one, here and by the command. Records of ours lie in
 `benchmarks/results/`, with machine, versions and every single timing. The ONNX and OpenVINO backends of
 sentence-transformers need the environment that `benchmarks/peers/sparse_encoder.txt` describes.

@@ -85,6 +85,8 @@ def export(
     """
     from lexlip_export import ImportOptions, export_bundle
 
+    if half_storage and int8_storage:
+        raise InputError("--half-storage and --int8-storage are two ways to store the same weights; leave one out")
     options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
     settings = ExportSettings(
         image_top_k=image_top_k,

@@ -122,6 +122,7 @@ def test_clear_errors(checkpoint: Path, exported: Path, tmp_path: Path, capsys: 
         ((checkpoint, tmp_path / "notes"), "exists and is not a bundle"),
         ((checkpoint, tmp_path / "bundle"), "thoughts.txt: not part of the bundle"),
         ((checkpoint, tmp_path / "out", "--evaluation", tmp_path / "no.json"), "not the output of lexlip eval"),
+        ((checkpoint, tmp_path / "out", "--half-storage", "--int8-storage"), "leave one out"),
         ((checkpoint, tmp_path / "out", "--attribution", tmp_path / "no.md"), "no.md: cannot be read"),
         ((checkpoint, tmp_path / "out", "--attribution", exported / "heads.safetensors"), "expected a text"),
     ]:

@@ -117,7 +117,7 @@ def test_it_names_what_is_in_a_photograph(data: Path, encoder: LexLIPEncoder) ->
     scores = encoder.similarity(images, encoder.encode_texts(objects.captions))
     ranks = (scores > scores.diagonal()[:, None]).sum(axis=1)
     assert (ranks < 1).mean() >= 0.6
-    assert (ranks < 5).mean() >= 0.8
+    assert (ranks < 5).mean() >= 0.85
 
 
 def test_recall_on_the_development_split(data: Path, encoder: LexLIPEncoder) -> None:

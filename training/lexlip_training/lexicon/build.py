@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexlip_infer.errors import InputError, OutputError, require
+from lexlip_infer.cli.shell import refuse_existing
+from lexlip_infer.errors import InputError, require
 from lexlip_infer.files import new_folder
 from lexlip_training.lexicon.wordnet import ABSTRACT, CONCRETE, WordNet, words_of
 
@@ -51,8 +52,7 @@ def lexicon(
     """Choose the words of a vocabulary and write down what they mean."""
     for module in ("torch", "timm", "transformers", "wordfreq"):
         require(module, extra="train")
-    if output.exists():  # before minutes of work
-        raise OutputError(f"{output}: exists, and nothing is written over; name a new folder or remove it")
+    refuse_existing(output)
     from timm.data import ImageNetInfo
 
     from lexlip_training.data import read_pairs
