@@ -49,7 +49,7 @@ ROOMS = (
     ("files",),
     ("vectors",),
     ("hub",),
-    ("bundle", "vocabulary"),
+    ("manifest", "bundle", "vocabulary"),
     ("inputs",),
     ("datasets",),
     ("runtime",),
