@@ -221,14 +221,22 @@ void lexicon_upper_bounds(const DecoderArrays& decoder, const Cube<const float>&
 
 std::int64_t lexicon_head(const DecoderArrays& decoder, const Cube<const float>& hidden,
                           const Matrix<const std::uint8_t>& mask, bool exact, std::int64_t threads,
-                          const std::string& cpu_path, const Matrix<std::int64_t>& ids,
+                          const std::string& cpu_path, bool elu1p, bool normalise,
+                          const Matrix<const std::int64_t>& own, const Matrix<std::int64_t>& ids,
                           const Matrix<float>& weights, const Vector<std::int32_t>& counts) {
   require_threads(threads);
-  require(length(ids) == length(hidden) && length(ids, 1) >= 1 && same_shape(ids, weights),
-          "ids and weights must be (B, k), k at least 1");
+  require(length(own) == length(hidden), "own must be (B, O)");
+  require(length(ids) == length(hidden) && length(ids, 1) > length(own, 1) && same_shape(ids, weights),
+          "ids and weights must be (B, k + O), k at least 1");
+  const auto vocabulary = static_cast<std::int64_t>(decoder.decoder().bias.size());
+  require(std::ranges::all_of(view(own), [&](std::int64_t v) { return v >= -1 && v < vocabulary; }),
+          "own must be term ids, or -1");
   require(length(counts) == length(hidden), "counts must be (B,)");
-  return lexlip::lexicon_head(decoder.decoder(), states(decoder, hidden, mask), length(ids, 1), exact,
-                              threads, kernels_of(cpu_path), {view(ids), view(weights), view(counts)});
+  const auto saturation = elu1p ? lexlip::Saturation::kElu1p : lexlip::Saturation::kLog1pRelu;
+  const lexlip::HeadRule rule{saturation, normalise, view(own), length(own, 1)};
+  return lexlip::lexicon_head(decoder.decoder(), states(decoder, hidden, mask),
+                              length(ids, 1) - length(own, 1), exact, threads, kernels_of(cpu_path),
+                              {view(ids), view(weights), view(counts)}, rule);
 }
 
 template <typename Logit>
@@ -313,9 +321,9 @@ NB_MODULE(_native, module) {
 
   module.def(
       "lexicon_head", &lexicon_head, "decoder"_a, "hidden"_a.noconvert(), "mask"_a.noconvert(), "exact"_a,
-      "threads"_a, "cpu_path"_a, "ids"_a.noconvert(), "weights"_a.noconvert(), "counts"_a.noconvert(),
+      "threads"_a, "cpu_path"_a, "elu1p"_a, "normalise"_a, "own"_a.noconvert(), "ids"_a.noconvert(), "weights"_a.noconvert(), "counts"_a.noconvert(),
       nb::call_guard<nb::gil_scoped_release>(),
-      "The k heaviest terms of each row; overwrites the last three arrays. Returns the first row that is "
+      "The k heaviest terms of each row, and its own; overwrites the last three arrays. Returns the first row that is "
       "not finite or might overflow, or -1.");
 
   define_pool_maxima<float>(module);

@@ -54,6 +54,19 @@ def check_mask(mask: Tensor | None, like: Tensor) -> None:
         raise InputError(f"mask lies on {mask.device}, the rest on {like.device}; move it there")
 
 
+def check_own(own: Tensor | None, like: Tensor) -> None:
+    """Refuse own terms that are not (B, O) int64 beside `like`, (B, ...).
+
+    Raises:
+        InputError: they are not.
+    """
+    if own is None:
+        return
+    if own.ndim != 2 or own.shape[0] != like.shape[0] or dtype_name(own) != "int64" or own.device != like.device:
+        given = f"{dtype_name(own)} {tuple(own.shape)} on {own.device}"
+        raise InputError(f"own is {given}; expected int64 (B, O) with B = {like.shape[0]} on {like.device}")
+
+
 def check_logits(logits: Tensor, mask: Tensor | None) -> None:
     """Refuse logits that are neither (B, L, V) nor (B, V), or have no tokens, terms or floating dtype.
 

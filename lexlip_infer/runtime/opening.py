@@ -8,11 +8,12 @@ from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.cuda_session import CudaGraphs, CudaSession, cuda_provider
 from lexlip_infer.runtime.graphs import read_graph
+from lexlip_infer.runtime.head_contract import HeadContract
 from lexlip_infer.runtime.heads import CudaOnnxHead, NativeHead, OnnxHead, TritonHead, TritonTopK
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.onnxruntime_session import CpuSession
 from lexlip_infer.runtime.openvino_session import OpenVINOSession
-from lexlip_infer.runtime.tower import INPUTS, Backbone, Head, RowsAtOnce, Tower
+from lexlip_infer.runtime.tower import INPUTS, Backbone, Head, RowsAtOnce, TextRows, Tower
 
 #: Bytes that the logits of one launch may take: 1 GiB.
 _LOGITS_BYTES = 1 << 30
@@ -35,7 +36,8 @@ def open_tower(bundle: Bundle, modality: Modality, options: RuntimeOptions) -> T
     # The head first: reading its decoder takes twice its memory, which the backbone can then use.
     head = _cpu_head(bundle, modality, options, path)
     backbone = _cpu_backbone(bundle, modality, options, path)
-    return Tower(path, backbone, head, bundle.manifest.vocab_size, RowsAtOnce(_limit(bundle, path)))
+    rows = RowsAtOnce(_limit(bundle, path))
+    return Tower(path, backbone, head, bundle.manifest.vocab_size, rows, _texts(bundle, modality))
 
 
 def _limit(bundle: Bundle, path: PathChoice) -> int | None:
@@ -92,7 +94,7 @@ def open_cuda_tower(bundle: Bundle, modality: Modality, options: RuntimeOptions,
     backbone = CudaGraphs(session) if options.cuda_graph else session
     head = _head(bundle, modality, path)
     limit = rows_within(_tokens(bundle, session, modality), bundle.manifest.vocab_size) if path.gives_logits else None
-    return Tower(path, backbone, head, bundle.manifest.vocab_size, RowsAtOnce(limit))
+    return Tower(path, backbone, head, bundle.manifest.vocab_size, RowsAtOnce(limit), _texts(bundle, modality))
 
 
 def rows_within(tokens: int, vocab_size: int) -> int:
@@ -112,7 +114,16 @@ def _head(bundle: Bundle, modality: Modality, path: PathChoice) -> Head:
     place = placement(path, cuda_graph=False)  # the head's k may differ from call to call
     half = path.precision == "fp16"
     if path.gives_logits:
-        return TritonTopK()
+        return TritonTopK(HeadContract.of(bundle, modality))
     if path.head == "triton":
         return TritonHead(bundle, modality, half, place.torch_device)
-    return CudaOnnxHead(CudaSession(bundle, *CudaOnnxHead.graph(modality, half), place.provider, place.memory))
+    graph = CudaOnnxHead.graph(bundle, modality, half)
+    return CudaOnnxHead(CudaSession(bundle, *graph, place.provider, place.memory), graph[1])
+
+
+def _texts(bundle: Bundle, modality: Modality) -> TextRows:
+    """What a tower does to texts before its backbone and gives its head."""
+    text = bundle.manifest.text
+    if modality == "image" or text is None:
+        return TextRows()
+    return TextRows(text.max_length if text.admit_padding else None, text.keep_own_tokens)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,18 @@ Result = TypeVar("Result")
 class Head(Protocol):
     """Takes what the backbone beside it gives: an array, or something that stays on the device."""
 
-    def __call__(self, hidden: Any, mask: npt.NDArray[np.int64] | None, top_k: int, /) -> Ranked:
-        """The `top_k` heaviest terms of each row; `mask` (B, L) is 0 on padding, absent where there is none."""
+    def __call__(
+        self,
+        hidden: Any,
+        mask: npt.NDArray[np.int64] | None,
+        top_k: int,
+        input_ids: npt.NDArray[np.int64] | None = None,
+        /,
+    ) -> Ranked:
+        """The `top_k` heaviest terms of each row; `mask` (B, L) is 0 on padding, absent where there is none.
+
+        `input_ids` (B, L) are there where a text's own terms are kept beside them.
+        """
         ...
 
 
@@ -97,6 +107,18 @@ class RowsAtOnce:
             self._reported = True
 
 
+class TextRows(NamedTuple):
+    """How texts go through a tower.
+
+    Attributes:
+        length: tokens that every text is padded to, whatever its own length; None where padding takes no part.
+        own_terms: whether the head is told the token ids.
+    """
+
+    length: int | None = None
+    own_terms: bool = False
+
+
 class Tower:
     """One modality of a model.
 
@@ -106,16 +128,24 @@ class Tower:
         head: those to ids and weights by rank.
         vocab_size: V.
         rows: how many rows go through at once.
+        texts: what is done to texts.
     """
 
     def __init__(
-        self, path: PathChoice, backbone: Backbone, head: Head, vocab_size: int, rows: RowsAtOnce | None = None
+        self,
+        path: PathChoice,
+        backbone: Backbone,
+        head: Head,
+        vocab_size: int,
+        rows: RowsAtOnce | None = None,
+        texts: TextRows | None = None,
     ) -> None:
         self.path = path
         self.backbone = backbone
         self.head = head
         self._vocab_size = vocab_size
         self._rows = rows or RowsAtOnce()
+        self._texts = texts or TextRows()
 
     def __call__(self, inputs: Inputs, top_k: int) -> SparseBatch:
         """Un-normalised weights of the `top_k` heaviest terms of each row.
@@ -137,12 +167,21 @@ class Tower:
 
     def with_parts(self, backbone: Backbone, head: Head) -> Tower:
         """The same tower around other callables: these parts again, and something that watches them."""
-        return Tower(self.path, backbone, head, self._vocab_size, self._rows)
+        return Tower(self.path, backbone, head, self._vocab_size, self._rows, self._texts)
 
     def _ranked(self, inputs: Inputs, rows: slice, top_k: int) -> Ranked:
-        part = _without_shared_padding({name: value[rows] for name, value in inputs.items()})
+        part: Inputs = {name: value[rows] for name, value in inputs.items()}
+        length = self._texts.length
+        part = _without_shared_padding(part) if length is None else _padded(part, length)
         (hidden,) = self.backbone(part)
-        return self.head(hidden, part.get("attention_mask"), top_k)
+        own = (part["input_ids"],) if self._texts.own_terms else ()
+        return self.head(hidden, part.get("attention_mask"), top_k, *own)
+
+
+def _padded(inputs: Inputs, length: int) -> Inputs:
+    """Texts of this many tokens; the token of padding is 0, and so is its mask."""
+    room = {name: ((0, 0), (0, length - value.shape[1])) for name, value in inputs.items()}
+    return {name: np.pad(value, room[name]) for name, value in inputs.items()}
 
 
 def _without_shared_padding(inputs: Inputs) -> Inputs:

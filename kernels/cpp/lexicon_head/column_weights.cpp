@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "parallel.hpp"
@@ -33,12 +34,13 @@ void transpose(const Decoder& decoder, std::span<const int32_t> columns, std::sp
 }
 
 void weigh_panel(const Decoder& decoder, const TokenRow& row, std::span<const int32_t> columns,
-                 std::span<const float> panel, const CpuKernels& kernels, std::span<float> weights) {
+                 std::span<const float> panel, Saturation saturation, const CpuKernels& kernels,
+                 std::span<float> weights) {
   std::array<float, kPanelColumns> maxima;
   kernels.max_logits(row.tokens().data(), std::ssize(row.tokens()), decoder.hidden(), panel.data(),
                      maxima.data());
   for (size_t c = 0; c < columns.size(); ++c)
-    weights[c] = saturate(maxima[c] + decoder.bias[static_cast<size_t>(columns[c])]);
+    weights[c] = saturate(maxima[c] + decoder.bias[static_cast<size_t>(columns[c])], saturation);
 }
 
 }  // namespace
@@ -47,18 +49,31 @@ std::int32_t order_key(float weight) { return std::bit_cast<std::int32_t>(weight
 
 float weight_of(std::int32_t order_key) { return std::bit_cast<float>(order_key); }
 
-float saturate(float logit) {
-  return logit > 0 ? static_cast<float>(std::log1p(static_cast<double>(logit))) : 0;
+float saturate(float logit, Saturation saturation) {
+  const auto x = static_cast<double>(logit);
+  if (saturation == Saturation::kElu1p) return static_cast<float>(logit > 0 ? x + 1 : std::exp(x));
+  return logit > 0 ? static_cast<float>(std::log1p(x)) : 0;
 }
 
-float least_logit(float weight) {
-  // Logits that differ may round to one weight: the margin is 16 times what rounding can take.
-  return static_cast<float>(std::expm1(static_cast<double>(weight) * (1 - 0x1p-20)));
+float least_useful_logit(Saturation saturation) {
+  // exp(-104) is less than half of the smallest float32.
+  return saturation == Saturation::kElu1p ? -104 : 0;
+}
+
+float least_logit(float weight, Saturation saturation) {
+  if (saturation == Saturation::kLog1pRelu)
+    // Logits that differ may round to one weight: the margin is 16 times what rounding can take.
+    return static_cast<float>(std::expm1(static_cast<double>(weight) * (1 - 0x1p-20)));
+  // Here a logit of -104 rounds to float32 as well, which takes 2^-18 of its weight, and weights below the
+  // smallest normal float32 are rounded by a constant.
+  const double less = static_cast<double>(weight) * (1 - 0x1p-16) - 0x1p-149;
+  if (less <= 0) return -std::numeric_limits<float>::infinity();
+  return static_cast<float>(less > 1 ? less - 1 : std::log(less));
 }
 
 void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows,
-                   std::span<const std::int32_t> columns, const CpuKernels& kernels, std::int64_t threads,
-                   std::span<float> weights) {
+                   std::span<const std::int32_t> columns, Saturation saturation, const CpuKernels& kernels,
+                   std::int64_t threads, std::span<float> weights) {
   // Tasks of several panels share one scratch; enough of them remain to even out threads of unequal speed.
   const int64_t panels = (std::ssize(columns) + kPanelColumns - 1) / kPanelColumns;
   const int64_t group = std::max<int64_t>(1, panels / (8 * threads)) * kPanelColumns;
@@ -71,15 +86,15 @@ void weigh_columns(const Decoder& decoder, std::span<const TokenRow> rows,
       const auto chosen = columns.subspan(static_cast<size_t>(first), count);
       transpose(decoder, chosen, panel);
       for (size_t row = 0; row < rows.size(); ++row)
-        weigh_panel(decoder, rows[row], chosen, panel, kernels,
+        weigh_panel(decoder, rows[row], chosen, panel, saturation, kernels,
                     weights.subspan(row * columns.size() + static_cast<size_t>(first), count));
     }
   });
 }
 
 void weigh_pairs(const Decoder& decoder, const TokenRow& row, std::span<const int32_t> columns,
-                 std::span<const int32_t> tokens, const CpuKernels& kernels, int64_t threads,
-                 std::span<float> weights) {
+                 std::span<const int32_t> tokens, Saturation saturation, const CpuKernels& kernels,
+                 int64_t threads, std::span<float> weights) {
   constexpr int64_t kGroup = 64;
   parallel_for((std::ssize(columns) + kGroup - 1) / kGroup, threads, [&](int64_t task) {
     const auto first = static_cast<size_t>(task * kGroup);
@@ -93,7 +108,8 @@ void weigh_pairs(const Decoder& decoder, const TokenRow& row, std::span<const in
     kernels.single_logits(left.data(), right.data(), static_cast<int64_t>(count), decoder.hidden(),
                           logits.data());
     for (size_t i = 0; i < count; ++i)
-      weights[first + i] = saturate(logits[i] + decoder.bias[static_cast<size_t>(columns[first + i])]);
+      weights[first + i] =
+          saturate(logits[i] + decoder.bias[static_cast<size_t>(columns[first + i])], saturation);
   });
 }
 

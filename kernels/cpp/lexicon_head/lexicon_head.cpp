@@ -1,6 +1,7 @@
 #include "lexicon_head.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <utility>
@@ -84,22 +85,30 @@ ScannedRows scan_vocabulary(const Decoder& decoder, std::span<const TokenRow> ro
 class Candidates {
  public:
   Candidates(const Decoder& decoder, const TokenRow& row, const ScannedRows& scan, size_t start,
-             const CpuKernels& kernels, int64_t threads)
-      : decoder_(decoder), row_(row), scan_(scan), start_(start), kernels_(kernels), threads_(threads) {}
+             Saturation saturation, const CpuKernels& kernels, int64_t threads)
+      : decoder_(decoder),
+        row_(row),
+        scan_(scan),
+        start_(start),
+        saturation_(saturation),
+        kernels_(kernels),
+        threads_(threads) {}
 
   // The best k, best first. The k terms of largest bound are computed first: the k-th weight among them is a
   // lower bound of the k-th best weight of all, so a term whose own bound stays below it is out. All others
   // are computed too, however many that are.
   std::vector<Hit> best(size_t k) {
+    const float useful = least_useful_logit(saturation_);
     std::vector<int32_t> candidates;
     for (int32_t v = 0; v < static_cast<int32_t>(decoder_.vocabulary()); ++v)
-      if (scan_.first[place(v)] > 0) candidates.push_back(v);
+      if (scan_.first[place(v)] > useful) candidates.push_back(v);
     const auto rest = candidates.begin() + static_cast<std::ptrdiff_t>(std::min(k, candidates.size()));
     std::nth_element(candidates.begin(), rest, candidates.end(),
                      [&](int32_t a, int32_t b) { return scan_.first[place(a)] > scan_.first[place(b)]; });
-    weigh({candidates.begin(), rest}, 0);
+    weigh({candidates.begin(), rest}, useful);
     keep_best(hits_, k);
-    const float least = hits_.size() < k ? 0 : least_logit(weight_of(hits_.back().score));
+    const float least =
+        hits_.size() < k ? useful : least_logit(weight_of(hits_.back().score), saturation_);
     const auto end =
         std::partition(rest, candidates.end(), [&](int32_t v) { return scan_.first[place(v)] >= least; });
     weigh({rest, end}, least);
@@ -120,9 +129,10 @@ class Candidates {
     std::vector<int32_t> tokens;
     for (const int32_t v : decided) tokens.push_back(scan_.token[place(v)]);
     std::vector<float> weights(columns.size());
-    weigh_columns(decoder_, {&row_, 1}, open, kernels_, threads_, std::span(weights).first(open.size()));
+    weigh_columns(decoder_, {&row_, 1}, open, saturation_, kernels_, threads_,
+                  std::span(weights).first(open.size()));
     append_hits(open, weights, hits_);
-    weigh_pairs(decoder_, row_, decided, tokens, kernels_, threads_, weights);
+    weigh_pairs(decoder_, row_, decided, tokens, saturation_, kernels_, threads_, weights);
     append_hits(decided, weights, hits_);
   }
 
@@ -130,10 +140,18 @@ class Candidates {
   const TokenRow& row_;
   const ScannedRows& scan_;
   size_t start_;
+  Saturation saturation_;
   const CpuKernels& kernels_;
   int64_t threads_;
   std::vector<Hit> hits_;
 };
+
+// In float64 and in the order of the columns, so that nothing depends on threads or overflows.
+double norm_of(std::span<const float> weights) {
+  double sum = 0;
+  for (const float weight : weights) sum += static_cast<double>(weight) * weight;
+  return std::sqrt(sum);
+}
 
 std::vector<Hit> best_of_weights(std::span<const float> weights, size_t k) {
   std::vector<Hit> hits;
@@ -142,12 +160,30 @@ std::vector<Hit> best_of_weights(std::span<const float> weights, size_t k) {
   return hits;
 }
 
-void write_row(const std::vector<Hit>& hits, int64_t row, int64_t k, const RankedTerms& out) {
-  const auto start = static_cast<size_t>(row * k);
-  for (size_t i = 0; i < static_cast<size_t>(k); ++i) {
+// The terms that a row keeps beside its heaviest ones, `hits`: its own, each once.
+std::vector<int32_t> own_beside(const std::vector<Hit>& hits, int64_t row, const HeadRule& rule) {
+  const auto start = rule.own.begin() + row * rule.owned;
+  std::vector<int32_t> own;
+  for (const int64_t v : std::span(start, static_cast<size_t>(rule.owned)))
+    if (v >= 0) own.push_back(static_cast<int32_t>(v));
+  std::sort(own.begin(), own.end());
+  own.erase(std::unique(own.begin(), own.end()), own.end());
+  std::vector<int32_t> there;
+  for (const Hit& hit : hits) there.push_back(hit.row);
+  std::sort(there.begin(), there.end());
+  std::erase_if(own, [&](int32_t v) { return std::binary_search(there.begin(), there.end(), v); });
+  return own;
+}
+
+// `norm` is what weights are divided by; `width` what a row of the output holds.
+void write_row(const std::vector<Hit>& hits, double norm, int64_t row, int64_t width,
+               const RankedTerms& out) {
+  const auto start = static_cast<size_t>(row * width);
+  for (size_t i = 0; i < static_cast<size_t>(width); ++i) {
     const bool hit = i < hits.size();
     out.ids[start + i] = hit ? hits[i].row : -1;
-    out.weights[start + i] = hit ? weight_of(hits[i].score) : 0;
+    out.weights[start + i] =
+        hit ? static_cast<float>(static_cast<double>(weight_of(hits[i].score)) / norm) : 0;
   }
   out.counts[static_cast<size_t>(row)] = static_cast<int32_t>(hits.size());
 }
@@ -164,23 +200,39 @@ void for_each_row(int64_t rows, int64_t threads, const Task& task) {
 }
 
 void rank_by_scan(const Decoder& decoder, std::span<const TokenRow> rows, int64_t first, size_t kept,
-                  int64_t k, const CpuKernels& kernels, int64_t threads, const RankedTerms& out) {
+                  int64_t width, const HeadRule& rule, const CpuKernels& kernels, int64_t threads,
+                  const RankedTerms& out) {
   const ScannedRows scan = scan_vocabulary(decoder, rows, kernels, threads);
   for_each_row(std::ssize(rows), threads, [&](int64_t row, int64_t threads_each) {
     const auto i = static_cast<size_t>(row);
-    Candidates candidates(decoder, rows[i], scan, i * decoder.bias.size(), kernels, threads_each);
-    write_row(candidates.best(kept), first + row, k, out);
+    Candidates candidates(decoder, rows[i], scan, i * decoder.bias.size(), rule.saturation, kernels,
+                          threads_each);
+    std::vector<Hit> hits = candidates.best(kept);
+    const std::vector<int32_t> own = own_beside(hits, first + row, rule);
+    std::vector<float> weights(own.size());
+    weigh_columns(decoder, {&rows[i], 1}, own, rule.saturation, kernels, threads_each, weights);
+    append_hits(own, weights, hits);
+    std::sort(hits.begin(), hits.end(), better);
+    write_row(hits, 1, first + row, width, out);
   });
 }
 
 void rank_directly(const Decoder& decoder, std::span<const TokenRow> rows, int64_t first, size_t kept,
-                   int64_t k, const CpuKernels& kernels, int64_t threads, const RankedTerms& out) {
+                   int64_t width, const HeadRule& rule, const CpuKernels& kernels, int64_t threads,
+                   const RankedTerms& out) {
   const size_t vocabulary = decoder.bias.size();
   std::vector<float> weights(rows.size() * vocabulary);
-  weigh_columns(decoder, rows, first_integers(decoder.vocabulary()), kernels, threads, weights);
+  weigh_columns(decoder, rows, first_integers(decoder.vocabulary()), rule.saturation, kernels, threads,
+                weights);
   parallel_for(std::ssize(rows), threads, [&](int64_t row) {
-    const auto start = static_cast<size_t>(row) * vocabulary;
-    write_row(best_of_weights(std::span(weights).subspan(start, vocabulary), kept), first + row, k, out);
+    const auto of_row = std::span<const float>(weights).subspan(static_cast<size_t>(row) * vocabulary, vocabulary);
+    std::vector<Hit> hits = best_of_weights(of_row, kept);
+    for (const int32_t v : own_beside(hits, first + row, rule)) {
+      const float weight = of_row[static_cast<size_t>(v)];
+      if (weight > 0) hits.push_back({order_key(weight), v});
+    }
+    std::sort(hits.begin(), hits.end(), better);
+    write_row(hits, rule.normalise ? norm_of(of_row) : 1, first + row, width, out);
   });
 }
 
@@ -196,8 +248,10 @@ void upper_bounds(const Decoder& decoder, const HiddenStates& hidden, int64_t th
 }
 
 int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, int64_t k, bool exact,
-                     int64_t threads, const CpuKernels& kernels, const RankedTerms& out) {
-  const bool scans = exact && kernels.levels > 0;
+                     int64_t threads, const CpuKernels& kernels, const RankedTerms& out,
+                     const HeadRule& rule) {
+  const bool scans = exact && kernels.levels > 0 && !rule.normalise;
+  const int64_t width = k + rule.owned;
   const size_t kept = std::min(static_cast<size_t>(k), decoder.bias.size());
   const int64_t step = rows_per_chunk(decoder, hidden);
   for (int64_t first = 0; first < hidden.rows; first += step) {
@@ -207,9 +261,9 @@ int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, int64_t
       if (!rows.back().fits(decoder.largest_norm)) return row;
     }
     if (scans)
-      rank_by_scan(decoder, rows, first, kept, k, kernels, threads, out);
+      rank_by_scan(decoder, rows, first, kept, width, rule, kernels, threads, out);
     else
-      rank_directly(decoder, rows, first, kept, k, kernels, threads, out);
+      rank_directly(decoder, rows, first, kept, width, rule, kernels, threads, out);
   }
   return -1;
 }

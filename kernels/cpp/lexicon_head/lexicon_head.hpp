@@ -1,8 +1,8 @@
 // The lexicon head: hidden states to the k heaviest terms of each row,
 //
-//     weight[v] = log1p(relu(max over tokens l of (hidden[l] . W[v]) + b[v]))
+//     weight[v] = f(max over tokens l of (hidden[l] . W[v]) + b[v])
 //
-// without ever holding a logit outside of registers and the L1 cache. `exact` scans the vocabulary in int8,
+// f being log1p(relu(x)) or elu1p, without ever holding a logit outside of registers and the L1 cache. `exact` scans the vocabulary in int8,
 // keeps every column whose error bound allows it among the k best, and computes those in float32; the result
 // is that of the float32 sums, bit for bit.
 #pragma once
@@ -10,15 +10,24 @@
 #include <cstdint>
 #include <span>
 
+#include "column_weights.hpp"
 #include "cpu_kernels.hpp"
 #include "decoder_panels.hpp"
 #include "token_rows.hpp"
 
 namespace lexlip {
 
+// What a head computes beside the k heaviest terms.
+struct HeadRule {
+  Saturation saturation = Saturation::kLog1pRelu;
+  bool normalise = false;           // divide by the L2 norm of all weights of a row
+  std::span<const std::int64_t> own{};  // (rows, owned): terms to keep whatever they weigh; -1 is none
+  std::int64_t owned = 0;
+};
+
 struct RankedTerms {
-  std::span<std::int64_t> ids;     // (rows, k), -1 where padded
-  std::span<float> weights;        // (rows, k), 0 where padded
+  std::span<std::int64_t> ids;     // (rows, k + owned), -1 where padded
+  std::span<float> weights;        // (rows, k + owned), 0 where padded
   std::span<std::int32_t> counts;  // (rows,)
 };
 
@@ -30,8 +39,9 @@ void upper_bounds(const Decoder& decoder, const HiddenStates& hidden, std::int64
 
 // Overwrites all of `out`, weight descending, then id ascending. Returns the first row that holds a NaN or an
 // infinity or whose logits might overflow, or -1; in the first case `out` is worth nothing. The result
-// depends neither on `threads` nor on `exact`.
+// depends neither on `threads` nor on `exact`. Under a norm every weight is needed, so `exact` scans nothing.
 std::int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, std::int64_t k, bool exact,
-                          std::int64_t threads, const CpuKernels& kernels, const RankedTerms& out);
+                          std::int64_t threads, const CpuKernels& kernels, const RankedTerms& out,
+                          const HeadRule& rule = {});
 
 }  // namespace lexlip

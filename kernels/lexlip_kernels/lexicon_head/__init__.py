@@ -2,7 +2,8 @@
 
     weights[v] = log1p(relu(max over tokens l of (hidden[l] . weight[v]) + bias[v]))
 
-The maximum comes first: bias and log1p(relu(.)) are monotone, so this is exactly LexLIP's sparse representation. What
+The maximum comes first: bias and log1p(relu(.)) are monotone, so this is exactly LexLIP's sparse representation. Other
+models saturate otherwise, normalise, or keep the terms that stand in a text: a `HeadRule`, and `own`. What
 the decoder is decides who computes: a `PackedDecoder` takes numpy arrays to the CPU backends, a `TensorDecoder` takes
 torch tensors to Triton. This file checks the arguments and chooses a backend; it computes nothing.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lexlip_kernels.backends import Backend, TorchBackend, available_backends, choose_backend
 from lexlip_kernels.errors import BackendUnavailable, InputError
+from lexlip_kernels.head_rule import LEXLIP, HeadRule
 from lexlip_kernels.lexicon_head import checks, reference, tensors
 from lexlip_kernels.lexicon_head.packed_decoder import PackedDecoder
 from lexlip_kernels.lexicon_head.tensors import TensorDecoder
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["CpuPath", "Mode", "PackedDecoder", "RankedTerms", "TensorDecoder", "cpu_paths", "lexicon_head"]
+__all__ = [
+    "CpuPath",
+    "HeadRule",
+    "Mode",
+    "PackedDecoder",
+    "RankedTerms",
+    "TensorDecoder",
+    "cpu_paths",
+    "lexicon_head",
+]
 
 Mode = Literal["exact", "f32"]
 CpuPath = Literal["auto", "amx", "avx512_vnni", "avx2", "portable"]
@@ -37,9 +48,11 @@ _CPU_PATHS = ("auto", "amx", "avx512_vnni", "avx2", "portable")
 class RankedTerms:
     """The K heaviest terms of B rows, weight descending, then id ascending; K = min(k, V).
 
+    With O own terms a row, K is min(k, V) + O.
+
     Attributes:
         ids: (B, K), vocabulary ids, -1 where a row has fewer than K positive terms.
-        weights: (B, K), un-normalised, 0 where padded.
+        weights: (B, K), un-normalised unless the rule says so, 0 where padded.
         counts: (B,), terms of each row, at most K.
     """
 
@@ -67,6 +80,8 @@ def lexicon_head(
     mask: npt.NDArray[Any] | None = None,
     *,
     k: int,
+    rule: HeadRule = LEXLIP,
+    own: npt.NDArray[np.int64] | None = None,
     mode: Mode = "exact",
     threads: int = 1,
     backend: Backend = "auto",
@@ -76,7 +91,14 @@ def lexicon_head(
 
 @overload
 def lexicon_head(
-    hidden: Tensor, decoder: TensorDecoder, mask: Tensor | None = None, *, k: int, backend: TorchBackend = "auto"
+    hidden: Tensor,
+    decoder: TensorDecoder,
+    mask: Tensor | None = None,
+    *,
+    k: int,
+    rule: HeadRule = LEXLIP,
+    own: Tensor | None = None,
+    backend: TorchBackend = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
@@ -86,6 +108,8 @@ def lexicon_head(
     mask: Any = None,
     *,
     k: int,
+    rule: HeadRule = LEXLIP,
+    own: Any = None,
     mode: Mode = "exact",
     threads: int = 1,
     backend: Any = "auto",
@@ -100,6 +124,8 @@ def lexicon_head(
         mask: (B, L), boolean or integers, 0 where a token is padding; all tokens take part when absent. Padding is
             skipped, never multiplied, and may hold anything.
         k: terms to keep, at least 1; may exceed V, but no more than V are made room for.
+        rule: saturation and norm; LexLIP's own when absent. A norm needs every weight: `"exact"` then scans nothing.
+        own: (B, O) int64, terms to keep beside the k heaviest, whatever they weigh unless that is 0; -1 is none.
         mode: `"exact"` scans in int8 and computes in float32 only what the scan cannot rule out; `"f32"` computes every
             term. On one machine both return the same bits, whatever `threads` is. Arrays only.
         threads: at least 1; the native backend spreads them over rows and vocabulary. Arrays only.
@@ -120,7 +146,7 @@ def lexicon_head(
     if isinstance(decoder, TensorDecoder):
         if (mode, threads, cpu_path) != ("exact", 1, "auto"):
             raise InputError("mode, threads and cpu_path are for arrays on the CPU; leave them out for tensors")
-        return tensors.top_terms(hidden, decoder, mask, k, backend)
+        return tensors.top_terms(hidden, decoder, mask, k, backend, rule, own)
     chosen = choose_backend(backend)
     checks.check_count("k", k)
     checks.check_count("threads", threads)
@@ -129,10 +155,11 @@ def lexicon_head(
     checks.check_hidden(hidden, decoder.hidden_size)
     tokens = checks.check_mask(mask, hidden.shape[:2])
     kept = min(int(k), decoder.vocab_size)
+    own = checks.check_own(own, len(hidden), decoder.vocab_size)
     if chosen == "native":
-        return _native_terms(hidden, decoder, tokens, kept, mode, int(threads), cpu_path)
+        return _native_terms(hidden, decoder, tokens, kept, rule, own, mode, int(threads), cpu_path)
     checks.check_values(hidden, tokens, decoder.largest_norm)
-    return RankedTerms(*reference.top_terms(hidden, decoder.weight, decoder.bias, tokens, kept))
+    return RankedTerms(*reference.top_terms(hidden, decoder.weight, decoder.bias, tokens, kept, rule, own))
 
 
 def _native_terms(
@@ -140,6 +167,8 @@ def _native_terms(
     decoder: PackedDecoder,
     mask: npt.NDArray[np.uint8],
     k: int,
+    rule: HeadRule,
+    own: npt.NDArray[np.int64],
     mode: Mode,
     threads: int,
     cpu_path: CpuPath,
@@ -153,6 +182,8 @@ def _native_terms(
         decoder.bias,
         mask,
         k,
+        rule=rule,
+        own=own,
         panels=decoder.panels,
         exact=mode == "exact",
         threads=threads,

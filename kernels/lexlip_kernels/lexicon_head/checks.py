@@ -111,6 +111,24 @@ def check_mask(mask: npt.NDArray[Any] | None, shape: tuple[int, ...]) -> npt.NDA
     return np.ascontiguousarray(mask != 0).view(np.uint8)
 
 
+def check_own(own: npt.NDArray[Any] | None, rows: int, vocab_size: int) -> npt.NDArray[np.int64]:
+    """Own terms (B, O), of no column when absent.
+
+    Raises:
+        InputError: they are not int64, not of B rows, or no term ids.
+    """
+    if own is None:
+        return np.empty((rows, 0), np.int64)
+    if not isinstance(own, np.ndarray) or own.dtype != np.int64 or own.ndim != 2 or len(own) != rows:
+        given = f"{own.dtype} {own.shape}" if isinstance(own, np.ndarray) else type(own).__name__
+        raise InputError(f"own is {given}; expected int64 (B, O) with B = {rows}")
+    if own.size and not -1 <= own.min() <= own.max() < vocab_size:
+        raise InputError(
+            f"own holds {own.min()} to {own.max()}; expected term ids in [0, {vocab_size}), or -1 for none"
+        )
+    return np.ascontiguousarray(own)
+
+
 def check_values(hidden: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8], largest_norm: float) -> None:
     """Refuse tokens that hold a NaN or an infinity, or whose logits might overflow; padding may hold anything.
 

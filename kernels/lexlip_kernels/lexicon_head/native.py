@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lexlip_kernels import _native
+from lexlip_kernels.head_rule import HeadRule
 
 PANEL_COLUMNS = 32
 """Vocabulary columns a panel."""
@@ -92,21 +93,24 @@ def top_terms(
     mask: npt.NDArray[np.uint8],
     k: int,
     *,
+    rule: HeadRule,
+    own: npt.NDArray[np.int64],
     panels: DecoderPanels,
     exact: bool,
     threads: int,
     cpu_path: str,
 ) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int32]], int]:
-    """The first k terms of each row as (ids, weights, counts), and the first row that cannot be used, or -1."""
-    rows = len(hidden)
+    """First k terms of each row and its own (B, O), as (ids, weights, counts); first row that cannot be used, or -1."""
+    rows, width = len(hidden), k + own.shape[1]
     out: tuple[npt.NDArray[Any], ...] = (
-        np.empty((rows, k), np.int64),
-        np.empty((rows, k), np.float32),
+        np.empty((rows, width), np.int64),
+        np.empty((rows, width), np.float32),
         np.empty(rows, np.int32),
     )
     ids, weights, counts = out
     decoder = _native.DecoderArrays(weight, bias, *panels.arrays(), panels.largest_norm())
-    refused = _native.lexicon_head(decoder, hidden, mask, exact, threads, cpu_path, *out)
+    elu1p = rule.saturation == "elu1p"
+    refused = _native.lexicon_head(decoder, hidden, mask, exact, threads, cpu_path, elu1p, rule.normalise, own, *out)
     return (ids, weights, counts), refused
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lexlip_kernels.backends import TorchBackend, choose_torch_backend
+from lexlip_kernels.head_rule import LEXLIP, HeadRule
 from lexlip_kernels.lexicon_pool import reference as pool_reference
 from lexlip_kernels.lexicon_topk import reference as topk_reference
-from lexlip_kernels.torch_checks import check_decoder, check_k
+from lexlip_kernels.torch_checks import check_decoder, check_k, check_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,33 +34,58 @@ class TensorDecoder:
 
 
 def top_terms(
-    hidden: Tensor, decoder: TensorDecoder, mask: Tensor | None, k: int, backend: TorchBackend
+    hidden: Tensor,
+    decoder: TensorDecoder,
+    mask: Tensor | None,
+    k: int,
+    backend: TorchBackend,
+    rule: HeadRule = LEXLIP,
+    own: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Check and dispatch; arguments and results as in `lexlip_kernels.lexicon_head.lexicon_head`."""
     check_k(k)
     check_decoder(hidden, decoder.weight, decoder.bias, mask)
+    check_own(own, hidden)
     k = min(k, len(decoder.bias))
     if choose_torch_backend(backend, hidden.device.type) == "triton":
-        return triton_terms(hidden, decoder.weight, decoder.bias, k, mask)
-    return reference_terms(hidden, decoder.weight, decoder.bias, k, mask)
+        return triton_terms(hidden, decoder.weight, decoder.bias, k, mask, rule, own)
+    return reference_terms(hidden, decoder.weight, decoder.bias, k, mask, rule, own)
 
 
 def reference_terms(
-    hidden: Tensor, weight: Tensor, bias: Tensor, k: int, mask: Tensor | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    k: int,
+    mask: Tensor | None = None,
+    rule: HeadRule = LEXLIP,
+    own: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The definition on tensors, in their dtype: all logits (B, L, V), a full stable sort."""
-    return topk_reference.top_k(pool_reference.max_logits(hidden, weight, bias, mask), k)
+    return topk_reference.ruled_top_k(pool_reference.max_logits(hidden, weight, bias, mask), k, rule, own)
 
 
 def triton_terms(
-    hidden: Tensor, weight: Tensor, bias: Tensor, k: int, mask: Tensor | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    k: int,
+    mask: Tensor | None = None,
+    rule: HeadRule = LEXLIP,
+    own: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in Triton: products accumulated in float32; float32 operands multiplied exactly, not as TF32."""
+    """The same in Triton: products accumulated in float32; float32 operands multiplied exactly, not as TF32.
+
+    What follows the maximum is Triton's for LexLIP's own rule, torch's for any other.
+    """
     import torch
 
     from lexlip_kernels.lexicon_pool.triton_kernel import max_logits
     from lexlip_kernels.lexicon_topk.triton_kernel import top_k
 
     with torch.no_grad(), torch.cuda.device(hidden.get_device()):
-        terms: tuple[Tensor, Tensor, Tensor] = top_k(max_logits(hidden, weight, mask), k, bias.contiguous())
+        maxima = max_logits(hidden, weight, mask)
+        if rule != LEXLIP or own is not None:
+            return topk_reference.ruled_top_k(maxima.float() + bias.float(), k, rule, own)
+        terms: tuple[Tensor, Tensor, Tensor] = top_k(maxima, k, bias.contiguous())
         return terms

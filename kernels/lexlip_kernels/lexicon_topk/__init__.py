@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lexlip_kernels.backends import TorchBackend, choose_torch_backend
+from lexlip_kernels.head_rule import LEXLIP, HeadRule
 from lexlip_kernels.lexicon_topk import reference
-from lexlip_kernels.torch_checks import check_k, check_logits
+from lexlip_kernels.torch_checks import check_k, check_logits, check_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,13 @@ __all__ = ["lexicon_topk"]
 
 
 def lexicon_topk(
-    logits: Tensor, k: int, mask: Tensor | None = None, backend: TorchBackend = "auto"
+    logits: Tensor,
+    k: int,
+    mask: Tensor | None = None,
+    backend: TorchBackend = "auto",
+    *,
+    rule: HeadRule = LEXLIP,
+    own: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The k heaviest terms of each row, ranked by pooled logit descending, then by id ascending.
 
@@ -31,6 +38,9 @@ def lexicon_topk(
         k: terms to keep, at least 1; may exceed V, but no more than V are made room for: K = min(k, V).
         mask: (B, L), non-zero where a token takes part; all take part when absent. A true mask: masked logits are not
             even read, whatever they are.
+        rule: saturation and norm; LexLIP's own when absent. Another one is applied by torch after Triton's maximum.
+        own: (B, O) int64, terms to keep beside the k heaviest, unless they weigh 0; -1 is none. Results then have O
+            columns more.
         backend: `"auto"` is Triton for CUDA tensors where Triton is installed, else the reference.
 
     Returns:
@@ -43,9 +53,10 @@ def lexicon_topk(
     """
     check_k(k)
     check_logits(logits, mask)
+    check_own(own, logits)
     k = min(k, logits.shape[-1])
     if choose_torch_backend(backend, logits.device.type) == "triton":
         from lexlip_kernels.lexicon_topk import triton_kernel
 
-        return triton_kernel.lexicon_topk(logits, k, mask)
-    return reference.lexicon_topk(logits, k, mask)
+        return triton_kernel.lexicon_topk(logits, k, mask, rule, own)
+    return reference.lexicon_topk(logits, k, mask, rule, own)

@@ -14,8 +14,10 @@ import torch
 import triton
 import triton.language as tl
 
+from lexlip_kernels.head_rule import LEXLIP, HeadRule
 from lexlip_kernels.launch_config import MAX_FUSED_K, OPTIONS, choose_pool, choose_select
 from lexlip_kernels.lexicon_pool.triton_kernel import log1p
+from lexlip_kernels.lexicon_topk.reference import ruled_top_k
 from lexlip_kernels.lexicon_topk.reference import top_k as sorted_top_k
 
 if TYPE_CHECKING:
@@ -233,7 +235,10 @@ def top_k(pooled: Tensor, k: int, bias: Tensor | None = None) -> tuple[Tensor, T
     return _rank(values, ids, k)
 
 
-def lexicon_topk(logits: Tensor, k: int, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Arguments and results as in `lexlip_kernels.lexicon_topk.lexicon_topk`."""
+def lexicon_topk(
+    logits: Tensor, k: int, mask: Tensor | None = None, rule: HeadRule = LEXLIP, own: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Arguments and results as in `lexlip_kernels.lexicon_topk.lexicon_topk`; other rules end in torch."""
     with torch.cuda.device(logits.get_device()):
-        return top_k(pool(logits, mask) if logits.ndim == 3 else logits, k)
+        pooled = pool(logits, mask) if logits.ndim == 3 else logits
+        return top_k(pooled, k) if rule == LEXLIP and own is None else ruled_top_k(pooled, k, rule, own)
