@@ -319,12 +319,13 @@ NB_MODULE(_native, module) {
              nb::call_guard<nb::gil_scoped_release>(),
              "What no float32 logit exceeds; overwrites bounds (B, V). For tests and benchmarks.");
 
-  module.def(
-      "lexicon_head", &lexicon_head, "decoder"_a, "hidden"_a.noconvert(), "mask"_a.noconvert(), "exact"_a,
-      "threads"_a, "cpu_path"_a, "elu1p"_a, "normalise"_a, "own"_a.noconvert(), "ids"_a.noconvert(), "weights"_a.noconvert(), "counts"_a.noconvert(),
-      nb::call_guard<nb::gil_scoped_release>(),
-      "The k heaviest terms of each row, and its own; overwrites the last three arrays. Returns the first row that is "
-      "not finite or might overflow, or -1.");
+  module.def("lexicon_head", &lexicon_head, "decoder"_a, "hidden"_a.noconvert(), "mask"_a.noconvert(),
+             "exact"_a, "threads"_a, "cpu_path"_a, "elu1p"_a, "normalise"_a, "own"_a.noconvert(),
+             "ids"_a.noconvert(), "weights"_a.noconvert(), "counts"_a.noconvert(),
+             nb::call_guard<nb::gil_scoped_release>(),
+             "The k heaviest terms of each row, and its own; overwrites the last three arrays. Returns the "
+             "first row that is "
+             "not finite or might overflow, or -1.");
 
   define_pool_maxima<float>(module);
   define_pool_maxima<std::uint16_t>(module);

@@ -42,9 +42,9 @@ def lexicon_upper_bounds(decoder: DecoderArrays, hidden: Annotated[NDArray[numpy
     What no float32 logit exceeds; overwrites bounds (B, V). For tests and benchmarks.
     """
 
-def lexicon_head(decoder: DecoderArrays, hidden: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], exact: bool, threads: int, cpu_path: str, ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')]) -> int:
+def lexicon_head(decoder: DecoderArrays, hidden: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], exact: bool, threads: int, cpu_path: str, elu1p: bool, normalise: bool, own: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], ids: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu')], weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu')]) -> int:
     """
-    The k heaviest terms of each row; overwrites the last three arrays. Returns the first row that is not finite or might overflow, or -1.
+    The k heaviest terms of each row, and its own; overwrites the last three arrays. Returns the first row that is not finite or might overflow, or -1.
     """
 
 @overload

@@ -22,7 +22,6 @@ from lexlip_infer.runtime.onnxruntime_session import CpuSession
 from lexlip_infer.runtime.tower import DeviceOutOfMemory, Ranked, is_out_of_memory
 from lexlip_kernels.lexicon_head import PackedDecoder, TensorDecoder, lexicon_head
 
-
 _Ids = npt.NDArray[np.int64]
 
 

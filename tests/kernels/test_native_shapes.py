@@ -84,6 +84,9 @@ def head_arguments() -> Arguments:
         "exact": True,
         "threads": 2,
         "cpu_path": "portable",
+        "elu1p": False,
+        "normalise": False,
+        "own": np.full((4, 2), -1, np.int64),
         "ids": np.empty((4, 5), np.int64),
         "weights": np.empty((4, 5), np.float32),
         "counts": np.empty(4, np.int32),
@@ -144,7 +147,12 @@ ENTRY_POINTS: dict[str, Callable[[], Arguments]] = {
 STEPS = {"indptr": 2**16, "weight": 64}
 
 #: Tokens of a gradient: nothing else says how many there are, and a token beyond them has no gradient.
-FREE_AXIS = {("pool_hidden_gradient", "gradient"): 1, ("pool_weight_gradient", "hidden"): 1}
+#: Of own terms there may be more or fewer: the rest of the output is k.
+FREE_AXIS = {
+    ("pool_hidden_gradient", "gradient"): 1,
+    ("pool_weight_gradient", "hidden"): 1,
+    ("lexicon_head", "own"): 1,
+}
 
 
 def spoilt(array: Array, step: int, free: int | None) -> Iterator[Array]:
@@ -166,7 +174,7 @@ def wrong(entry: str, name: str, value: Any) -> Iterator[Any]:
         yield from spoilt(value, STEPS.get(name, 1), FREE_AXIS.get((entry, name)))
     elif name == "largest_norm":
         yield "large"
-    elif name == "exact":
+    elif isinstance(value, bool):
         yield "yes"
     elif isinstance(value, int):
         yield from (number for number in WRONG_NUMBERS if number != value)
@@ -198,6 +206,7 @@ def test_each_argument_wrong_in_turn(entry: str) -> None:
         ("impact_search", {"rows": (4, 0), "scores": (4, 0)}),
         ("impact_search", {"rows": (3, 5), "scores": (3, 5)}),
         ("lexicon_head", {"ids": (4, 0), "weights": (4, 0)}),
+        ("lexicon_head", {"ids": (4, 2), "weights": (4, 2)}),
         ("lexicon_head", {"hidden": (3, 9, 33), "mask": (3, 9)}),
         ("DecoderArrays", {"weight": (0, 33), "bias": (0,)}),
         ("DecoderArrays", {"weight": (70, 0), "values": (0,)}),
@@ -226,7 +235,13 @@ def test_an_index_of_nothing_is_none_of_these() -> None:
     assert found.rows.shape == (4, 0)
     assert ImpactIndex.build(documents()).search(documents()[:0], 5).rows.shape == (0, 5)
     none = np.zeros((0, 9), np.uint8)
-    empty = {"hidden": (0, 9, 33), "ids": (0, 5), "weights": (0, 5), "counts": (0,)}
+    empty = {"hidden": (0, 9, 33), "own": (0, 2), "ids": (0, 5), "weights": (0, 5), "counts": (0,)}
     arguments = head_arguments()
     shaped = {name: np.zeros(shape, arguments[name].dtype) for name, shape in empty.items()}
     assert _native.lexicon_head(**arguments | shaped | {"mask": none}) == -1
+
+
+@pytest.mark.parametrize("term", [-2, 70, 2**62])
+def test_own_terms_are_columns(term: int) -> None:
+    with pytest.raises(ValueError, match="own must be term ids, or -1"):
+        _native.lexicon_head(**head_arguments() | {"own": np.full((4, 2), term, np.int64)})

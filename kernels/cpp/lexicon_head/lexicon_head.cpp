@@ -107,8 +107,7 @@ class Candidates {
                      [&](int32_t a, int32_t b) { return scan_.first[place(a)] > scan_.first[place(b)]; });
     weigh({candidates.begin(), rest}, useful);
     keep_best(hits_, k);
-    const float least =
-        hits_.size() < k ? useful : least_logit(weight_of(hits_.back().score), saturation_);
+    const float least = hits_.size() < k ? useful : least_logit(weight_of(hits_.back().score), saturation_);
     const auto end =
         std::partition(rest, candidates.end(), [&](int32_t v) { return scan_.first[place(v)] >= least; });
     weigh({rest, end}, least);
@@ -225,7 +224,8 @@ void rank_directly(const Decoder& decoder, std::span<const TokenRow> rows, int64
   weigh_columns(decoder, rows, first_integers(decoder.vocabulary()), rule.saturation, kernels, threads,
                 weights);
   parallel_for(std::ssize(rows), threads, [&](int64_t row) {
-    const auto of_row = std::span<const float>(weights).subspan(static_cast<size_t>(row) * vocabulary, vocabulary);
+    const auto of_row =
+        std::span<const float>(weights).subspan(static_cast<size_t>(row) * vocabulary, vocabulary);
     std::vector<Hit> hits = best_of_weights(of_row, kept);
     for (const int32_t v : own_beside(hits, first + row, rule)) {
       const float weight = of_row[static_cast<size_t>(v)];

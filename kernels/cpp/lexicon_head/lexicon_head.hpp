@@ -2,9 +2,9 @@
 //
 //     weight[v] = f(max over tokens l of (hidden[l] . W[v]) + b[v])
 //
-// f being log1p(relu(x)) or elu1p, without ever holding a logit outside of registers and the L1 cache. `exact` scans the vocabulary in int8,
-// keeps every column whose error bound allows it among the k best, and computes those in float32; the result
-// is that of the float32 sums, bit for bit.
+// f being log1p(relu(x)) or elu1p, without ever holding a logit outside of registers and the L1 cache.
+// `exact` scans the vocabulary in int8, keeps every column whose error bound allows it among the k best, and
+// computes those in float32; the result is that of the float32 sums, bit for bit.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace lexlip {
 // What a head computes beside the k heaviest terms.
 struct HeadRule {
   Saturation saturation = Saturation::kLog1pRelu;
-  bool normalise = false;           // divide by the L2 norm of all weights of a row
+  bool normalise = false;               // divide by the L2 norm of all weights of a row
   std::span<const std::int64_t> own{};  // (rows, owned): terms to keep whatever they weigh; -1 is none
   std::int64_t owned = 0;
 };

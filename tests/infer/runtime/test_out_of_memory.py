@@ -48,7 +48,7 @@ class SmallGpu:
         return [inputs["pixel_values"]]
 
 
-def head(hidden: Any, mask: Any, top_k: int) -> tuple[Any, Any]:
+def head(hidden: Any, mask: Any, top_k: int, input_ids: Any = None) -> tuple[Any, Any]:
     """The first pixel of a row is its only term, the second its weight."""
     return hidden[:, :1].astype(np.int64), hidden[:, 1:2]
 

@@ -21,8 +21,9 @@ from lexlip_infer.errors import BackendUnavailable, BundleError, MissingExtra
 from lexlip_infer.runtime import cuda_session
 from lexlip_infer.runtime.choice import RuntimeOptions, choose_path
 from lexlip_infer.runtime.cuda_session import CudaGraphs, CudaSession, cuda_provider
+from lexlip_infer.runtime.head_contract import HeadContract
 from lexlip_infer.runtime.head_weights import read_decoder
-from lexlip_infer.runtime.heads import CudaOnnxHead, TritonHead, TritonTopK
+from lexlip_infer.runtime.heads import CudaOnnxHead, TritonHead, TritonTopK, head_inputs
 from lexlip_infer.runtime.machine import Machine, look_around
 from lexlip_infer.runtime.onnxruntime_session import CpuSession, open_session
 from lexlip_infer.runtime.opening import open_tower
@@ -34,7 +35,7 @@ HOST = ("cpu", 0)
 
 def on_the_host(bundle: Bundle, modality: Modality, part: str) -> CudaSession:
     """The session of GPUs, with its outputs in the memory of the CPU."""
-    names = {"backbone": (INPUTS[modality], ("hidden",)), "head": CudaOnnxHead.graph(modality, half=False)[1:]}
+    names = {"backbone": (INPUTS[modality], ("hidden",)), "head": CudaOnnxHead.graph(bundle, modality, half=False)[1:]}
     return CudaSession(bundle, f"onnx/{modality}_{part}.onnx", *names[part], CPU, HOST)
 
 
@@ -157,7 +158,7 @@ class TestGpuSession:
     @pytest.mark.parametrize("modality", ["image", "text"])
     def test_backbone_and_head(self, modality: Modality, bundle: Bundle, inputs: Any) -> None:
         """Hidden states go from session to session without becoming an array."""
-        head = CudaOnnxHead(on_the_host(bundle, modality, "head"))
+        head = CudaOnnxHead(on_the_host(bundle, modality, "head"), head_inputs(bundle, modality))
         path = choose_path(RuntimeOptions("cpu"), Machine(), modality, bundle.manifest.files)
         tower = Tower(path, on_the_host(bundle, modality, "backbone"), head, 150)
         found = tower(inputs[modality], 10)
@@ -281,7 +282,7 @@ class TestTritonHeads:
         weight, bias = read_decoder(bundle, "text")
         (hidden,) = on_the_host(bundle, "text", "backbone")(inputs["text"])
         logits = torch.from_numpy(hidden.numpy() @ weight.T + bias)
-        ids, weights = TritonTopK()(logits, inputs["text"]["attention_mask"], 10)
+        ids, weights = TritonTopK(HeadContract.of(bundle, "text"))(logits, inputs["text"]["attention_mask"], 10)
         np.testing.assert_array_equal(np.sort(ids, axis=1).ravel(), expected.indices)
         np.testing.assert_allclose(np.sort(weights.ravel()), np.sort(expected.values), atol=1e-5)
 
@@ -295,4 +296,4 @@ class TestTritonHeads:
         import torch
 
         with pytest.raises(DeviceOutOfMemory, match="the lexicon head ran out of GPU memory: CUDA out of memory"):
-            TritonTopK()(torch.zeros(1, 2, 3), None, 2)
+            TritonTopK(HeadContract.of(bundle, "text"))(torch.zeros(1, 2, 3), None, 2)
