@@ -32,9 +32,9 @@ from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
-#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts; a bundle is
-#: written as the lowest that has what it needs.
-FORMAT_VERSION = 4
+#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts, 5 static
+#: queries beside a tower or without one; a bundle is written as the lowest that has what it needs.
+FORMAT_VERSION = 5
 MANIFEST = "lexlip.json"
 
 #: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
@@ -78,6 +78,7 @@ class TextSettings(_Section):
         truncation_side: where the tokens beyond `max_length` are left out.
         static: how a term counts in a text that no tower sees: "once", however often it stands there, or as the "sum"
             of all places; None where the bundle holds no weights for that.
+        query_mode: whether queries go through the tower or are looked up, where nothing is asked for.
     """
 
     max_length: int = Field(gt=2, le=MOST_TOKENS)
@@ -85,11 +86,14 @@ class TextSettings(_Section):
     default_prompt: str | None = None
     truncation_side: Literal["left", "right"] = "right"
     static: Literal["once", "sum"] | None = None
+    query_mode: Literal["tower", "lookup"] = "tower"
 
     @pydantic.model_validator(mode="after")
     def _default_is_there(self) -> TextSettings:
         if self.default_prompt is not None and self.default_prompt not in self.prompts:
             raise ValueError(f"default_prompt {self.default_prompt!r} is none of the prompts")
+        if self.query_mode == "lookup" and self.static is None:
+            raise ValueError("query_mode is 'lookup', and static says of no weights to look up")
         return self
 
     @pydantic.model_serializer(mode="wrap")
@@ -146,7 +150,7 @@ class Manifest(_Section):
         format_version: of the bundle layout; a newer one is refused.
         name: the model's name.
         vocab_size: V.
-        hidden_size: H.
+        hidden_size: H; 0 where there is no tower.
         image: preprocessing of images; None where the bundle has no image tower.
         text: preprocessing of texts; None where the bundle has no text tower.
         tokenizer: the tokenizer's file; None where texts can be encoded from token ids alone.
@@ -163,7 +167,7 @@ class Manifest(_Section):
     format_version: int
     name: str
     vocab_size: int = Field(gt=0, le=MOST_TERMS)
-    hidden_size: int = Field(gt=0, le=MOST_TERMS)
+    hidden_size: int = Field(ge=0, le=MOST_TERMS)
     image: ImageSettings | None
     text: TextSettings | None
     tokenizer: str | None = "tokenizer.json"  # format 1 had no such field

@@ -157,7 +157,7 @@ def read_bert(folder: Path) -> BertFolder:
             f"{folder}: a model of type {config.get('model_type')!r}; text towers are imported from BERT alone"
         )
     _check_settings(config, _BERT_SETTINGS, folder, "text")
-    state = reconcile_bias(_read_weights(folder, _BERT_DROPPED), _HEAD, str(folder))
+    state = reconcile_bias(read_weights(folder, _BERT_DROPPED), _HEAD, str(folder))
     tensors = {name: tensor(stored) for name, stored in state.items()}
     prefix = "bert." if any(name.startswith("bert.") for name in tensors) else ""
     heads, eps = config.get("num_attention_heads", 12), config.get("layer_norm_eps", 1e-12)
@@ -194,7 +194,7 @@ def _read_beit(folder: Path) -> tuple[dict[str, Tensor], BeitSizes, float, str]:
     """Tensors by Hugging Face's names, sizes, LayerNorm eps, and the names' prefix of any kind of BEiT."""
     config = read_settings(folder / "config.json")
     _check_settings({"model_type": None} | config, {"model_type": "beit"} | _BEIT_SETTINGS, folder, "image")
-    tensors = _read_weights(folder, _BEIT_DROPPED)
+    tensors = read_weights(folder, _BEIT_DROPPED)
     prefix = "beit." if any(name.startswith("beit.") for name in tensors) else ""
     shared = tensors.pop(f"{prefix}encoder.relative_position_bias.relative_position_bias_table", None)
     if shared is not None:
@@ -219,10 +219,13 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
+def read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
     """The tensors of `model.safetensors` or, without running anything in it, of `pytorch_model.bin`, as float32.
 
     Names that match one of the regular expressions `dropped` in full are left out.
+
+    Raises:
+        BundleError: there is no such file, or it is damaged.
     """
     safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
     if safe.exists():

@@ -35,7 +35,7 @@ class QuerySource:
     image: Path | None
     texts: Path | None
     vectors: Path | None
-    mode: str
+    mode: str | None
 
     def check(self) -> None:
         """Refuse none, and more than one; and a mode of texts for what is none."""
@@ -86,7 +86,7 @@ def search(
         ),
     ] = None,
     hits: Annotated[int, typer.Option(metavar="N", min=1, help="results")] = 10,
-    query_mode: QueryMode = "tower",
+    query_mode: QueryMode = None,
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="auto (whatever IDX is for), exact, anserini, bm25 or faiss")
     ] = "auto",
