@@ -284,9 +284,5 @@ def _without_ends(tokenizer: Tokenizer) -> Tokenizer:
 def _pointer(path: Path) -> str:
     """What is wrong with a file that git-lfs has not replaced yet."""
     with path.open("rb") as file:
-        start = file.read(64)
-    return (
-        "is a pointer of Git LFS, not the file; git lfs pull gets it"
-        if start.startswith(b"version https://git")
-        else ""
-    )
+        is_pointer = file.read(64).startswith(b"version https://git-lfs")
+    return "is a pointer of Git LFS, not the file; git lfs pull gets it" if is_pointer else ""
