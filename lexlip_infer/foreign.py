@@ -31,7 +31,7 @@ _DENSE = {
     "siglip2": "SigLIP 2",
 }
 _EXPECTED = "a lexicon model is expected, which gives weights of words; docs/models.md says which there are to download"
-_DENSE_NAME = re.compile(r"clip|align|eva0?2|dinov?2|\bvit\b", re.IGNORECASE)
+_DENSE_NAME = re.compile(r"clip|siglip|blip|align|dinov2|\bvit\b", re.IGNORECASE)
 _SPARSE_MODULES = {"SpladePooling", "SparseStaticEmbedding", "Router", "Asym"}
 
 

@@ -263,8 +263,8 @@ def _checked(weights: Weights, tokenizer: Tokenizer, what: str) -> Weights:
     least, most = weights.min(), weights.max()
     if not (least >= 0 and most <= MOST_WEIGHT):
         raise BundleError(
-            f"{what}: weights reach from {least:g} to {most:g}; expected numbers from 0 to {MOST_WEIGHT:g}: an index has "
-            "no negative ones"
+            f"{what}: weights reach from {least:g} to {most:g}; expected numbers from 0 to {MOST_WEIGHT:g}: an index "
+            "has no negative ones"
         )
     if most == 0:
         raise BundleError(f"{what}: every weight is 0; no query would find anything")

@@ -44,7 +44,7 @@ def fitting_scale(largest: float, cap: int) -> float:
     6057.0
     """
     scale = min(max(cap / largest, SMALLEST), LARGEST)
-    return round(scale, 3 - math.floor(math.log10(scale)))
+    return min(max(round(scale, 3 - math.floor(math.log10(scale))), SMALLEST), LARGEST)
 
 
 def _normalised(batch: SparseBatch) -> npt.NDArray[np.float32]:

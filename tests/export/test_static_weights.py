@@ -195,7 +195,7 @@ def test_the_table_of_opensearch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     encoder = LexLIPEncoder.from_pretrained(tmp_path / "bundle", threads=1)
     (found,) = encoder.decode(encoder.encode_query("A dog dog runs"))
     assert found == [("dog", 5.25), ("run", 3.0)]  # [CLS] is in no query, however much it weighs
-    export_bundle(folder / "idf.json", tmp_path / "file", options=ImportOptions(tokenizer=folder / "vocab.txt"))
+    export_bundle(folder / "idf.json", tmp_path / "file", options=ImportOptions(tokenizer=folder / "tokenizer.json"))
     again = LexLIPEncoder.from_pretrained(tmp_path / "file", threads=1)
     assert np.array_equal(again.encode_query(TEXTS).to_dense(), encoder.encode_query(TEXTS).to_dense())
 
