@@ -2,6 +2,7 @@
 
     lexlip.json                           the manifest, with a sha256 of every other file
     tokenizer.json
+    term_tokens.json                      only where not every token is a term: the token of each
     onnx/{image,text}_backbone.onnx       pixel_values | input_ids, attention_mask -> hidden (B, L, H)
     onnx/{image,text}_head.onnx           hidden (, attention_mask), k -> ids (B, K), weights (B, K)
     heads.safetensors                     decoders and biases, for the native and Triton heads; weights for queries
@@ -18,35 +19,51 @@ needs ONNX Runtime: whoever wants a model's words or settings loads no model.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular, read_version, write_whole
 from lexlip_infer.foreign import TELLING, guessed, told
 from lexlip_infer.hub import snapshot
+from lexlip_infer.manifest import FileRecord, ImageSettings, KeptTerms, Manifest, Modality, Quantisation, TextSettings
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
-#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts, 5 static
-#: queries beside a tower or without one; a bundle is written as the lowest that has what it needs.
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Bundle",
+    "FileRecord",
+    "ImageSettings",
+    "KeptTerms",
+    "Manifest",
+    "Modality",
+    "Precision",
+    "Quantisation",
+    "TextSettings",
+    "backbone_file",
+    "list_models",
+    "shipped_bundle",
+]
+
+#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts, 5 other
+#: heads and terms that are some of the tokens; a bundle is written as the lowest that has what it needs.
 FORMAT_VERSION = 5
 MANIFEST = "lexlip.json"
 
-#: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
-MOST_PIXELS, MOST_TOKENS, MOST_TERMS = 4096, 65_536, 2**31 - 1
-#: Bytes of a file, which is read whole; a graph has at most half of them.
-MOST_BYTES = 2**32
-
-Modality = Literal["image", "text"]
 Precision = Literal["f32", "fp16", "int8"]
 _PRECISIONS: tuple[Precision, ...] = ("f32", "fp16", "int8")
 
+
+_TOKENS = pydantic.TypeAdapter(list[int])
 
 _MODELS = Path(__file__).parent / "models"
 
@@ -54,165 +71,6 @@ _MODELS = Path(__file__).parent / "models"
 def backbone_file(modality: Modality, precision: Precision) -> str:
     """Path of a backbone inside a bundle; float32 bears no suffix."""
     return f"onnx/{modality}_backbone{'' if precision == 'f32' else f'_{precision}'}.onnx"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ImageSettings(_Section):
-    """How an image becomes `pixel_values`; the fields of `ImagePreprocessor`."""
-
-    size: int = Field(gt=0, le=MOST_PIXELS)
-    resize: Literal["squash", "center_crop"]
-    mean: tuple[float, float, float]
-    std: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat, pydantic.PositiveFloat]
-
-
-class TextSettings(_Section):
-    """How a text becomes `input_ids`.
-
-    Attributes:
-        max_length: tokens that are kept, special ones included.
-        prompts: what is put before a text, by name: "query" by `encode_query`, "document" by `encode_document`.
-        default_prompt: the one that `encode_texts` takes where none is asked for.
-        truncation_side: where the tokens beyond `max_length` are left out.
-        static: how a term counts in a text that no tower sees: "once", however often it stands there, or as the "sum"
-            of all places; None where the bundle holds no weights for that.
-        query_mode: whether queries go through the tower or are looked up, where nothing is asked for.
-    """
-
-    max_length: int = Field(gt=2, le=MOST_TOKENS)
-    prompts: dict[str, str] = {}
-    default_prompt: str | None = None
-    truncation_side: Literal["left", "right"] = "right"
-    static: Literal["once", "sum"] | None = None
-    query_mode: Literal["tower", "lookup"] = "tower"
-
-    @pydantic.model_validator(mode="after")
-    def _default_is_there(self) -> TextSettings:
-        if self.default_prompt is not None and self.default_prompt not in self.prompts:
-            raise ValueError(f"default_prompt {self.default_prompt!r} is none of the prompts")
-        if self.query_mode == "lookup" and self.static is None:
-            raise ValueError("query_mode is 'lookup', and static says of no weights to look up")
-        return self
-
-    @pydantic.model_serializer(mode="wrap")
-    def _without_defaults(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Manifests of models without prompts or a static side stay as they were before there were any.
-        return {name: value for name, value in serialize(self).items() if name in self.needed}
-
-    @property
-    def needed(self) -> set[str]:
-        """Fields that a manifest has to hold: all but defaults."""
-        fields = type(self).model_fields
-        return {name for name in fields if getattr(self, name) != fields[name].default}
-
-    def prompt(self, name: str | None = None) -> str:
-        """What is put before a text; nothing for "query" and "document" where the model has no such prompt.
-
-        Raises:
-            InputError: there is no prompt of that name.
-        """
-        name = self.default_prompt if name is None else name
-        if name is None or (name not in self.prompts and name in ("query", "document")):
-            return ""
-        if name not in self.prompts:
-            known = ", ".join(map(repr, {"query": "", "document": "", **self.prompts}))
-            raise InputError(f"the model has no prompt {name!r}; expected one of {known}")
-        return self.prompts[name]
-
-
-class KeptTerms(_Section):
-    """Default top-k of each modality."""
-
-    image: int = Field(gt=0, le=MOST_TERMS)
-    text: int = Field(gt=0, le=MOST_TERMS)
-
-
-class Quantisation(_Section):
-    """Default of the quantiser: impact = clip(round(scale * weight), 1, cap)."""
-
-    scale: float = Field(gt=0)
-    cap: int = Field(ge=1, le=65535)
-
-
-class FileRecord(_Section):
-    """What a file of the bundle must be."""
-
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size: int = Field(ge=0, le=MOST_BYTES)
-
-
-class Manifest(_Section):
-    """`lexlip.json`.
-
-    Attributes:
-        format_version: of the bundle layout; a newer one is refused.
-        name: the model's name.
-        vocab_size: V.
-        hidden_size: H; 0 where there is no tower.
-        image: preprocessing of images; None where the bundle has no image tower.
-        text: preprocessing of texts; None where the bundle has no text tower.
-        tokenizer: the tokenizer's file; None where texts can be encoded from token ids alone.
-        similarity: "cosine" vectors are L2-normalised over their kept terms before they are compared or
-            quantised.
-        suppressed_ids: terms that never get a weight; the exported heads have it built in.
-        placeholder_id: the term that stands in for an empty vector; None where no tokenizer names it.
-        top_k: kept terms by default.
-        quantisation: the quantiser's default.
-        provenance: where the weights come from, for people.
-        files: by path relative to the bundle, POSIX separators.
-    """
-
-    format_version: int
-    name: str
-    vocab_size: int = Field(gt=0, le=MOST_TERMS)
-    hidden_size: int = Field(ge=0, le=MOST_TERMS)
-    image: ImageSettings | None
-    text: TextSettings | None
-    tokenizer: str | None = "tokenizer.json"  # format 1 had no such field
-    similarity: Literal["cosine", "dot"]
-    suppressed_ids: tuple[int, ...]
-    placeholder_id: int | None
-    top_k: KeptTerms
-    quantisation: Quantisation
-    provenance: dict[str, Any]
-    files: dict[str, FileRecord]
-
-    def __repr__(self) -> str:
-        towers = [modality for modality in ("image", "text") if getattr(self, modality) is not None]
-        return f"Manifest({self.name}: {' and '.join(towers)}, {self.vocab_size} terms, {self.similarity})"
-
-    __str__ = __repr__  # pydantic's would fill a screen with the hashes of the files
-
-    @pydantic.field_validator("suppressed_ids", "placeholder_id")
-    @classmethod
-    def _are_terms(
-        cls, ids: int | tuple[int, ...] | None, info: pydantic.ValidationInfo
-    ) -> int | tuple[int, ...] | None:
-        vocab_size = info.data.get("vocab_size", 0)
-        if not all(0 <= i < vocab_size for i in ([ids] if isinstance(ids, int) else ids or ())):
-            raise ValueError(f"expected term ids in [0, {vocab_size})")
-        return ids
-
-    @pydantic.field_validator("files")
-    @classmethod
-    def _stay_inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
-        # A bundle comes from strangers: no name of theirs may reach a file outside its folder.
-        for name in files:
-            parts = PurePosixPath(name).parts
-            if not parts or ".." in parts or name.startswith("/") or "\\" in name or "\0" in name:
-                raise ValueError(f"{name!r} is not a path inside the bundle; do not use a bundle you do not trust")
-        return files
-
-    @pydantic.model_validator(mode="after")
-    def _is_whole(self) -> Manifest:
-        if self.image is None and self.text is None:
-            raise ValueError("neither an image nor a text tower; expected at least one of them")
-        if self.tokenizer is not None and self.placeholder_id is None:
-            raise ValueError("a tokenizer but no placeholder_id; expected the term that stands in for an empty vector")
-        return self
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -281,12 +139,47 @@ class Bundle:
             BundleError: the bundle has no tokenizer, or one of another size.
         """
         vocabulary = Vocabulary.from_tokenizer(read_tokenizer(self.tokenizer_json()))
-        if len(vocabulary) != self.manifest.vocab_size:
+        if len(vocabulary) != self.manifest.token_count:
             raise BundleError(
                 f"{self.folder}: the tokenizer has {len(vocabulary)} terms, the manifest says "
-                f"{self.manifest.vocab_size}; export the bundle again"
+                f"{self.manifest.token_count}; export the bundle again"
             )
-        return vocabulary
+        tokens = self.term_tokens()
+        return vocabulary if tokens is None else Vocabulary(tuple(vocabulary.terms[i] for i in tokens))
+
+    def term_tokens(self) -> npt.NDArray[np.int64] | None:
+        """The token id of each term (V,), ascending; None where a term has the id of its token.
+
+        Raises:
+            BundleError: the file that says so is missing, damaged, or names other tokens than there are.
+        """
+        tokens = self.manifest.tokens
+        if tokens is None:
+            return None
+        try:
+            ids = _TOKENS.validate_json(self.read(tokens.of_terms), strict=True)
+        except pydantic.ValidationError as error:
+            raise BundleError(f"{self.folder / tokens.of_terms}: {first_fault(error)}") from None
+        ascending = all(a < b for a, b in itertools.pairwise([-1, *ids, tokens.count]))
+        if len(ids) != self.manifest.vocab_size or not ascending:
+            raise BundleError(
+                f"{self.folder / tokens.of_terms}: {len(ids)} ids; expected {self.manifest.vocab_size}, ascending, "
+                f"each in [0, {tokens.count}): export the bundle again"
+            )
+        return np.array(ids, np.int64)
+
+    def token_terms(self) -> npt.NDArray[np.int64]:
+        """The term id of each token id (`token_count`,), -1 where a token is no term.
+
+        Raises:
+            BundleError: as of `term_tokens`.
+        """
+        tokens = self.term_tokens()
+        if tokens is None:
+            return np.arange(self.manifest.vocab_size)
+        terms = np.full(self.manifest.token_count, -1, np.int64)
+        terms[tokens] = np.arange(len(tokens))
+        return terms
 
     def tokenizer_json(self) -> bytes:
         """Contents of the tokenizer's file.

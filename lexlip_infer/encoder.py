@@ -311,7 +311,7 @@ class LexLIPEncoder:
         """Encode tokenised texts, as `tokenize` makes them; the only way where the bundle has no tokenizer.
 
         Args:
-            input_ids: (B, L), term ids.
+            input_ids: (B, L), token ids: term ids, unless the manifest's `tokens` say otherwise.
             attention_mask: (B, L), 1 on tokens, 0 on padding.
             top_k: terms to keep of each; the manifest's default when absent, V for all.
             mode: as for `encode_texts`.
@@ -323,7 +323,7 @@ class LexLIPEncoder:
         text = self.manifest.text
         if text is None:
             raise self._no_tower("text")
-        check_token_ids(input_ids, attention_mask, text.max_length, self.manifest.vocab_size)
+        check_token_ids(input_ids, attention_mask, text.max_length, self.manifest.token_count)
         inputs, k = {"input_ids": input_ids, "attention_mask": attention_mask}, self.manifest.top_k.text
         return self._text_side(mode)(inputs, self._top_k(top_k, k)).with_model(self.bundle.fingerprint)
 

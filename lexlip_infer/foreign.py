@@ -41,7 +41,7 @@ def told(folder: Path) -> str:
         if _SPARSE_MODULES & kinds:
             return f"a sparse encoder of sentence-transformers: lexlip-export {folder} OUT makes a bundle of it"
         return f"a dense model of sentence-transformers; {_EXPECTED}"
-    if (folder / "open_clip_config.json").exists():
+    if _object(folder / "open_clip_config.json"):
         return f"a dense CLIP model of OpenCLIP; {_EXPECTED}"
     return _of_transformers(folder, _object(folder / "config.json"))
 

@@ -30,9 +30,10 @@ from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
 from lexlip_export.sources import ImportOptions, load_source, load_static_source
 from lexlip_export.static_bundle import write_static_bundle
-from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Manifest, Modality, TextSettings, backbone_file
+from lexlip_infer.bundle import MANIFEST, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, new_folder, read_regular
+from lexlip_infer.manifest import format_of
 from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
@@ -240,11 +241,7 @@ def _manifest(
 
 def _format_version(text: TextSettings | None, settings: ExportSettings) -> int:
     """The lowest that has what the bundle needs, for the sake of older engines."""
-    if text is not None and text.query_mode == "lookup":
-        return FORMAT_VERSION
-    if settings.storage == "i8" or (text is not None and text.static is not None):
-        return 4
-    return 2 if text is None or text.needed == {"max_length"} else 3
+    return max(4 if settings.storage == "i8" else 2, format_of(set() if text is None else text.needed))
 
 
 def graph_metadata(

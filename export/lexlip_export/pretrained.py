@@ -150,7 +150,7 @@ def read_bert(folder: Path) -> BertFolder:
     """Read a `BertForMaskedLM` or `BertModel` folder, or DistilBERT's.
 
     Raises:
-        BundleError: a file is missing or damaged, the model is no BERT or DistilBERT, or one whose arithmetic differs from BERT's.
+        BundleError: a file is missing or damaged, the model is none of the two, or its arithmetic differs from BERT's.
     """
     config = read_settings(folder / "config.json")
     distilled = config.get("model_type") == "distilbert"

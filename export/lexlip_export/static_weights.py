@@ -34,8 +34,8 @@ from lexlip_export.folder_settings import (
 from lexlip_export.licence import licence_notice
 from lexlip_export.pretrained import read_weights
 from lexlip_export.sentence_modules import STATIC, Module, Modules, read_modules
-from lexlip_infer.bundle import MOST_TOKENS, TextSettings
 from lexlip_infer.files import read_json
+from lexlip_infer.manifest import MOST_TOKENS, TextSettings
 from lexlip_infer.runtime.head_weights import MOST_WEIGHT
 from lexlip_kernels.errors import BundleError
 from lexlip_training.checkpoint import stored_shapes

@@ -48,7 +48,6 @@ def calibrate(
     from lexlip_infer.datasets import read_captioned_images
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.evaluation.calibration import calibrate as measure
-    from lexlip_infer.impacts import MOST_LIFTED
 
     if write and (model is None or not Path(model).is_dir()):
         raise InputError("--write changes a bundle: name the folder of your own copy with --model")
@@ -71,17 +70,23 @@ def calibrate(
     best = calibration.recommend(tolerance)
     if not as_json:
         typer.echo(f"recommended: {_describe(best)}, which loses {best.loss:.2f} points")
-    if best.lifted > MOST_LIFTED:
-        typer.echo(
-            f"warning: {best.lifted:.0%} of the kept terms have weights that this scale makes less than 1, and "
-            "count as 1: try more --bits, or fewer terms",
-            err=True,
-        )
+    _warn(best)
     if write:
         assert model is not None
         kept = KeptTerms(image=best.image_top_k, text=best.text_top_k)
         Bundle.open(model).set_defaults(kept, Quantisation(scale=best.scale, cap=best.cap))
         typer.echo(f"written to {model}; collections encoded before keep their own settings", err=True)
+
+
+def _warn(best: Outcome) -> None:
+    from lexlip_infer.impacts import MOST_LIFTED
+
+    if best.lifted > MOST_LIFTED:
+        typer.echo(
+            f"warning: {best.lifted:.0%} of the kept terms have weights that this scale makes less than 1, and count "
+            "as 1: try more --bits, or fewer terms",
+            err=True,
+        )
 
 
 def _describe(outcome: Outcome) -> str:

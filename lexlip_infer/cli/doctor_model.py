@@ -59,12 +59,13 @@ def _kept(count: int) -> str:
 
 
 def _weights(modality: Modality, bundle: Bundle) -> Iterator[tuple[str, str]]:
-    section = getattr(bundle.manifest, modality)
-    saturation = _SATURATION[getattr(section, "saturation", "log1p_relu")]
-    yield "", f"a weight is {saturation}; weights {_NORMS[getattr(section, 'normalise', 'none')]}"
-    if getattr(section, "admit_padding", False):
+    text = bundle.manifest.text if modality == "text" else None
+    section = text or bundle.manifest.image
+    assert section is not None, "whoever has a tower says how its inputs are made"
+    yield "", f"a weight is {_SATURATION[section.saturation]}; weights {_NORMS[section.normalise]}"
+    if text is not None and text.admit_padding:
         yield "", "texts are filled up to their greatest length, and the filling takes part in the weights"
-    if getattr(section, "keep_own_tokens", False):
+    if text is not None and text.keep_own_tokens:
         yield "", "a text's own terms are kept beside the heaviest ones"
 
 

@@ -91,10 +91,9 @@ def evaluate(
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     manifest = encoder.manifest
     settings = Settings.of(manifest, image_top_k, text_top_k, quant_scale)
-    query_mode = checked_mode(encoder.bundle, query_mode)
-    settings = replace(settings, folds=parts, query_mode=query_mode)
+    settings = replace(settings, folds=parts, query_mode=checked_mode(encoder.bundle, query_mode))
     # Texts first: a mode that the model lacks is refused before minutes of photographs.
-    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size, mode=query_mode)
+    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size, mode=settings.query_mode)
     images = encoder.encode_images(data.images, batch_size=16, top_k=manifest.vocab_size)
     found = evaluate_small_scale(encoder, images, texts, data, settings)
     if save is not None and names is not None:
@@ -226,9 +225,8 @@ def zero_shot(
     prompts = TEMPLATES if templates is None else read_templates(templates)
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     settings = Settings.of(encoder.manifest, image_top_k, text_top_k, quant_scale)
-    query_mode = checked_mode(encoder.bundle, query_mode)
-    settings = replace(settings, query_mode=query_mode)
-    classes = class_vectors(encoder, folders.names, prompts, query_mode)
+    settings = replace(settings, query_mode=checked_mode(encoder.bundle, query_mode))
+    classes = class_vectors(encoder, folders.names, prompts, settings.query_mode)
     with progress_bar(len(folders.images), "images") as progress:
         found = classify(encoder, folders, classes, settings, progress)
     if save is not None:

@@ -42,7 +42,7 @@ class QuerySource:
         given = [bool(self.words.strip()), self.image is not None, self.texts is not None, self.vectors is not None]
         if sum(given) != 1:
             raise InputError("give one of a query in words, --image FILE, --queries FILE and --query-vectors PATH")
-        if self.mode != "tower" and (self.image or self.vectors):
+        if self.mode not in (None, "tower") and (self.image or self.vectors):
             raise InputError(f"--query-mode {self.mode} is for words and --queries; leave it out")
 
     @property

@@ -123,7 +123,7 @@ class TextTokenizer:
         return kept, not left_out.isspace()
 
 
-def check_token_ids(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], max_length: int, vocab_size: int) -> None:
+def check_token_ids(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], max_length: int, token_count: int) -> None:
     """Refuse what no tokenizer of a model gives.
 
     Raises:
@@ -132,8 +132,8 @@ def check_token_ids(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], max
     if ids.ndim != 2 or ids.shape != mask.shape or {ids.dtype, mask.dtype} != {np.dtype(np.int64)}:
         given = " and ".join(f"{array.shape} {array.dtype}" for array in (ids, mask))
         raise InputError(f"token ids and mask are {given}; expected twice (B, L) int64")
-    if ids.shape[1] > max_length or not ((ids >= 0) & (ids < vocab_size)).all():
-        raise InputError(f"expected at most {max_length} token ids a text, each in [0, {vocab_size})")
+    if ids.shape[1] > max_length or not ((ids >= 0) & (ids < token_count)).all():
+        raise InputError(f"expected at most {max_length} token ids a text, each in [0, {token_count})")
 
 
 def _checked(text: str) -> str:

@@ -66,17 +66,18 @@ class Lookup:
     def __init__(self, bundle: Bundle) -> None:
         assert bundle.manifest.text is not None, "checked by `checked_mode`"
         self._weights = read_static_weight(bundle)
+        self._terms = bundle.token_terms()
         self._sums = bundle.manifest.text.static == "sum"
 
     def __call__(self, inputs: Inputs, top_k: int) -> SparseBatch:
         """Un-normalised weights of the `top_k` heaviest terms of each row; terms without a weight are left out.
 
         Args:
-            inputs: `input_ids` and `attention_mask` (B, L) int64, ids in [0, V).
+            inputs: `input_ids` and `attention_mask` (B, L) int64, token ids.
             top_k: terms to keep.
         """
-        ids, size = inputs["input_ids"], len(self._weights)
-        rows, places = np.nonzero(inputs["attention_mask"])
+        ids, size = self._terms[inputs["input_ids"]], len(self._weights)
+        rows, places = np.nonzero((inputs["attention_mask"] != 0) & (ids >= 0))
         cells, counts = np.unique(rows * size + ids[rows, places], return_counts=True)
         terms = cells % size
         values = self._weights[terms]

@@ -66,7 +66,7 @@ def test_a_folder_of_sentence_transformers(kinds: list[str], said: str, tmp_path
 
 
 def test_a_folder_of_openclip(tmp_path: Path) -> None:
-    (tmp_path / "open_clip_config.json").write_text("{}")
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {}}')
     assert "a dense CLIP model of OpenCLIP" in refusal(tmp_path)
 
 

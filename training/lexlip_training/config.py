@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from lexlip_infer.bundle import MOST_PIXELS, MOST_TERMS, MOST_TOKENS
+from lexlip_infer.manifest import MOST_PIXELS, MOST_TERMS, MOST_TOKENS
 from lexlip_kernels.errors import InputError
 
 #: Layers of a tower, and any other size; what is larger is damage or mischief.

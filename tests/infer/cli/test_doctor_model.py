@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lexlip_infer.bundle import Bundle
+from lexlip_infer.cli.doctor_model import explained
 
 Lexlip = Callable[..., Any]
 
@@ -47,6 +48,17 @@ def test_both_towers(lexlip: Lexlip, bundle_folder: Path) -> None:
     assert sum("log(1 + x)" in line for line in lines) == 2
     assert manifest.provenance["training"]["notice"].split()[0] in said["notice"]
     assert "queries" not in said
+
+
+def test_another_head(bundle_folder: Path, tmp_path: Path) -> None:
+    head = {"saturation": "elu1p", "normalise": "full_vocabulary"}
+    text = head | {"admit_padding": True, "keep_own_tokens": True}
+    copy = changed(bundle_folder, tmp_path / "b", image=head, text=text, similarity="dot", format_version=5)
+    lines = [sentence for _, sentence in explained(Bundle.open(copy))]  # the graphs of this bundle compute otherwise
+    assert (
+        sum("exp(x) of the rest, so that every term has a weight; weights are divided" in line for line in lines) == 2
+    )
+    assert sum("the filling takes part" in line or "own terms are kept" in line for line in lines) == 2
 
 
 def test_every_way_of_queries(lexlip: Lexlip, lookup_folder: Path, tmp_path: Path) -> None:
