@@ -187,13 +187,14 @@ def _idf_weights(path: Path, tokenizer: Tokenizer) -> Weights:
     ]
     if wrong:
         raise BundleError(f"{path}: {wrong[0]!r} weighs {table[wrong[0]]!r}; expected a number for each token")
-    unknown = [token for token in table if tokenizer.token_to_id(token) is None]
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    unknown = [token for token in table if token not in ids]
     if unknown:
         more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
         raise BundleError(f"{path}: the tokenizer lacks {unknown[0]!r}{more}; give the tokenizer of this table")
     weights = np.zeros(tokenizer.get_vocab_size(with_added_tokens=True), np.float32)
     with np.errstate(over="ignore"):  # what is too large is refused below
-        weights[[tokenizer.token_to_id(token) for token in table]] = list(table.values())
+        weights[[ids[token] for token in table]] = list(table.values())
     return _checked(weights, tokenizer, str(path))
 
 

@@ -97,8 +97,8 @@ def _print(calibration: Calibration, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(calibration), indent=2))
         return
-    names = ("image terms", "bits", "scale", "text to image", "image to text", "loss", "postings", "sum of impacts")
-    names = (*names, "lifted to 1")
+    cost = ("loss", "postings", "sum of impacts", "lifted to 1")
+    names = ("image terms", "bits", "scale", "text to image", "image to text", *cost)
     unpruned = (str(calibration.text_to_image), str(calibration.image_to_text))
     rows: list[tuple[str, ...]] = [("all", "float", "", *unpruned, "", "", "", "")]
     for outcome in calibration.outcomes:
