@@ -32,6 +32,7 @@ import pydantic
 
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular, read_version, write_whole
+from lexlip_infer.foreign import TELLING, guessed, told
 from lexlip_infer.hub import snapshot
 from lexlip_infer.manifest import FileRecord, ImageSettings, KeptTerms, Manifest, Modality, Quantisation, TextSettings
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
@@ -119,7 +120,8 @@ class Bundle:
                 folder / MANIFEST, MOST_JSON, refuse=lambda reason: BundleError(f"{folder / MANIFEST}: {reason}")
             )
         except OSError as error:
-            raise BundleError(f"{folder}: not a model bundle, {MANIFEST} cannot be read ({error.strerror})") from None
+            reason = told(folder) or f"{MANIFEST} cannot be read ({error.strerror})"
+            raise BundleError(f"{folder}: not a model bundle, {reason}") from None
         _check_version(folder, data)
         try:
             manifest = Manifest.model_validate_json(data)
@@ -283,11 +285,13 @@ def _find(
 
 def _download(name: str, revision: str | None, token: str | None, cache_dir: str | Path | None) -> Path:
     """Snapshot of a bundle on the hub: the files that its manifest names and no others, most of them in the cache."""
-    folder = snapshot(name, (MANIFEST, "README.md"), revision, token, cache_dir)
+    try:
+        folder = snapshot(name, (MANIFEST, "README.md", *TELLING), revision, token, cache_dir)
+    except BundleError as error:
+        hint = guessed(name)
+        raise BundleError(f"{error}; {hint}" if hint else str(error)) from None
     if not (folder / MANIFEST).exists():
-        raise BundleError(
-            f"{name}: on the Hugging Face hub, but no LexLIP bundle: it has no {MANIFEST}; lexlip-export makes a "
-            "bundle of a checkpoint"
-        )
+        reason = told(folder).replace(str(folder), name) or f"it has no {MANIFEST}; lexlip-export makes a bundle of one"
+        raise BundleError(f"{name}: on the Hugging Face hub, but no LexLIP bundle: {reason}")
     # snapshots/<commit>
     return snapshot(name, (MANIFEST, *Bundle.open(folder).manifest.files), folder.name, token, cache_dir)

@@ -21,7 +21,7 @@ from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.inputs.items import several, tracked
 from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
-from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_any_path, choose_path
+from lexlip_infer.runtime.choice import LOOKUP_PATH, PathChoice, RuntimeOptions, choose_any_path, choose_path
 from lexlip_infer.runtime.lookup import Lookup, checked_mode
 from lexlip_infer.runtime.machine import look_around
 from lexlip_infer.runtime.tower import Tower
@@ -144,8 +144,8 @@ class LexLIPEncoder:
         options = RuntimeOptions(device, precision, backend, head, threads, memory_arena, cuda_graph)
         bundle = Bundle.open(path_or_hub_id, revision=revision, token=token, cache_dir=cache_dir)
         # A precision may have been stored of one tower only; the other is refused when it is used.
-        towers = filter(bundle.has_tower, _MODALITIES)
-        choose_any_path(options, look_around(options.cpu_reason is None), towers, bundle.manifest.files)
+        if towers := [each for each in _MODALITIES if bundle.has_tower(each) and bundle.precisions(each)]:
+            choose_any_path(options, look_around(options.cpu_reason is None), towers, bundle.manifest.files)
         return cls(bundle, options)
 
     def path(self, modality: Modality) -> PathChoice:
@@ -158,6 +158,8 @@ class LexLIPEncoder:
         """
         if not self.bundle.has_tower(modality):
             raise self._no_tower(modality)
+        if modality == "text" and checked_mode(self.bundle, None) == "lookup":
+            return LOOKUP_PATH
         machine = look_around(gpu=self.options.cpu_reason is None)
         return choose_path(self.options, machine, modality, self.manifest.files)
 
@@ -193,13 +195,14 @@ class LexLIPEncoder:
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
         prompt_name: str | None = None,
-        mode: str = "tower",
+        mode: str | None = None,
     ) -> SparseBatch:
         """Encode texts; other arguments and result as for `encode_images`.
 
         A text of more tokens than the model takes is cut, and a warning of the logger `lexlip_infer.encoder` says so.
         `prompt_name` says which of the manifest's prompts is put before each; its default when absent, mostly none.
-        The `mode` "lookup" runs no model: each term that stands in a text gets the weight that the bundle has for it.
+        The `mode` "lookup" runs no model: each term that stands in a text gets the weight that the bundle has for it;
+        "tower" does; None is the model's own way, which for queries (the prompt "query") may be another.
 
         Raises:
             BundleError: the bundle has no text tower, or for "lookup" no such weights.
@@ -214,7 +217,7 @@ class LexLIPEncoder:
         batch_size: int = 32,
         top_k: int | None = None,
         show_progress_bar: bool | None = None,
-        mode: str = "tower",
+        mode: str | None = None,
     ) -> SparseBatch:
         """Encode texts that something is searched with: `encode_texts` with the prompt of queries, where there is one.
 
@@ -262,7 +265,7 @@ class LexLIPEncoder:
         batch_size: int = 32,
         top_k: int | None = None,
         prompt_name: str | None = None,
-        mode: str = "tower",
+        mode: str | None = None,
     ) -> Iterator[SparseBatch]:
         """Encode a stream of texts in flat memory; yields one batch per `batch_size` texts.
 
@@ -272,7 +275,7 @@ class LexLIPEncoder:
         k = self._top_k(top_k, self.manifest.top_k.text)
         if (text := self.manifest.text) is None:
             raise self._no_tower("text")
-        prompt, mode = text.prompt(prompt_name), checked_mode(self.bundle, mode)
+        prompt, mode = text.prompt(prompt_name), checked_mode(self.bundle, mode, prompt_name == "query")
         count = cut = 0
         try:
             for rows in batched(several(texts), batch_size):
@@ -303,7 +306,7 @@ class LexLIPEncoder:
         input_ids: npt.NDArray[np.int64],
         attention_mask: npt.NDArray[np.int64],
         top_k: int | None = None,
-        mode: str = "tower",
+        mode: str | None = None,
     ) -> SparseBatch:
         """Encode tokenised texts, as `tokenize` makes them; the only way where the bundle has no tokenizer.
 
@@ -341,7 +344,7 @@ class LexLIPEncoder:
             scores /= np.maximum(np.outer(a.norms(), b.norms()), np.finfo(np.float32).tiny)
         return scores
 
-    def load(self, modality: Modality, mode: str = "tower") -> None:
+    def load(self, modality: Modality, mode: str | None = None) -> None:
         """Load a tower, or what "lookup" takes its place with, now instead of on first use.
 
         Raises:
@@ -361,7 +364,7 @@ class LexLIPEncoder:
     def _lookup(self) -> Lookup:
         return Lookup(self.bundle)
 
-    def _text_side(self, mode: str) -> Tower | Lookup:
+    def _text_side(self, mode: str | None) -> Tower | Lookup:
         return self._lookup if checked_mode(self.bundle, mode) == "lookup" else self._text_tower
 
     def _open(self, modality: Modality) -> Tower:

@@ -31,7 +31,7 @@ Normalisation = Literal["none", "full_vocabulary"]
 
 #: Fields of the sides that came with a format; see `FORMAT_VERSION`.
 _OF_FORMAT_3 = {"prompts", "default_prompt", "truncation_side"}
-_OF_FORMAT_5 = {"saturation", "normalise", "admit_padding", "keep_own_tokens"}
+_OF_FORMAT_5 = {"saturation", "normalise", "admit_padding", "keep_own_tokens", "query_mode"}
 
 
 def format_of(fields: set[str]) -> int:
@@ -90,6 +90,7 @@ class TextSettings(_Side):
         truncation_side: where the tokens beyond `max_length` are left out.
         static: how a term counts in a text that no tower sees: "once", however often it stands there, or as the "sum"
             of all places; None where the bundle holds no weights for that.
+        query_mode: whether queries go through the tower or are looked up, where nothing is asked for.
         admit_padding: pad every text to `max_length`, with the token 0; the backbone is told which tokens are padding,
             and the head's maximum runs over all of them.
         keep_own_tokens: keep the terms that stand in a text beside its heaviest ones, whatever they weigh.
@@ -100,6 +101,7 @@ class TextSettings(_Side):
     default_prompt: str | None = None
     truncation_side: Literal["left", "right"] = "right"
     static: Literal["once", "sum"] | None = None
+    query_mode: Literal["tower", "lookup"] = "tower"
     admit_padding: bool = False
     keep_own_tokens: bool = False
 
@@ -107,6 +109,8 @@ class TextSettings(_Side):
     def _default_is_there(self) -> TextSettings:
         if self.default_prompt is not None and self.default_prompt not in self.prompts:
             raise ValueError(f"default_prompt {self.default_prompt!r} is none of the prompts")
+        if self.query_mode == "lookup" and self.static is None:
+            raise ValueError("query_mode is 'lookup', and static says of no weights to look up")
         return self
 
     def prompt(self, name: str | None = None) -> str:
@@ -165,7 +169,7 @@ class Manifest(_Section):
         format_version: of the bundle layout; a newer one is refused.
         name: the model's name.
         vocab_size: V.
-        hidden_size: H.
+        hidden_size: H; 0 where there is no tower.
         image: preprocessing of images; None where the bundle has no image tower.
         text: preprocessing of texts; None where the bundle has no text tower.
         tokenizer: the tokenizer's file; None where texts can be encoded from token ids alone.
@@ -183,7 +187,7 @@ class Manifest(_Section):
     format_version: int
     name: str
     vocab_size: int = Field(gt=0, le=MOST_TERMS)
-    hidden_size: int = Field(gt=0, le=MOST_TERMS)
+    hidden_size: int = Field(ge=0, le=MOST_TERMS)
     image: ImageSettings | None
     text: TextSettings | None
     tokenizer: str | None = "tokenizer.json"  # format 1 had no such field

@@ -5,7 +5,6 @@ The folder is built beside its destination and renamed into place: a bundle is t
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
+from lexlip_export.bundle_folder import ATTRIBUTION, BundleFolder, check_replaceable, plain
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
 from lexlip_export.graph_builder import store_half, store_int8, to_half, to_int8
 from lexlip_export.head_graph import head_graph
@@ -28,38 +28,15 @@ from lexlip_export.model_card import model_card
 from lexlip_export.precision.gate import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
-from lexlip_export.sources import ImportOptions, load_source
-from lexlip_infer.bundle import MANIFEST, Bundle, Manifest, Modality, TextSettings, backbone_file
-from lexlip_infer.errors import BundleError, InputError, OutputError
+from lexlip_export.sources import ImportOptions, load_source, load_static_source
+from lexlip_export.static_bundle import write_static_bundle
+from lexlip_infer.bundle import MANIFEST, Manifest, Modality, TextSettings, backbone_file
+from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, new_folder, read_regular
 from lexlip_infer.manifest import format_of
 from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
-
-#: In a bundle: whose work the weights were trained on.
-ATTRIBUTION = "ATTRIBUTION.md"
-
-
-class BundleFolder:
-    """A bundle in the making: files by path, written, hashed and forgotten; all together may not fit in memory.
-
-    Args:
-        folder: where they go; must exist.
-
-    Attributes:
-        records: what the manifest says of each file written so far.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.records: dict[str, dict[str, str | int]] = {}
-
-    def __setitem__(self, name: str, data: bytes) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        self.records[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
 def export_bundle(
@@ -75,7 +52,7 @@ def export_bundle(
 
     Args:
         checkpoint: a folder as `lexlip_training.save_checkpoint` writes it, an official LexLIP checkpoint file, or
-            a Hugging Face folder of a BERT masked language model (SPLADE).
+            a Hugging Face folder of a BERT masked language model (SPLADE), or of term weights for queries.
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
         evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
@@ -90,7 +67,12 @@ def export_bundle(
             be read.
         OutputError: `output` exists and is no bundle.
     """
-    source, settings = load_source(checkpoint, options or ImportOptions()), settings or ExportSettings()
+    options, settings = options or ImportOptions(), settings or ExportSettings()
+    credit = None if attribution is None else _text(attribution)
+    if (table := load_static_source(checkpoint, options)) is not None:
+        write_static_bundle(table, output, settings, credit)
+        return
+    source = load_source(checkpoint, options)
     changes: dict[str, Any] = {} if source.similarity is None else {"similarity": source.similarity}
     if source.text_top_k is not None and "text_top_k" not in settings.model_fields_set:
         if source.text_top_k > MOST_QUERY_TERMS:
@@ -100,9 +82,8 @@ def export_bundle(
             )
         changes["text_top_k"] = source.text_top_k
     settings = settings.model_copy(update=changes)
-    credit = None if attribution is None else _text(attribution)
-    model, tokenizer = source.model, source.tokenizer
-    write_bundle(model, tokenizer, source.record, output, settings, evaluation, gate, source.text, credit)
+    model, tokenizer, static = source.model, source.tokenizer, source.static_weight
+    write_bundle(model, tokenizer, source.record, output, settings, evaluation, gate, source.text, credit, static)
 
 
 def write_bundle(
@@ -115,21 +96,25 @@ def write_bundle(
     gate: GateSettings | None = None,
     text: TextSettings | None = None,
     attribution: str | None = None,
+    static: npt.NDArray[np.float32] | None = None,
 ) -> None:
     """Write a model in memory as a bundle; arguments and errors as for `export_bundle`.
 
     Without a tokenizer the bundle encodes token ids and no strings. `text` says how texts are encoded, where that is
-    more than their length; `attribution` is the text itself.
+    more than their length; `attribution` is the text itself; `static` (V,) what terms weigh in queries that the model
+    does not see, where it is not the model's own table.
     """
     if text is None and model.config.text is not None:
         tower = model.config.text
         text = TextSettings(max_length=tower.max_length, static="once" if tower.lookup else None)
     if text is not None and FurtherGraph.ANSERINI in settings.graphs:
         _check_anserini(text)
-    _check_replaceable(output)
+    check_replaceable(output)
     with new_folder(output, replace=True) as partial:
         files = BundleFolder(partial)
-        parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings())
+        if static is None and text is not None and text.static is not None:
+            static = model.lookup_weights().detach().numpy()
+        parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings(), static)
         if attribution is not None:
             files[ATTRIBUTION] = attribution.encode()
         files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
@@ -154,18 +139,6 @@ def _check_anserini(text: TextSettings) -> None:
         raise BundleError("the graph 'anserini' cuts long queries on the right, this model on the left; leave it out")
 
 
-def _check_replaceable(output: Path) -> None:
-    """Refuse to remove anything that no export has written."""
-    if not output.exists():
-        return
-    if not (output / MANIFEST).exists():
-        raise OutputError(f"{output}: exists and is not a bundle; name a new folder or remove it")
-    known = {output / name for name in (MANIFEST, *Bundle.open(output).manifest.files)}
-    foreign = [path for path in output.rglob("*") if path not in known and (path.is_symlink() or not path.is_dir())]
-    if foreign:
-        raise OutputError(f"{foreign[0]}: not part of the bundle that would be replaced; move it away first")
-
-
 def _write_model(
     files: BundleFolder,
     model: LexLIP,
@@ -173,10 +146,11 @@ def _write_model(
     tokenizer: Tokenizer | None,
     settings: ExportSettings,
     gate: GateSettings,
+    static: npt.NDArray[np.float32] | None,
 ) -> ParityReport | None:
     """Every file that the model determines; returns the parity report, which is among them."""
     if tokenizer is not None:
-        files["tokenizer.json"] = _plain(tokenizer).to_str(pretty=True).encode()
+        files["tokenizer.json"] = plain(tokenizer).to_str(pretty=True).encode()
     if FurtherGraph.ANSERINI in settings.graphs:
         files[ANSERINI_VOCABULARY] = anserini_vocabulary(model.config, tokenizer)
     backbones = {modality: backbone_graph(model, modality) for modality in model.config.modalities}
@@ -199,8 +173,8 @@ def _write_model(
         for name, graph in itertools.chain(further, of_tower.items()):
             onnx.helper.set_model_props(graph, metadata)
             files[name] = _STORE[settings.storage](graph).SerializeToString(deterministic=True)
-    if text is not None and text.static is not None:
-        heads[STATIC_WEIGHT] = model.lookup_weights().detach().numpy()
+    if static is not None:
+        heads[STATIC_WEIGHT] = static
     files[HEADS] = save(heads)
     return parity
 
@@ -223,14 +197,6 @@ def _stored_decoder(
     half = settings.storage == "f16"
     stored = to_half(weight, f"the {modality} decoder") if half else weight
     return stored.astype(np.float32), {f"{modality}.weight": stored}
-
-
-def _plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Without truncation and padding: those are the manifest's."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    return copy
 
 
 def _manifest(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings, named_precisions
+from lexlip_infer.bundle import Bundle
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
 from lexlip_infer.files import read_json
@@ -44,7 +45,7 @@ _CalibrationImages = Annotated[
 ]
 # Of an official checkpoint alone.
 _Tokenizer = Annotated[
-    Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint")
+    Path | None, typer.Option(help="tokenizer.json, vocab.txt or their folder, of an official checkpoint or idf.json")
 ]
 _ImageSize = Annotated[int | None, typer.Option(min=1, help="pixels, of an official checkpoint  [default: as it says]")]
 _Positions = Annotated[
@@ -58,7 +59,9 @@ _TextHeads = Annotated[int | None, typer.Option(min=1, help="attention heads of 
 def export(
     checkpoint: Annotated[
         Path,
-        typer.Argument(help="folder of lexlip-train, official LexLIP checkpoint file, or folder of a SPLADE model"),
+        typer.Argument(
+            help="folder of lexlip-train, official LexLIP checkpoint file, folder of a SPLADE model or of term weights"
+        ),
     ],
     output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
     image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
@@ -100,6 +103,7 @@ def export(
     figures = _figures(evaluation)
     export_bundle(checkpoint, output, settings, figures, gate=gate, options=options, attribution=attribution)
     say_size(output)
+    say_notice(output)
 
 
 def _figures(evaluation: Path | None) -> dict[str, Any] | None:
@@ -122,6 +126,13 @@ def say_size(bundle: Path) -> None:
     """Print what a bundle takes on the disk."""
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     typer.echo(f"{bundle}: {size / 1e6:.1f} MB")
+
+
+def say_notice(bundle: Path) -> None:
+    """Print on what terms the weights of a bundle may be used, as far as anybody has said."""
+    training = Bundle.open(bundle).manifest.provenance.get("training")
+    notice = training.get("notice") if isinstance(training, dict) else None
+    typer.echo(f"notice: {notice or 'none was recorded with these weights'}")
 
 
 def run() -> None:

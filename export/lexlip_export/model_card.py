@@ -9,11 +9,17 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lexlip_export.precision.report import PARITY, Direction, ParityReport, PrecisionReport
 from lexlip_kernels.errors import InputError
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
 from lexlip_training.record import TrainingRecord
+
+_FRONT_MATTER = "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---"
+_NO_NOTICE = "No notice was recorded with these weights."
 
 #: Of a log by epochs.
 _LOG_COLUMNS = (
@@ -52,16 +58,35 @@ def model_card(
         "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`."
     )
     sections = [
-        "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---",
+        _FRONT_MATTER,
         f"# {config.name}",
         description,
-        f"## Notice\n\n{training.get('notice') or 'No notice was recorded with these weights.'}",
+        f"## Notice\n\n{training.get('notice') or _NO_NOTICE}",
         _results(training, evaluation),
         precision_section(parity),
         f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
         _training(training),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def static_card(name: str, weights: npt.NDArray[np.float32], record: dict[str, Any]) -> str:
+    """Markdown of a bundle that holds what terms weigh (V,) and no model."""
+    weighty = int((weights > 0).sum())
+    description = (
+        f"An encoder of queries without a model: {weighty:,} of {len(weights):,} terms have a weight, up to "
+        f"{float(weights.max()):.4g}, which each text that holds them gets. It knows no images: search with it what "
+        "the document half of the same model has encoded. "
+        "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`."
+    )
+    sections = [
+        _FRONT_MATTER,
+        f"# {name}",
+        description,
+        f"## Notice\n\n{record.get('notice') or _NO_NOTICE}",
+        _training(record),
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
 def _towers(config: ModelConfig) -> str:

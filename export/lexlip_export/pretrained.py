@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexlip_export.official.container import open_container, state_of, tensor
+from lexlip_export.official.distilbert import settings_as_bert, tensors_as_bert
 from lexlip_export.official.names import (
     beit_names,
     bert_names,
@@ -45,7 +46,7 @@ _MAX_LENGTH = 40
 _HEAD = "cls.predictions."
 
 #: Parts of a BERT that no sparse encoder has a use for.
-_BERT_DROPPED = (r"(bert\.)?embeddings\.position_ids", r"(bert\.)?pooler\..*", r"cls\.seq_relationship\..*")
+_BERT_DROPPED = (r"((distil)?bert\.)?embeddings\.position_ids", r"(bert\.)?pooler\..*", r"cls\.seq_relationship\..*")
 
 #: Of a BEiT: heads, poolers, norms behind the last block, the token of masked patches, and what can be computed.
 _BEIT_DROPPED = (
@@ -146,18 +147,22 @@ class BertFolder:
 
 
 def read_bert(folder: Path) -> BertFolder:
-    """Read a `BertForMaskedLM` or `BertModel` folder.
+    """Read a `BertForMaskedLM` or `BertModel` folder, or DistilBERT's.
 
     Raises:
-        BundleError: a file is missing or damaged, the model is no BERT, or one whose arithmetic differs from BERT's.
+        BundleError: a file is missing or damaged, the model is none of the two, or its arithmetic differs from BERT's.
     """
     config = read_settings(folder / "config.json")
+    distilled = config.get("model_type") == "distilbert"
+    config = settings_as_bert(config) if distilled else config
     if config.get("model_type") != "bert":
         raise BundleError(
-            f"{folder}: a model of type {config.get('model_type')!r}; text towers are imported from BERT alone"
+            f"{folder}: a model of type {config.get('model_type')!r}; "
+            "text towers are imported from BERT and DistilBERT alone"
         )
     _check_settings(config, _BERT_SETTINGS, folder, "text")
-    state = reconcile_bias(_read_weights(folder, _BERT_DROPPED), _HEAD, str(folder))
+    stored = read_weights(folder, _BERT_DROPPED)
+    state = reconcile_bias(tensors_as_bert(stored, str(folder)) if distilled else stored, _HEAD, str(folder))
     tensors = {name: tensor(stored) for name, stored in state.items()}
     prefix = "bert." if any(name.startswith("bert.") for name in tensors) else ""
     heads, eps = config.get("num_attention_heads", 12), config.get("layer_norm_eps", 1e-12)
@@ -194,7 +199,7 @@ def _read_beit(folder: Path) -> tuple[dict[str, Tensor], BeitSizes, float, str]:
     """Tensors by Hugging Face's names, sizes, LayerNorm eps, and the names' prefix of any kind of BEiT."""
     config = read_settings(folder / "config.json")
     _check_settings({"model_type": None} | config, {"model_type": "beit"} | _BEIT_SETTINGS, folder, "image")
-    tensors = _read_weights(folder, _BEIT_DROPPED)
+    tensors = read_weights(folder, _BEIT_DROPPED)
     prefix = "beit." if any(name.startswith("beit.") for name in tensors) else ""
     shared = tensors.pop(f"{prefix}encoder.relative_position_bias.relative_position_bias_table", None)
     if shared is not None:
@@ -219,10 +224,13 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
+def read_weights(folder: Path, dropped: Iterable[str]) -> dict[str, Tensor]:
     """The tensors of `model.safetensors` or, without running anything in it, of `pytorch_model.bin`, as float32.
 
     Names that match one of the regular expressions `dropped` in full are left out.
+
+    Raises:
+        BundleError: there is no such file, or it is damaged.
     """
     safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
     if safe.exists():

@@ -9,11 +9,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 
 from lexlip_export.official.checkpoint import PositionMode, load_official
 from lexlip_export.official.names import sizes_of
+from lexlip_export.static_weights import StaticFolder, load_static_folder
 from lexlip_export.text_folder import load_text_folder
 from lexlip_infer.bundle import TextSettings
 from lexlip_infer.files import read_json
@@ -55,6 +58,7 @@ class Source(NamedTuple):
         similarity: what they were trained for; None where the checkpoint leaves that to the settings.
         text: how texts are encoded, where that is more than their length.
         text_top_k: terms kept of a text; None where the checkpoint leaves that to the settings.
+        static_weight: (V,) what terms weigh in queries that the model does not see; the model's own table where absent.
     """
 
     model: LexLIP
@@ -63,6 +67,7 @@ class Source(NamedTuple):
     similarity: Literal["cosine", "dot"] | None = None
     text: TextSettings | None = None
     text_top_k: int | None = None
+    static_weight: npt.NDArray[np.float32] | None = None
 
 
 def load_source(checkpoint: Path, options: ImportOptions) -> Source:
@@ -84,6 +89,19 @@ def load_source(checkpoint: Path, options: ImportOptions) -> Source:
                 f"{checkpoint}: the tokenizer has {terms} terms, the model {vocab_size}; give the model's own tokenizer"
             )
     return source
+
+
+def load_static_source(checkpoint: Path, options: ImportOptions) -> StaticFolder | None:
+    """Read a table of term weights, which no model comes with; nothing where the checkpoint is a model.
+
+    Raises:
+        BundleError: a file is missing or damaged, or a setting cannot be kept.
+        InputError: an option does not go with a table.
+    """
+    table = load_static_folder(checkpoint, options.tokenizer)
+    if table is not None:
+        _refuse(options, ("tokenizer",), checkpoint)
+    return table
 
 
 def _load(checkpoint: Path, options: ImportOptions) -> Source:

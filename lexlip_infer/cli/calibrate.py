@@ -31,7 +31,7 @@ def calibrate(
         list[int] | None, typer.Option(metavar="B", min=1, max=16, help=f"to try; repeated  [default: {_BITS}]")
     ] = None,
     text_top_k: TextTopK = None,
-    query_mode: QueryMode = "tower",
+    query_mode: QueryMode = None,
     tolerance: Annotated[float, typer.Option(metavar="X", min=0, help="points of mean recall that may be lost")] = 0.5,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="draw loss against index size")] = None,
     write: Annotated[bool, typer.Option("--write", help="make the recommendation the bundle's default")] = False,
@@ -70,11 +70,23 @@ def calibrate(
     best = calibration.recommend(tolerance)
     if not as_json:
         typer.echo(f"recommended: {_describe(best)}, which loses {best.loss:.2f} points")
+    _warn(best)
     if write:
         assert model is not None
         kept = KeptTerms(image=best.image_top_k, text=best.text_top_k)
         Bundle.open(model).set_defaults(kept, Quantisation(scale=best.scale, cap=best.cap))
         typer.echo(f"written to {model}; collections encoded before keep their own settings", err=True)
+
+
+def _warn(best: Outcome) -> None:
+    from lexlip_infer.impacts import MOST_LIFTED
+
+    if best.lifted > MOST_LIFTED:
+        typer.echo(
+            f"warning: {best.lifted:.0%} of the kept terms have weights that this scale makes less than 1, and count "
+            "as 1: try more --bits, or fewer terms",
+            err=True,
+        )
 
 
 def _describe(outcome: Outcome) -> str:
@@ -85,11 +97,17 @@ def _print(calibration: Calibration, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(calibration), indent=2))
         return
-    names = ("image terms", "bits", "scale", "text to image", "image to text", "loss", "postings", "sum of impacts")
+    cost = ("loss", "postings", "sum of impacts", "lifted to 1")
+    names = ("image terms", "bits", "scale", "text to image", "image to text", *cost)
     unpruned = (str(calibration.text_to_image), str(calibration.image_to_text))
-    rows: list[tuple[str, ...]] = [("all", "float", "", *unpruned, "")]
+    rows: list[tuple[str, ...]] = [("all", "float", "", *unpruned, "", "", "", "")]
     for outcome in calibration.outcomes:
-        figures = (f"{outcome.loss:+.2f}", f"{outcome.postings:.0f}", f"{outcome.impact_sum:,.0f}")
+        figures = (
+            f"{outcome.loss:+.2f}",
+            f"{outcome.postings:.0f}",
+            f"{outcome.impact_sum:,.0f}",
+            f"{outcome.lifted:.1%}",
+        )
         recalls = (str(outcome.text_to_image), str(outcome.image_to_text))
         rows.append((f"{outcome.image_top_k}", f"{outcome.bits}", f"{outcome.scale:g}", *recalls, *figures))
     print_table(names, rows)

@@ -1,4 +1,4 @@
-"""`lexlip doctor`: what is installed, which path encoding will take, and why."""
+"""`lexlip doctor`: what is installed, which path encoding will take, and why; with --model, what that model is."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ _WORD = "dog"
 
 
 def doctor(model: Model = None) -> None:
-    """Print versions, the paths that images, texts and search take here and why, the others, and what is wrong."""
+    """Print versions, the paths that images, texts and search take here and why, the others, and what is wrong.
+
+    With --model, a bundle is explained as well: what it takes, how it weighs, its vocabulary, size and terms of use.
+    """
     typer.echo(f"lexlip-infer {version('lexlip-infer')}, Python {platform.python_version()}, {platform.platform()}")
     for name, extra in _DISTRIBUTIONS.items():
         _line(name, _installed(name) or _absent(name, extra))
@@ -141,10 +144,20 @@ def _check_model(model: str | None) -> list[str]:
         return [str(error)]
     except Exception as error:  # noqa: BLE001  (a broken installation may raise anything, and that is to be shown here)
         return [f"the model cannot be run ({type(error).__name__}: {error}); install lexlip-infer again"]
+    if model is not None:
+        _explain(encoder.bundle)
     typer.echo("model")
     _line(encoder.manifest.name, f"{counted(len(encoder.manifest.files), 'file')}, hashes match")
     _line(f"{_WORD!r} becomes", words)
     return []
+
+
+def _explain(bundle: Bundle) -> None:
+    from lexlip_infer.cli.doctor_model import explained
+
+    typer.echo(f"what {bundle.manifest.name} is")
+    for subject, sentence in explained(bundle):
+        _line(subject, sentence)
 
 
 def _encoded(encoder: LexLIPEncoder) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.errors import BackendUnavailable, LexLIPError, MissingExtra, require
-from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
+from lexlip_infer.runtime.choice import LOOKUP_PATH, PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.machine import Machine
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
@@ -26,7 +26,9 @@ _WISHES = {
 def taken_paths(bundle: Bundle, machine: Machine) -> Iterator[tuple[str, str]]:
     """Each tower of the bundle, and what runs it when nothing is asked for."""
     for modality in _MODALITIES:
-        if bundle.has_tower(modality):
+        if bundle.has_tower(modality) and not bundle.precisions(modality):
+            yield modality, LOOKUP_PATH.reason
+        elif bundle.has_tower(modality):
             path = choose_path(RuntimeOptions(), machine, modality, bundle.manifest.files)
             yield modality, f"{_described(path)}: {path.reason}"
 
@@ -39,7 +41,9 @@ def other_paths(bundle: Bundle, machine: Machine, runs_bf16: Callable[[], bool])
         machine: this one.
         runs_bf16: whether OpenVINO has bf16 on this CPU; asked only where it would be used.
     """
-    modality = next(name for name in _MODALITIES if bundle.has_tower(name))
+    modality = next((name for name in _MODALITIES if bundle.precisions(name)), None)
+    if modality is None:
+        return
     for wish, options in _WISHES.items():
         try:
             path = choose_path(options, machine, modality, bundle.manifest.files)

@@ -97,7 +97,7 @@ def encode(
     image_column: _ImageColumn = None,
     text_column: _TextColumn = None,
     prompt: _Prompt = None,
-    query_mode: QueryMode = "tower",
+    query_mode: QueryMode = None,
     background: _Background = "white",
     frames: _Frames = "first",
     truncated: _Truncated = "fail",

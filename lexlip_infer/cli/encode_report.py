@@ -21,6 +21,7 @@ from lexlip_infer.cli.shell import INTERRUPTED, counted, one_line
 from lexlip_infer.collection.manifest import FAILURES, MANIFEST, TRUNCATED, VECTORS, PartRecord, RunManifest
 from lexlip_infer.collection.part_file import Failure
 from lexlip_infer.errors import LexLIPError
+from lexlip_infer.impacts import MOST_LIFTED
 from lexlip_infer.pipeline.encode import Encoded
 from lexlip_infer.pipeline.progress import Observer
 
@@ -84,6 +85,8 @@ class JsonLog(Observer):
         more: dict[str, object] = {}
         if encoded.texts_cut:
             counts["texts_cut"] = encoded.texts_cut
+        if encoded.lifted_share:
+            counts["lifted_share"] = round(encoded.lifted_share, 4)
         if (manifest := encoded.manifest) is not None:
             counts = {"documents": manifest.documents} | counts | {"truncated": manifest.truncated}
             timings = None if manifest.timings is None else manifest.timings.model_dump()
@@ -157,6 +160,11 @@ class TextReport:
         if encoded.texts_cut:
             texts = counted(encoded.texts_cut, "text was", "texts were")
             _say(f"{texts} longer than the model takes, and cut: words beyond its maximal length are not in the vector")
+        if encoded.lifted_share > MOST_LIFTED:
+            _say(
+                f"warning: {encoded.lifted_share:.0%} of the kept terms have weights that the scale makes less than 1, "
+                "and were lifted to 1: give a larger --quant-scale, which lexlip calibrate finds"
+            )
         if encoded.failed:
             listed = "" if encoded.manifest is None else f", listed in {self._output / FAILURES}"
             _say(f"{encoded.failed:,} failed{listed}")

@@ -63,7 +63,7 @@ def evaluate(
     model: Model = None,
     image_top_k: ImageTopK = None,
     text_top_k: TextTopK = None,
-    query_mode: QueryMode = "tower",
+    query_mode: QueryMode = None,
     quant_scale: QuantScale = None,
     as_json: AsJson = False,
     save: Save = None,
@@ -82,6 +82,7 @@ def evaluate(
     from lexlip_infer.datasets import default_split, read_captions_file
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.evaluation.small_scale import Settings, evaluate_small_scale
+    from lexlip_infer.runtime.lookup import checked_mode
 
     refuse_existing(save)
     _check_plots(plot)
@@ -90,9 +91,9 @@ def evaluate(
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     manifest = encoder.manifest
     settings = Settings.of(manifest, image_top_k, text_top_k, quant_scale)
-    settings = replace(settings, folds=parts, query_mode=query_mode)
+    settings = replace(settings, folds=parts, query_mode=checked_mode(encoder.bundle, query_mode))
     # Texts first: a mode that the model lacks is refused before minutes of photographs.
-    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size, mode=query_mode)
+    texts = encoder.encode_texts(data.captions, top_k=manifest.vocab_size, mode=settings.query_mode)
     images = encoder.encode_images(data.images, batch_size=16, top_k=manifest.vocab_size)
     found = evaluate_small_scale(encoder, images, texts, data, settings)
     if save is not None and names is not None:
@@ -199,7 +200,7 @@ def zero_shot(
     text_top_k: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="terms of a class  [default: the model's, of a text]")
     ] = None,
-    query_mode: QueryMode = "tower",
+    query_mode: QueryMode = None,
     quant_scale: QuantScale = None,
     as_json: AsJson = False,
     save: Save = None,
@@ -217,14 +218,15 @@ def zero_shot(
     from lexlip_infer.encoder import LexLIPEncoder
     from lexlip_infer.evaluation.small_scale import Settings
     from lexlip_infer.evaluation.zero_shot import class_vectors, classify
+    from lexlip_infer.runtime.lookup import checked_mode
 
     refuse_existing(save)
     folders = read_class_folders(folder, names)
     prompts = TEMPLATES if templates is None else read_templates(templates)
     encoder = LexLIPEncoder.from_pretrained(model, device, precision, threads, backend=backend, head=head)
     settings = Settings.of(encoder.manifest, image_top_k, text_top_k, quant_scale)
-    settings = replace(settings, query_mode=query_mode)
-    classes = class_vectors(encoder, folders.names, prompts, query_mode)
+    settings = replace(settings, query_mode=checked_mode(encoder.bundle, query_mode))
+    classes = class_vectors(encoder, folders.names, prompts, settings.query_mode)
     with progress_bar(len(folders.images), "images") as progress:
         found = classify(encoder, folders, classes, settings, progress)
     if save is not None:

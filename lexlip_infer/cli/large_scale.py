@@ -49,7 +49,7 @@ def large_scale(
     synthetic: _Synthetic = 0,
     image_top_k: _ImageTopK = None,
     text_top_k: _TextTopK = None,
-    query_mode: QueryMode = "tower",
+    query_mode: QueryMode = None,
     systems: _Systems = None,
     dense_images: _DenseImages = None,
     dense_texts: Annotated[Path | None, typer.Option(metavar="DIR", help="the same of all captions, in order")] = None,
@@ -70,6 +70,7 @@ def large_scale(
     from lexlip_infer.bench.large_scale.settings import Settings
     from lexlip_infer.bench.machine import machine_info
     from lexlip_infer.encoder import LexLIPEncoder
+    from lexlip_infer.runtime.lookup import checked_mode
 
     require("matplotlib", extra="viz")  # now, not when everything is measured
     families = _families(systems)
@@ -82,7 +83,7 @@ def large_scale(
         model_fingerprint=encoder.bundle.fingerprint,
         top_ks=tuple(sorted({min(k, manifest.vocab_size) for k in image_top_k or _TOP_KS})),
         text_top_k=text_top_k or manifest.top_k.text,
-        query_mode=query_mode,
+        query_mode=checked_mode(encoder.bundle, query_mode, query=True),
         scale=manifest.quantisation.scale,
         cap=manifest.quantisation.cap,
         normalise=manifest.similarity == "cosine",

@@ -34,7 +34,11 @@ Threads = Annotated[
 Captions = Annotated[Path, typer.Argument(metavar="FILE", help="captions.jsonl with rows {image, captions, split}")]
 Split = Annotated[str, typer.Option(metavar="NAME", help="rows to use")]
 QueryMode = Annotated[
-    str, typer.Option(metavar="HOW", help="texts through their tower, or lookup: the weights of their words, no model")
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="texts through their tower, or lookup: the weights of their words, no model  [default: the model's way]",
+    ),
 ]
 TextTopK = Annotated[int | None, typer.Option(metavar="N", min=1, help="terms of a text  [default: the model's]")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]

@@ -35,14 +35,14 @@ class QuerySource:
     image: Path | None
     texts: Path | None
     vectors: Path | None
-    mode: str
+    mode: str | None
 
     def check(self) -> None:
         """Refuse none, and more than one; and a mode of texts for what is none."""
         given = [bool(self.words.strip()), self.image is not None, self.texts is not None, self.vectors is not None]
         if sum(given) != 1:
             raise InputError("give one of a query in words, --image FILE, --queries FILE and --query-vectors PATH")
-        if self.mode != "tower" and (self.image or self.vectors):
+        if self.mode not in (None, "tower") and (self.image or self.vectors):
             raise InputError(f"--query-mode {self.mode} is for words and --queries; leave it out")
 
     @property
@@ -86,7 +86,7 @@ def search(
         ),
     ] = None,
     hits: Annotated[int, typer.Option(metavar="N", min=1, help="results")] = 10,
-    query_mode: QueryMode = "tower",
+    query_mode: QueryMode = None,
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="auto (whatever IDX is for), exact, anserini, bm25 or faiss")
     ] = "auto",

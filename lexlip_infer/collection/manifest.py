@@ -191,6 +191,7 @@ class PartRecord(_Section):
         truncated: documents of images that break off and were accepted; they are in `truncated.jsonl`.
         truncated_size: bytes there.
         texts_cut: documents of texts that were longer than the model takes; not in the file where there are none.
+        lifted: impacts of 1 whose weight would round to 0 at this scale; not in the file where there are none.
     """
 
     name: str
@@ -206,6 +207,7 @@ class PartRecord(_Section):
     truncated: Count = 0
     truncated_size: Count = 0
     texts_cut: Count = 0
+    lifted: Count = 0
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:
@@ -213,14 +215,14 @@ class PartRecord(_Section):
             raise ValueError(f"{self.documents:,} documents and {self.failed:,} failed of {self.inputs:,} inputs")
         if max(self.empty, self.truncated, self.texts_cut) > self.documents:
             raise ValueError(f"more of {self.documents:,} documents are special than there are")
+        if self.lifted > self.impacts:
+            raise ValueError(f"{self.lifted:,} impacts were lifted of {self.impacts:,}")
         return self
 
     @model_serializer(mode="wrap")
     def _without_zero(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
-        if not self.texts_cut:
-            fields.pop("texts_cut", None)
-        return fields
+        return {name: value for name, value in fields.items() if value or name not in ("texts_cut", "lifted")}
 
 
 class StageTimings(_Section):
@@ -300,6 +302,11 @@ class RunManifest(_Section):
     def texts_cut(self) -> int:
         """Lines of texts that were longer than the model takes."""
         return sum(shard.texts_cut for shard in self.shards)
+
+    @property
+    def lifted_share(self) -> float:
+        """Of the stored impacts, those whose weight would round to 0 at the scale of the run."""
+        return sum(shard.lifted for shard in self.shards) / max(1, sum(shard.impacts for shard in self.shards))
 
     @property
     def next_part_name(self) -> str:

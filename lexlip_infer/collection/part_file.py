@@ -59,6 +59,7 @@ class Lines:
         failures: inputs that gave no line.
         truncated: inputs that gave one although they break off.
         texts_cut: how many were longer than the model takes.
+        lifted: impacts of 1 whose weight would round to 0.
     """
 
     data: bytes
@@ -68,6 +69,7 @@ class Lines:
     failures: list[Failure] = field(default_factory=list)
     truncated: list[Failure] = field(default_factory=list)
     texts_cut: int = 0
+    lifted: int = 0
 
 
 class PartFile:
@@ -82,7 +84,7 @@ class PartFile:
     def __init__(self, name: str, folder: Folder, compress: Literal["none", "gz"]) -> None:
         self.failures: list[Failure] = []
         self.truncated: list[Failure] = []
-        self._documents = self._empty = self._impacts = self._texts_cut = 0
+        self._documents = self._empty = self._impacts = self._texts_cut = self._lifted = 0
         self._name, self._file = name, HashedFile(name, folder)
         self._compressor = zlib.compressobj(wbits=_GZIP) if compress == "gz" else None
 
@@ -95,6 +97,7 @@ class PartFile:
         self._empty += lines.empty
         self._impacts += lines.impacts
         self._texts_cut += lines.texts_cut
+        self._lifted += lines.lifted
 
     def commit(self, folder: Folder) -> None:
         """Finish the file, bring it to the disk and move it to this folder."""
@@ -122,6 +125,7 @@ class PartFile:
             truncated=len(self.truncated),
             truncated_size=truncated_size,
             texts_cut=self._texts_cut,
+            lifted=self._lifted,
         )
 
 

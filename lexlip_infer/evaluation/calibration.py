@@ -25,7 +25,7 @@ from lexlip_infer.encoder import LexLIPEncoder
 from lexlip_infer.errors import InputError
 from lexlip_infer.evaluation.ranks import CUTOFFS, Recall, impact_recall, similarity_recall
 from lexlip_infer.evaluation.small_scale import Settings
-from lexlip_infer.impacts import QuantisationSettings, quantise
+from lexlip_infer.impacts import QuantisationSettings, fitting_scale, largest_weight, lifted_terms, quantise
 from lexlip_infer.vectors.sparse_batch import SparseBatch
 from lexlip_kernels import ImpactMatrix
 from lexlip_kernels.impact_dot import ImpactIndex
@@ -58,6 +58,7 @@ class Outcome:
         loss: points of mean recall below that of full vectors; negative where the setting did better.
         postings: stored impacts of an image, on average: what an index grows with.
         impact_sum: of an image, on average: what the time of Anserini's indexer grows with.
+        lifted: share of kept terms of both sides whose weight would round to 0; see `impacts.scale`.
     """
 
     bits: int
@@ -69,6 +70,7 @@ class Outcome:
     loss: float
     postings: float
     impact_sum: float
+    lifted: float
 
     @property
     def cap(self) -> int:
@@ -136,9 +138,9 @@ def calibrate(
         kept = images.top_k(top_k)
         cap = (1 << number) - 1
         tried = []
-        largest_text, largest_image = _largest_weight(kept_texts, normalise), _largest_weight(kept, normalise)
+        largest_text, largest_image = largest_weight(kept_texts, normalise), largest_weight(kept, normalise)
         for largest in np.geomspace(largest_text, largest_image, _SCALES):
-            settings = QuantisationSettings(round(float(cap / largest), 2), cap, normalise)
+            settings = QuantisationSettings(fitting_scale(float(largest), cap), cap, normalise)
             impacts = quantise(kept, settings)
             found = impact_recall(impacts, quantise(kept_texts, settings), owner, encoder.threads)
             outcome = Outcome(
@@ -150,6 +152,7 @@ def calibrate(
                 loss=_mean(full) - _mean(found),
                 postings=impacts.nnz / len(impacts),
                 impact_sum=float(impacts.impacts.sum(dtype=np.int64)) / len(impacts),
+                lifted=_lifted_share(settings, kept, kept_texts),
             )
             tried.append(outcome)
         outcomes.append(min(tried, key=lambda outcome: outcome.loss))
@@ -157,12 +160,8 @@ def calibrate(
     return Calibration(*full, tuple(outcomes))
 
 
-def _largest_weight(batch: SparseBatch, normalise: bool) -> float:
-    """Of all rows, each over its norm where the model's similarity is cosine."""
-    if batch.nnz == 0:
-        return 1.0
-    norms = batch.norms()[batch.row_numbers] if normalise else np.float32(1)
-    return float((batch.values / np.maximum(norms, np.finfo(np.float32).tiny)).max())
+def _lifted_share(settings: QuantisationSettings, *batches: SparseBatch) -> float:
+    return sum(lifted_terms(batch, settings) for batch in batches) / max(1, sum(batch.nnz for batch in batches))
 
 
 def _mean(directions: tuple[Recall, Recall]) -> float:

@@ -55,7 +55,7 @@ class ZeroShot:
 
 
 def class_vectors(
-    encoder: LexLIPEncoder, names: Sequence[str], templates: Sequence[str], mode: str = "tower"
+    encoder: LexLIPEncoder, names: Sequence[str], templates: Sequence[str], mode: str | None = None
 ) -> SparseBatch:
     """One row a class (C, V), un-pruned: the mean over templates of the unit vectors of the filled-in texts.
 
@@ -69,7 +69,7 @@ def class_vectors(
     return SparseBatch.concatenate(rows)
 
 
-def _mean_unit_vector(encoder: LexLIPEncoder, texts: list[str], mode: str) -> SparseBatch:
+def _mean_unit_vector(encoder: LexLIPEncoder, texts: list[str], mode: str | None) -> SparseBatch:
     from scipy.sparse import csr_array
 
     batch = encoder.encode_texts(texts, top_k=encoder.manifest.vocab_size, show_progress_bar=False, mode=mode)

@@ -7,9 +7,11 @@ nor are files written: parts, compression and resuming belong to `lexlip_infer.c
 
 from lexlip_infer.impacts.json_lines import JsonLinesParser, JsonLinesWriter, collect_terms, read_json_lines
 from lexlip_infer.impacts.quantise import QuantisationSettings, drop_placeholders, fill_empty, quantise
+from lexlip_infer.impacts.scale import MOST_LIFTED, fitting_scale, largest_weight, lifted_terms
 from lexlip_infer.impacts.terms import check_terms
 
 __all__ = [
+    "MOST_LIFTED",
     "JsonLinesParser",
     "JsonLinesWriter",
     "QuantisationSettings",
@@ -17,6 +19,9 @@ __all__ = [
     "collect_terms",
     "drop_placeholders",
     "fill_empty",
+    "fitting_scale",
+    "largest_weight",
+    "lifted_terms",
     "quantise",
     "read_json_lines",
 ]

@@ -67,7 +67,7 @@ class TextEncodeOptions(EncodeOptions, total=False):
 
     text_column: str | None
     prompt: str | None
-    query_mode: str
+    query_mode: str | None
 
 
 def encode_folder(
@@ -167,6 +167,7 @@ class Encoded:
         vocabulary: that the lines are in.
         failed: inputs that gave no line.
         texts_cut: lines of texts that were longer than the model takes.
+        lifted_share: of the impacts, those whose weight would round to 0 at the scale of the run.
         passed_over: what the reader saw and did not take for an input, in words; may be empty.
         manifest: of the output folder; a stream has none.
     """
@@ -174,6 +175,7 @@ class Encoded:
     vocabulary: Vocabulary
     failed: int
     texts_cut: int
+    lifted_share: float
     passed_over: str
     manifest: RunManifest | None = None
 
@@ -192,20 +194,20 @@ def encode(request: EncodeRequest, output: Path | BinaryIO, observer: Observer) 
     if request.engine == "ray" and not isinstance(output, Path):
         raise InputError("--engine ray writes into a folder, not to stdout; name one")
     reader, runtime = _reader(request), request.runtime
-    where = request.device if request.query_mode == "tower" else "cpu"
+    where = request.device if request.query_mode in (None, "tower") else "cpu"
     devices = open_devices(request.model, where, runtime, request.modality, request.lanes)
     settings, options = run_settings(devices, request), pipeline_options(devices, request)
     vocabulary = devices.encoders[0].vocabulary
     if not isinstance(output, Path):
         done = encode_stream(devices.encoders, reader, output, settings, options, observer)
-        return Encoded(vocabulary, done.failed, done.texts_cut, reader.passed_over)
+        return Encoded(vocabulary, done.failed, done.texts_cut, done.lifted / max(1, done.impacts), reader.passed_over)
     if request.engine == "ray":
         plan = WorkerPlan.of(devices, runtime, settings, options)
         manifest, passed_over = encode_on_ray(reader, output, plan, request.address, request.ray_actors, observer)
     else:
         manifest = encode_collection(devices.encoders, reader, output, settings, options, observer)
         passed_over = reader.passed_over
-    return Encoded(vocabulary, manifest.failed, manifest.texts_cut, passed_over, manifest)
+    return Encoded(vocabulary, manifest.failed, manifest.texts_cut, manifest.lifted_share, passed_over, manifest)
 
 
 def _reader(request: EncodeRequest) -> Reader[Any]:

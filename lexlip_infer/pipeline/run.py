@@ -81,6 +81,7 @@ class Committing:
     Attributes:
         failed: inputs that gave no line.
         texts_cut: lines of texts that were longer than the model takes.
+        lifted, impacts: impacts whose weight would round to 0, and all of them, of this process.
     """
 
     def __init__(self, output: Output, observer: Observer, total: int | None, timings: Timings) -> None:
@@ -90,6 +91,7 @@ class Committing:
         self._before = output.manifest.timings
         self._done = sum(shard.inputs for shard in output.manifest.shards)
         self.failed, self.texts_cut = output.manifest.failed, output.manifest.texts_cut
+        self.lifted = self.impacts = 0
         observer.started(self._done, self.failed, total)
 
     def add(self, lines: Lines, inputs: int) -> None:
@@ -98,6 +100,7 @@ class Committing:
             self._output.add(lines)
         self._done, self.failed = self._done + inputs, self.failed + len(lines.failures)
         self.texts_cut += lines.texts_cut
+        self.lifted, self.impacts = self.lifted + lines.lifted, self.impacts + lines.impacts
         for failure in lines.failures:
             self._observer.failure(failure)
         for note in lines.truncated:

@@ -132,7 +132,8 @@ class EncodeRequest:
         shard_id: which of `shard_num` runs that share the input this is, from 0; each makes every N-th part file.
         id_column: column or field of the id; `image_column` and `text_column` likewise.
         prompt: name of the model's prompt that is put before each text; that of documents when absent, if it has one.
-        query_mode: "tower", or "lookup" for texts that go through no model; see `LexLIPEncoder.encode_texts`.
+        query_mode: "tower", "lookup" for texts that go through no model, or None for the model's own way; see
+            `LexLIPEncoder.encode_texts`.
         background: see `ImageOptions`; `frames`, `truncated` and `max_megapixels` likewise.
         engine: "local", or "ray" for many machines.
         address: of a Ray cluster, HOST:PORT or "auto"; one on this machine when absent.
@@ -166,7 +167,7 @@ class EncodeRequest:
     image_column: str | None = None
     text_column: str | None = None
     prompt: str | None = None
-    query_mode: str = "tower"
+    query_mode: str | None = None
     background: str = "white"
     frames: str = "first"
     truncated: str = "fail"
@@ -195,7 +196,7 @@ class EncodeRequest:
             raise InputError(f"--{other.replace('_', '-')} goes with --{companion}; leave it out")
         if self.prompt is not None and self.modality == "image":
             raise InputError("--prompt goes with --texts; leave it out")
-        if self.query_mode != "tower":
+        if self.query_mode not in (None, "tower"):
             self._check_no_tower()
 
     def _check_no_tower(self) -> None:
@@ -266,7 +267,8 @@ def run_settings(devices: Devices, request: EncodeRequest) -> RunSettings:
     default_k = manifest.top_k.text if of_texts else manifest.top_k.image
     scale = manifest.quantisation.scale if request.scale is None else request.scale
     quantisation = QuantisationSettings(scale, manifest.quantisation.cap, manifest.similarity == "cosine")
-    mode, device = checked_mode(encoder.bundle, request.query_mode), path.device.partition(":")[0]
+    mode = checked_mode(encoder.bundle, request.query_mode, request.prompt == "query") if of_texts else "tower"
+    device = path.device.partition(":")[0]
     ran = {"device": device, "backend": path.backend, "precision": path.precision, "head": path.head}
     return RunSettings.model_validate(
         {

@@ -18,7 +18,7 @@ from lexlip_infer.collection.manifest import RunSettings
 from lexlip_infer.collection.part_file import Failure, Lines
 from lexlip_infer.collection.parts import AnyItem, PartEnd, Unit
 from lexlip_infer.encoder import LexLIPEncoder
-from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, quantise
+from lexlip_infer.impacts import JsonLinesWriter, QuantisationSettings, fill_empty, lifted_terms, quantise
 from lexlip_infer.inputs.images import load_image
 from lexlip_infer.inputs.items import ImageItem
 from lexlip_infer.pipeline.decode_worker import Decoded, Loader, PixelRing, WorkerSetup
@@ -197,7 +197,8 @@ class LineMaker:
             return Lines(b"", 0, 0, 0, batch.failures)
         with timings.working("quantise"):
             impacts, empty = fill_empty(quantise(batch.vectors, self._quantisation), self._placeholder_id)
+            lifted = lifted_terms(batch.vectors, self._quantisation)
         with timings.working("write"):
             data = self._writer.encode(batch.ids, impacts)
         counts = (len(batch.ids), empty, len(impacts.indices))
-        return Lines(data, *counts, batch.failures, batch.truncated, batch.texts_cut)
+        return Lines(data, *counts, batch.failures, batch.truncated, batch.texts_cut, lifted)

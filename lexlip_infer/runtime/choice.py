@@ -103,6 +103,10 @@ class PathChoice:
         return "_logits_" in self.graph
 
 
+#: Of texts whose terms are looked up: no backbone runs, and no head.
+LOOKUP_PATH = PathChoice("cpu", "onnxruntime", "f32", "native", "", "its texts are looked up; no model runs")
+
+
 def openvino_file(modality: Modality) -> str:
     """Path of the int8 backbone that OpenVINO reads; its weights lie beside it in `.bin`."""
     return f"openvino/{modality}_backbone_int8.xml"

@@ -24,7 +24,7 @@ STATIC_WEIGHT = "text.static_weight"
 #: the upper half of a float32. Rows of int8 have a scale each.
 _STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1"}
 #: Of a term; every place of the longest text together is still far from what a float32 holds.
-_MOST_WEIGHT = 1e6
+MOST_WEIGHT = 1e6
 
 _Tensors = Mapping[str, Mapping[str, Any]]
 
@@ -55,10 +55,10 @@ def read_static_weight(bundle: Bundle) -> npt.NDArray[np.float32]:
     path, tensors = _open(bundle)
     weight = _read(path, tensors, STATIC_WEIGHT, (bundle.manifest.vocab_size,))
     least, most = weight.min(), weight.max()
-    if least < 0 or most > _MOST_WEIGHT:
+    if least < 0 or most > MOST_WEIGHT:
         raise BundleError(
             f"{path}: {STATIC_WEIGHT} holds {least if least < 0 else most:g}; expected weights from 0 to "
-            f"{_MOST_WEIGHT:g}: export the model again"
+            f"{MOST_WEIGHT:g}: export the model again"
         )
     return weight
 

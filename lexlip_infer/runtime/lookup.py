@@ -7,6 +7,8 @@ how many are kept) becomes of it here as well.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from lexlip_infer.bundle import Bundle
@@ -20,21 +22,35 @@ from lexlip_kernels.impact_matrix import row_offsets
 QUERY_MODES = ("tower", "lookup")
 
 
-def checked_mode(bundle: Bundle, mode: str) -> str:
-    """The same mode, if there is one of that name and the bundle has what it takes.
+def checked_mode(bundle: Bundle, mode: str | None, query: bool = False) -> Literal["tower", "lookup"]:
+    """How texts are encoded: as asked, if the bundle has what it takes, or as the model does where nothing is asked.
+
+    Args:
+        bundle: the model.
+        mode: of `QUERY_MODES`, or None for the model's own way.
+        query: whether the texts are queries, for which a model may have a way of their own.
 
     Raises:
         InputError: there is no such mode.
-        BundleError: the bundle has no weights to look up.
+        BundleError: the bundle has no weights to look up, or no tower.
     """
+    text, has_tower = bundle.manifest.text, bool(bundle.precisions("text"))
+    static = text if text is not None and text.static is not None else None
+    if mode is None:
+        return "lookup" if static and (not has_tower or (query and static.query_mode == "lookup")) else "tower"
     if mode not in QUERY_MODES:
         raise InputError(f"query mode is {mode!r}; expected {' or '.join(map(repr, QUERY_MODES))}")
-    if mode == "lookup" and (bundle.manifest.text is None or bundle.manifest.text.static is None):
+    if mode == "lookup" and not static:
         raise BundleError(
             f"{bundle.folder}: {bundle.manifest.name} has no weights for texts without its tower; use the query mode "
             "'tower', or export a model that was trained with them"
         )
-    return mode
+    if mode == "tower" and static and not has_tower:
+        raise BundleError(
+            f"{bundle.folder}: {bundle.manifest.name} has no text tower, it looks texts up; use the query mode "
+            "'lookup', or leave it out"
+        )
+    return "lookup" if mode == "lookup" else "tower"
 
 
 class Lookup:

@@ -228,12 +228,12 @@ class Index:
         return "impacts" if self._engine is None else self._engine.queries
 
     @overload  # a str is one query, and never a sequence of letters
-    def search(self, query: Query, k: int = 10, mode: str = ...) -> list[Hit]: ...  # type: ignore[overload-overlap]
+    def search(self, query: Query, k: int = 10, mode: str | None = ...) -> list[Hit]: ...  # type: ignore[overload-overlap]
     @overload
-    def search(self, query: Sequence[Query | SparseBatch], k: int = 10, mode: str = ...) -> list[list[Hit]]: ...
+    def search(self, query: Sequence[Query | SparseBatch], k: int = 10, mode: str | None = ...) -> list[list[Hit]]: ...
     @overload
-    def search(self, query: SparseBatch, k: int = 10, mode: str = ...) -> list[Hit] | list[list[Hit]]: ...
-    def search(self, query: Any, k: int = 10, mode: str = "tower") -> list[Hit] | list[list[Hit]]:
+    def search(self, query: SparseBatch, k: int = 10, mode: str | None = ...) -> list[Hit] | list[list[Hit]]: ...
+    def search(self, query: Any, k: int = 10, mode: str | None = None) -> list[Hit] | list[list[Hit]]:
         """The k best documents of a query, or of each of several.
 
             index.search("a dog", k=3)                         # a str is a text, always
@@ -246,7 +246,8 @@ class Index:
                 a SparseBatch of un-normalised weights, of the model of the index; or a list of these. An index of BM25
                 takes texts alone; one of Faiss float32 unit vectors, (D,) or (Q, D).
             k: hits of each query; fewer where fewer documents share a term with it, none where it holds no known term.
-            mode: of texts: "tower", or "lookup", which runs no model; see `LexLIPEncoder.encode_texts`.
+            mode: of texts: "tower", or "lookup", which runs no model, or None for the model's own way; see
+                `LexLIPEncoder.encode_texts`.
 
         Returns:
             A list of hits, best first, ties by id. Of a list of queries, of a batch of other than one row, and of
@@ -262,9 +263,9 @@ class Index:
         several = isinstance(query, list | tuple) or len(found) != 1 or (self.takes == "vectors" and query.ndim == 2)
         return found if several else found[0]
 
-    def queries(self, asked: Sequence[Any], mode: str = "tower") -> Any:
+    def queries(self, asked: Sequence[Any], mode: str | None = None) -> Any:
         """Queries, as `search` takes them, in the engine's own form: impacts, texts, or dense vectors."""
-        if mode != "tower" and self.takes != "impacts":
+        if mode not in (None, "tower") and self.takes != "impacts":
             raise InputError(f"{self.path} is for the engine {self.engine}, which asks no model; leave {mode!r} out")
         if self.takes == "texts":
             return check_texts(asked, self.path)

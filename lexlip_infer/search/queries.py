@@ -64,7 +64,7 @@ class QueryEncoder:
         self._encoded_with.check_model(str(self._place), encoder.manifest.name, encoder.bundle.fingerprint)
         return encoder
 
-    def weights(self, queries: Sequence[Any], mode: str = "tower") -> SparseBatch:
+    def weights(self, queries: Sequence[Any], mode: str | None = None) -> SparseBatch:
         """Un-normalised weights (Q, V) of texts, images and batches, in order; a row of each text or image.
 
         Args:

@@ -48,7 +48,7 @@ ROOMS = (
     ("errors",),
     ("files",),
     ("vectors",),
-    ("hub",),
+    ("hub", "foreign"),
     ("manifest", "bundle", "vocabulary"),
     ("inputs",),
     ("datasets",),

@@ -112,7 +112,7 @@ def test_other_models_are_refused(folders: Path, tmp_path: Path) -> None:
     for beit, bert, message in [
         ("absolute", "bert", "use_absolute_position_embeddings is True"),
         ("bert", "bert", "model_type is 'bert'; our image tower has 'beit'"),
-        ("beit", "beit", "of type 'beit'; text towers are imported from BERT alone"),
+        ("beit", "beit", "of type 'beit'; text towers are imported from BERT and DistilBERT alone"),
         ("beit", "narrow", "a BEiT of width 32, a BERT of 16"),
         ("beit", "nothing", "cannot be read"),
     ]:

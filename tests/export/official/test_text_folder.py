@@ -153,7 +153,7 @@ def test_vocab_txt_will_do(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_type": "distilbert"}, "of type 'distilbert'; text towers are imported from BERT alone"),
+        ({"model_type": "roberta"}, "of type 'roberta'; text towers are imported from BERT and DistilBERT alone"),
         ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ({"num_attention_heads": 5}, "5 attention heads do not divide"),

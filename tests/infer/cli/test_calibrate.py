@@ -59,6 +59,16 @@ def test_fewer_bits_are_smaller_impacts(lexlip: Lexlip, captions_file: Path, bun
     assert 20 <= rows[0]["impact_sum"] <= 3 * 20 < rows[1]["impact_sum"] <= 255 * 20
 
 
+def test_terms_that_a_scale_makes_nothing_of(lexlip: Lexlip, captions_file: Path, bundle_folder: Path) -> None:
+    """With one bit all impacts are 1; with many, few weights are too small for the scale."""
+    options = ("--image-top-k", 40, "--bits", 1, "--bits", 12)
+    rows = run(lexlip, captions_file, bundle_folder, *options)["outcomes"]
+    assert rows[0]["lifted"] > 0.05 > rows[1]["lifted"] >= 0
+    table = lexlip("calibrate", captions_file, "--model", bundle_folder, "--tolerance", 100, *options)
+    assert "have weights that this scale makes less than 1, and count as 1: try more --bits" in table.stderr
+    assert f"{rows[0]['lifted']:.1%}" in table.stdout
+
+
 def test_the_recommendation_goes_into_the_bundle(lexlip: Lexlip, captions_file: Path, own_bundle: Path) -> None:
     before = Bundle.open(own_bundle)
     rows = run(lexlip, captions_file, own_bundle, "--write", "--text-top-k", 7)["outcomes"]
@@ -79,7 +89,7 @@ def test_the_shipped_model_is_not_changed(lexlip: Lexlip, captions_file: Path) -
 
 def test_no_setting_is_good_enough() -> None:
     recall = Recall(10.0, 20.0, 30.0)
-    outcomes = tuple(Outcome(8, k, 9, 100.0, recall, recall, 60.0 / k, k, 99.0 * k) for k in (10, 20, 40))
+    outcomes = tuple(Outcome(8, k, 9, 100.0, recall, recall, 60.0 / k, k, 99.0 * k, 0.0) for k in (10, 20, 40))
     calibration = Calibration(recall, recall, outcomes)
     assert calibration.recommend(3.0).image_top_k == 20
     with pytest.raises(InputError, match=r"no setting loses at most 1 points.*top-40 with 8 bits, loses 1\.50"):

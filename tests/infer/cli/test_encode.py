@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,25 @@ def encode(lexlip: Callable[..., Any], bundle_folder: Path, photographs: Path) -
         return lexlip("encode", "--images", photographs, "--output", output, "--model", bundle_folder, *options)
 
     return command
+
+
+def test_a_scale_that_makes_ones_of_weights(encode: Callable[..., Any], encoder: LexLIPEncoder, tmp_path: Path) -> None:
+    """Of unit vectors at a scale of 1, most weights would round to 0; the run says so, and so does its manifest."""
+    outcome = encode(tmp_path / "out", "--quant-scale", 1)
+    said = re.search(r"warning: (\d+)% of the kept terms have weights that the scale makes less than 1", outcome.stderr)
+    assert said is not None
+    parts = json.loads((tmp_path / "out" / "manifest.json").read_text())["shards"]
+    lifted, stored = sum(part["lifted"] for part in parts), sum(part["impacts"] for part in parts)
+    assert said[1] == f"{100 * lifted / stored:.0f}"
+    impacts = [value for document in documents(tmp_path / "out") for value in document["vector"].values()]
+    assert 0.05 * len(impacts) < lifted <= impacts.count(1)
+    log = encode(tmp_path / "log", "--quant-scale", 1, "--log-json").stderr.splitlines()
+    assert json.loads(log[-1])["lifted_share"] == pytest.approx(lifted / stored, abs=1e-4)
+    stream = encode("-", "--quant-scale", 1)
+    assert said[0] in stream.stderr
+    enough = encode(tmp_path / "enough", "--quant-scale", 10_000)
+    assert "warning" not in enough.stderr
+    assert "lifted" not in json.loads((tmp_path / "enough" / "manifest.json").read_text())["shards"][0]
 
 
 def test_defaults(encode: Callable[..., Any], encoder: LexLIPEncoder, tmp_path: Path) -> None:

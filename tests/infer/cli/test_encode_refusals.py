@@ -159,8 +159,8 @@ def test_model_without_a_file(refused: Callable[..., str], photographs: Path, bu
 
 
 def test_model_of_a_newer_format(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
-    change_manifest(bundle, format_version=5, unheard_of=True)
-    assert "bundle format 5; this version reads up to 4: pip" in refused("--images", photographs, "--model", bundle)
+    change_manifest(bundle, format_version=6, unheard_of=True)
+    assert "bundle format 6; this version reads up to 5: pip" in refused("--images", photographs, "--model", bundle)
 
 
 def test_model_with_another_graph(refused: Callable[..., str], photographs: Path, bundle: Path) -> None:
