@@ -32,9 +32,9 @@ from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular
 from lexlip_infer.hub import snapshot
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
-#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts; a bundle is
-#: written as the lowest that has what it needs.
-FORMAT_VERSION = 4
+#: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts, 5 the
+#: precision on CPUs and weights that two graphs share; a bundle is written as the lowest that has what it needs.
+FORMAT_VERSION = 5
 MANIFEST = "lexlip.json"
 
 #: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
@@ -156,6 +156,7 @@ class Manifest(_Section):
         placeholder_id: the term that stands in for an empty vector; None where no tokenizer names it.
         top_k: kept terms by default.
         quantisation: the quantiser's default.
+        cpu_precision: of a tower's backbone on a CPU, where nobody asks for another; float32 for those not named.
         provenance: where the weights come from, for people.
         files: by path relative to the bundle, POSIX separators.
     """
@@ -172,6 +173,7 @@ class Manifest(_Section):
     placeholder_id: int | None
     top_k: KeptTerms
     quantisation: Quantisation
+    cpu_precision: dict[Modality, Precision] = {}
     provenance: dict[str, Any]
     files: dict[str, FileRecord]
 
@@ -191,6 +193,11 @@ class Manifest(_Section):
             raise ValueError(f"expected term ids in [0, {vocab_size})")
         return ids
 
+    @pydantic.model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Older engines refuse fields that they do not know.
+        return {name: value for name, value in serialize(self).items() if name != "cpu_precision" or value}
+
     @pydantic.field_validator("files")
     @classmethod
     def _stay_inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
@@ -207,6 +214,9 @@ class Manifest(_Section):
             raise ValueError("neither an image nor a text tower; expected at least one of them")
         if self.tokenizer is not None and self.placeholder_id is None:
             raise ValueError("a tokenizer but no placeholder_id; expected the term that stands in for an empty vector")
+        for modality, precision in self.cpu_precision.items():
+            if backbone_file(modality, precision) not in self.files:
+                raise ValueError(f"{modality}s in {precision} on CPUs, and no {backbone_file(modality, precision)}")
         return self
 
 

@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
-from lexlip_export.graph_builder import store_half, store_int8, to_half, to_int8
+from lexlip_export.graph_builder import share_weights, store_half, store_int8, to_half, to_int8
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.precision.gate import precision_graphs
@@ -188,8 +188,9 @@ def _write_model(
         weight, stored = _stored_decoder(weight, modality, model.config, settings)
         heads |= stored | {f"{modality}.bias": bias}
         # Taken out, so that one tower's graphs are gone from memory before the next one's are written.
-        of_tower = {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
-        of_tower[backbone_file(modality, "f32")] = backbones.pop(modality)
+        exact, exact_data = backbone_file(modality, "f32"), b""
+        of_tower = {exact: backbones.pop(modality)}
+        of_tower |= {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
         top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
         of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
         further = further_graphs(model, modality, of_tower, tokenizer, settings)
@@ -197,7 +198,11 @@ def _write_model(
         # Each graph is changed once it is its turn, so those made from others come first.
         for name, graph in itertools.chain(further, of_tower.items()):
             onnx.helper.set_model_props(graph, metadata)
-            files[name] = _STORE[settings.storage](graph).SerializeToString(deterministic=True)
+            stored = _STORE[settings.storage](graph)
+            if name == backbone_file(modality, "int8") and settings.shares_weights:
+                share_weights(stored, exact_data, PurePosixPath(exact).name)
+            files[name] = data = stored.SerializeToString(deterministic=True)
+            exact_data = data if name == exact else exact_data
     if text is not None and text.static is not None:
         heads[STATIC_WEIGHT] = model.lookup_weights().detach().numpy()
     files[HEADS] = save(heads)
@@ -260,6 +265,7 @@ def _manifest(
                 "placeholder_id": placeholder,
                 "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
                 "quantisation": {"scale": settings.scale, "cap": settings.cap},
+                "cpu_precision": {} if settings.cpu_precision == "f32" else {"image": settings.cpu_precision},
                 "provenance": {
                     "training": {key: value for key, value in training.items() if key != "log"},
                     "storage": settings.storage,
@@ -274,8 +280,10 @@ def _manifest(
 
 def _format_version(text: TextSettings | None, settings: ExportSettings) -> int:
     """The lowest that has what the bundle needs, for the sake of older engines."""
-    if settings.storage == "i8" or (text is not None and text.static is not None):
+    if settings.shares_weights or settings.cpu_precision != "f32":
         return FORMAT_VERSION
+    if settings.storage == "i8" or (text is not None and text.static is not None):
+        return 4
     return 2 if text is None or text.needed == {"max_length"} else 3
 
 

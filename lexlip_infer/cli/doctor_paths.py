@@ -27,7 +27,9 @@ def taken_paths(bundle: Bundle, machine: Machine) -> Iterator[tuple[str, str]]:
     """Each tower of the bundle, and what runs it when nothing is asked for."""
     for modality in _MODALITIES:
         if bundle.has_tower(modality):
-            path = choose_path(RuntimeOptions(), machine, modality, bundle.manifest.files)
+            path = choose_path(
+                RuntimeOptions(), machine, modality, bundle.manifest.files, bundle.manifest.cpu_precision
+            )
             yield modality, f"{_described(path)}: {path.reason}"
 
 
@@ -42,7 +44,7 @@ def other_paths(bundle: Bundle, machine: Machine, runs_bf16: Callable[[], bool])
     modality = next(name for name in _MODALITIES if bundle.has_tower(name))
     for wish, options in _WISHES.items():
         try:
-            path = choose_path(options, machine, modality, bundle.manifest.files)
+            path = choose_path(options, machine, modality, bundle.manifest.files, bundle.manifest.cpu_precision)
         except BackendUnavailable as error:
             yield wish, f"no: {str(error).partition(', but ')[2]}"
         except MissingExtra as error:
