@@ -55,7 +55,8 @@ __all__ = [
 ]
 
 #: 3 added prompts and the side that long texts are cut on, 4 decoders in int8 and the static side of texts, 5 other
-#: heads and terms that are some of the tokens; a bundle is written as the lowest that has what it needs.
+#: heads, terms that are some of the tokens, the precision on CPUs, and weights that two graphs share; a bundle is
+#: written as the lowest that has what it needs.
 FORMAT_VERSION = 5
 MANIFEST = "lexlip.json"
 

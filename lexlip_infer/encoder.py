@@ -145,7 +145,13 @@ class LexLIPEncoder:
         bundle = Bundle.open(path_or_hub_id, revision=revision, token=token, cache_dir=cache_dir)
         # A precision may have been stored of one tower only; the other is refused when it is used.
         if towers := [each for each in _MODALITIES if bundle.has_tower(each) and bundle.precisions(each)]:
-            choose_any_path(options, look_around(options.cpu_reason is None), towers, bundle.manifest.files)
+            choose_any_path(
+                options,
+                look_around(options.cpu_reason is None),
+                towers,
+                bundle.manifest.files,
+                bundle.manifest.cpu_precision,
+            )
         return cls(bundle, options)
 
     def path(self, modality: Modality) -> PathChoice:
@@ -161,7 +167,7 @@ class LexLIPEncoder:
         if modality == "text" and checked_mode(self.bundle, None) == "lookup":
             return LOOKUP_PATH
         machine = look_around(gpu=self.options.cpu_reason is None)
-        return choose_path(self.options, machine, modality, self.manifest.files)
+        return choose_path(self.options, machine, modality, self.manifest.files, self.manifest.cpu_precision)
 
     def encode_images(
         self,

@@ -31,7 +31,7 @@ Normalisation = Literal["none", "full_vocabulary"]
 
 #: Fields of the sides that came with a format; see `FORMAT_VERSION`.
 _OF_FORMAT_3 = {"prompts", "default_prompt", "truncation_side"}
-_OF_FORMAT_5 = {"saturation", "normalise", "admit_padding", "keep_own_tokens", "query_mode"}
+_OF_FORMAT_5 = {"saturation", "normalise", "admit_padding", "keep_own_tokens", "query_mode", "cpu_precision"}
 
 
 def format_of(fields: set[str]) -> int:
@@ -52,6 +52,7 @@ class _Side(_Section):
 
     saturation: Saturation = "log1p_relu"
     normalise: Normalisation = "none"
+    cpu_precision: Literal["f32", "int8"] = "f32"
 
     @pydantic.model_serializer(mode="wrap")
     def _without_defaults(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -71,6 +72,7 @@ class ImageSettings(_Side):
     Attributes:
         saturation: of the largest logit of a term: log1p(relu(x)), or x + 1 where x > 0 and exp(x) elsewhere.
         normalise: whether the head divides by the L2 norm over all V terms, before it keeps the heaviest.
+        cpu_precision: of the backbone on a CPU, where nobody asks for another.
     """
 
     size: int = Field(gt=0, le=MOST_PIXELS)
@@ -83,7 +85,7 @@ class TextSettings(_Side):
     """How a text becomes `input_ids`, and what its head computes.
 
     Attributes:
-        saturation, normalise: as of images.
+        saturation, normalise, cpu_precision: as of images.
         max_length: tokens that are kept, special ones included.
         prompts: what is put before a text, by name: "query" by `encode_query`, "document" by `encode_document`.
         default_prompt: the one that `encode_texts` takes where none is asked for.
@@ -205,6 +207,12 @@ class Manifest(_Section):
         return f"Manifest({self.name}: {' and '.join(towers)}, {self.vocab_size} terms, {self.similarity})"
 
     __str__ = __repr__  # pydantic's would fill a screen with the hashes of the files
+
+    @property
+    def cpu_precision(self) -> dict[Modality, Literal["f32", "int8"]]:
+        """Of each tower that there is, on a CPU where nobody asks for another."""
+        sides: dict[Modality, ImageSettings | TextSettings | None] = {"image": self.image, "text": self.text}
+        return {modality: side.cpu_precision for modality, side in sides.items() if side is not None}
 
     @property
     def token_count(self) -> int:

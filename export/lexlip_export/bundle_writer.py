@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.bundle_folder import ATTRIBUTION, BundleFolder, check_replaceable, plain
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
-from lexlip_export.graph_builder import store_half, store_int8, to_half, to_int8
+from lexlip_export.graph_builder import share_weights, store_half, store_int8, to_half, to_int8
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.precision.gate import precision_graphs
@@ -30,7 +30,7 @@ from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
 from lexlip_export.sources import ImportOptions, load_source, load_static_source
 from lexlip_export.static_bundle import write_static_bundle
-from lexlip_infer.bundle import MANIFEST, Manifest, Modality, TextSettings, backbone_file
+from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, new_folder, read_regular
 from lexlip_infer.manifest import format_of
@@ -163,8 +163,9 @@ def _write_model(
         weight, stored = _stored_decoder(weight, modality, model.config, settings)
         heads |= stored | {f"{modality}.bias": bias}
         # Taken out, so that one tower's graphs are gone from memory before the next one's are written.
-        of_tower = {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
-        of_tower[backbone_file(modality, "f32")] = backbones.pop(modality)
+        exact, exact_data = backbone_file(modality, "f32"), b""
+        of_tower = {exact: backbones.pop(modality)}
+        of_tower |= {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
         top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
         of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
         further = further_graphs(model, modality, of_tower, tokenizer, settings)
@@ -172,7 +173,11 @@ def _write_model(
         # Each graph is changed once it is its turn, so those made from others come first.
         for name, graph in itertools.chain(further, of_tower.items()):
             onnx.helper.set_model_props(graph, metadata)
-            files[name] = _STORE[settings.storage](graph).SerializeToString(deterministic=True)
+            stored = _STORE[settings.storage](graph)
+            if name == backbone_file(modality, "int8") and settings.shares_weights:
+                share_weights(stored, exact_data, PurePosixPath(exact).name)
+            files[name] = data = stored.SerializeToString(deterministic=True)
+            exact_data = data if name == exact else exact_data
     if static is not None:
         heads[STATIC_WEIGHT] = static
     files[HEADS] = save(heads)
@@ -219,7 +224,13 @@ def _manifest(
                 "vocab_size": config.vocab_size,
                 "hidden_size": config.hidden_size,
                 "image": image
-                and {"size": image.image_size, "resize": image.resize, "mean": image.mean, "std": image.std},
+                and {
+                    "size": image.image_size,
+                    "resize": image.resize,
+                    "mean": image.mean,
+                    "std": image.std,
+                    "cpu_precision": settings.cpu_precision,
+                },
                 "text": text,
                 "tokenizer": None if tokenizer is None else "tokenizer.json",
                 "similarity": settings.similarity,
@@ -241,6 +252,8 @@ def _manifest(
 
 def _format_version(text: TextSettings | None, settings: ExportSettings) -> int:
     """The lowest that has what the bundle needs, for the sake of older engines."""
+    if settings.shares_weights or settings.cpu_precision != "f32":
+        return FORMAT_VERSION
     return max(4 if settings.storage == "i8" else 2, format_of(set() if text is None else text.needed))
 
 

@@ -18,6 +18,11 @@ app = application("Export a checkpoint to a model bundle.")
 _DEFAULT = ExportSettings()
 
 
+class _Cpu(StrEnum):
+    f32 = "f32"
+    int8 = "int8"
+
+
 class _PositionMode(StrEnum):
     legacy_1d = "legacy_1d"
     bicubic_2d = "bicubic_2d"
@@ -34,6 +39,9 @@ _Attribution = Annotated[
 _Precisions = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="fp16, int8 or all, beside f32; may be given several times"),
+]
+_CpuPrecision = Annotated[
+    _Cpu, typer.Option(help="of images where a CPU encodes and nobody asks for another; int8 brings itself along")
 ]
 _GateCaptions = Annotated[
     Path | None,
@@ -72,6 +80,7 @@ def export(
     evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
     attribution: _Attribution = None,
     precision: _Precisions = None,
+    cpu_precision: _CpuPrecision = _Cpu.f32,
     gate_captions: _GateCaptions = None,
     gate_split: Annotated[str, typer.Option(metavar="NAME", help="rows of it to use")] = "dev",
     calibration_images: _CalibrationImages = None,
@@ -94,6 +103,7 @@ def export(
     settings = ExportSettings(
         image_top_k=image_top_k,
         storage="i8" if int8_storage else "f16" if half_storage else "f32",
+        cpu_precision="int8" if cpu_precision is _Cpu.int8 else "f32",
         precisions=named_precisions(precision or []),
         graphs=tuple(graph or ()),
     )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from lexlip_kernels.errors import BundleError
 
@@ -121,17 +122,67 @@ def to_half(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.float16)
 
 
-def to_int8(values: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def to_int8(
+    values: npt.NDArray[np.float32], axis: int, ranges: npt.NDArray[np.float32] | None = None
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Numbers of -127 to 127, and scales, of the same number of axes, that they are to be multiplied by.
 
     Args:
         values: any shape.
         axis: each of its indices has a scale.
+        ranges: of every index, what becomes 127; its largest value when absent.
     """
     others = tuple(each for each in range(values.ndim) if each != axis % values.ndim)
-    scale = np.abs(values).max(axis=others, keepdims=True).astype(np.float32) / np.float32(127)
+    largest = np.abs(values).max(axis=others, keepdims=True)
+    scale = (largest if ranges is None else ranges.reshape(largest.shape)).astype(np.float32) / np.float32(127)
     divisor = np.where(scale > 0, scale, np.float32(1))
     return np.rint(values / divisor).astype(np.int8), scale
+
+
+def has_pairs(weight: npt.NDArray[np.float32]) -> bool:
+    """Whether it is known which products of a convolution (O, I, h, w) a CPU adds up in 16 bits.
+
+    None (depthwise), or of channels 2n and 2n + 1; not so of three channels.
+    """
+    inputs: int = weight.shape[1]
+    return inputs == 1 or inputs % 2 == 0
+
+
+def channel_ranges(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """How large a weight of each output channel can be that int8 still holds: (O,) of weights (O, I, h, w).
+
+    The sum of two neighbouring input channels, I being even or 1, is no larger than that, either. In int8 it is then no
+    more than 128 (127, and 1 by rounding), and 255 * 128 < 2^15.
+    """
+    outputs, inputs = weight.shape[:2]
+    ranges: npt.NDArray[np.float32] = np.abs(weight).reshape(outputs, -1).max(axis=1)
+    if inputs > 1:
+        pairs = weight.reshape(outputs, inputs // 2, 2, -1).sum(axis=2)
+        ranges = np.maximum(ranges, np.abs(pairs).reshape(outputs, -1).max(axis=1))
+    return ranges
+
+
+def convolution_int8(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """A convolution's weights (O, I, h, w) as integers for integer arithmetic, and scales (O, 1, 1, 1)."""
+    return to_int8(weight, 0, channel_ranges(weight) if has_pairs(weight) else None)
+
+
+def share_weights(model: onnx.ModelProto, other: bytes, location: str) -> onnx.ModelProto:
+    """Let a graph take the large weights that another one holds, too, from that one's file.
+
+    Changes the model in place and returns it.
+
+    Args:
+        model: its initialisers are looked for.
+        other: a serialised graph.
+        location: its file name, in the folder where both will lie.
+    """
+    for tensor in model.graph.initializer:
+        size = len(tensor.raw_data)
+        if size >= MINIMUM and (offset := other.find(tensor.raw_data)) >= 0:
+            set_external_data(tensor, location, offset=offset, length=size)
+            tensor.ClearField("raw_data")
+    return model
 
 
 def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -141,6 +192,7 @@ def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = model.graph
     axes = _weight_axes(graph)
+    convolutions = {node.input[1] for node in graph.node if node.op_type == "Conv"}
     further: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
     for tensor in graph.initializer:
@@ -148,7 +200,9 @@ def store_int8(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MINIMUM or axis is None:
             continue
         name = tensor.name
-        values, scale = to_int8(numpy_helper.to_array(tensor), axis)
+        weight = numpy_helper.to_array(tensor)
+        # As integer arithmetic takes them, so that an int8 graph can share them.
+        values, scale = convolution_int8(weight) if tensor.name in convolutions else to_int8(weight, axis)
         tensor.CopyFrom(numpy_helper.from_array(values, f"{name}.int8"))
         further.append(numpy_helper.from_array(scale, f"{name}.scale"))
         nodes.append(

@@ -40,6 +40,7 @@ class ExportSettings(_Settings):
         storage: "f16" halves the files by rounding the weights, "i8" quarters them, with a scale a row; the float32
             graphs compute in float32 either way.
         precisions: of the backbones; float32 always comes first, the others have to pass the parity gate.
+        cpu_precision: of images on a CPU, where nobody asks for another; one of `precisions`.
     """
 
     image_top_k: int = Field(default=256, gt=0)
@@ -49,13 +50,21 @@ class ExportSettings(_Settings):
     cap: int = Field(default=255, ge=1, le=65535)
     graphs: tuple[FurtherGraph, ...] = ()
     storage: Literal["f32", "f16", "i8"] = "f32"
+    cpu_precision: Literal["f32", "int8"] = "f32"
     precisions: tuple[Precision, ...] = Field(default=("f32",), validate_default=True)
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether int8 graphs take the integers that float32 is stored as."""
+        return self.storage == "i8" and "int8" in self.precisions
 
     @field_validator("precisions")
     @classmethod
     def _float32_first(cls, names: tuple[Precision, ...], info: ValidationInfo) -> tuple[Precision, ...]:
         order: tuple[Precision, ...] = ("f32", "fp16", "int8")
-        needed = {"f32", "fp16"} if FurtherGraph.LOGITS_FP16 in info.data.get("graphs", ()) else {"f32"}
+        needed = {"f32", info.data.get("cpu_precision", "f32")}
+        if FurtherGraph.LOGITS_FP16 in info.data.get("graphs", ()):
+            needed.add("fp16")
         return tuple(name for name in order if name in needed.union(names))
 
 

@@ -29,7 +29,9 @@ def taken_paths(bundle: Bundle, machine: Machine) -> Iterator[tuple[str, str]]:
         if bundle.has_tower(modality) and not bundle.precisions(modality):
             yield modality, LOOKUP_PATH.reason
         elif bundle.has_tower(modality):
-            path = choose_path(RuntimeOptions(), machine, modality, bundle.manifest.files)
+            path = choose_path(
+                RuntimeOptions(), machine, modality, bundle.manifest.files, bundle.manifest.cpu_precision
+            )
             yield modality, f"{_described(path)}: {path.reason}"
 
 
@@ -46,7 +48,7 @@ def other_paths(bundle: Bundle, machine: Machine, runs_bf16: Callable[[], bool])
         return
     for wish, options in _WISHES.items():
         try:
-            path = choose_path(options, machine, modality, bundle.manifest.files)
+            path = choose_path(options, machine, modality, bundle.manifest.files, bundle.manifest.cpu_precision)
         except BackendUnavailable as error:
             yield wish, f"no: {str(error).partition(', but ')[2]}"
         except MissingExtra as error:

@@ -1,6 +1,7 @@
 """What a caller may ask for, and which path a tower takes: a pure function of that, the machine, and the bundle.
 
-    CPU            ONNX Runtime float32, or int8, or OpenVINO where bf16 or its int8 is asked for; native head
+    CPU            ONNX Runtime float32, or int8 where the bundle prefers it or it is asked for, or OpenVINO where bf16
+                   or its int8 is; native head
     GPU, sm_80+    ONNX Runtime fp16; Triton lexicon_head on the hidden states
     GPU before     ONNX Runtime fp16 up to the logits, because Triton has no tensor cores there; Triton lexicon_topk
 
@@ -12,8 +13,8 @@ Triton is absent. Nothing is decided by catching an exception.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lexlip_infer.bundle import Modality, Precision, backbone_file
@@ -117,7 +118,17 @@ def logits_file(modality: Modality) -> str:
     return f"onnx/{modality}_logits_fp16.onnx"
 
 
-def choose_path(options: RuntimeOptions, machine: Machine, modality: Modality, files: Collection[str]) -> PathChoice:
+#: What `Manifest.cpu_precision` is where a bundle prefers nothing.
+_NO_PREFERENCE: Mapping[Modality, Precision] = {}
+
+
+def choose_path(
+    options: RuntimeOptions,
+    machine: Machine,
+    modality: Modality,
+    files: Collection[str],
+    preferred: Mapping[Modality, Precision] = _NO_PREFERENCE,
+) -> PathChoice:
     """Choose.
 
     Args:
@@ -125,6 +136,7 @@ def choose_path(options: RuntimeOptions, machine: Machine, modality: Modality, f
         machine: what runs here.
         modality: of the tower.
         files: what the bundle holds, by path.
+        preferred: its manifest's `cpu_precision`.
 
     Raises:
         BackendUnavailable: something asked for by name cannot run here, or the bundle does not hold it.
@@ -135,18 +147,25 @@ def choose_path(options: RuntimeOptions, machine: Machine, modality: Modality, f
     if number is None and options.cuda_graph:
         raise _unavailable("cuda_graph", True, f"this runs on the CPU ({why}): leave it out")
     if number is None:
+        if options.precision == "auto" and options.backend != "openvino" and preferred.get(modality) == "int8":
+            options = replace(options, precision="int8", backend="onnxruntime")
+            why += "; int8 is this bundle's precision on CPUs, f32 is there for the asking"
         return _on_cpu(options, machine, modality, files, why)
     return _on_gpu(options, machine, modality, files, number)
 
 
 def choose_any_path(
-    options: RuntimeOptions, machine: Machine, modalities: Iterable[Modality], files: Collection[str]
+    options: RuntimeOptions,
+    machine: Machine,
+    modalities: Iterable[Modality],
+    files: Collection[str],
+    preferred: Mapping[Modality, Precision] = _NO_PREFERENCE,
 ) -> PathChoice:
     """The path of the first tower that can run as asked; errors as for `choose_path`, of the first of all."""
     refusals = []
     for modality in modalities:
         try:
-            return choose_path(options, machine, modality, files)
+            return choose_path(options, machine, modality, files, preferred)
         except BackendUnavailable as error:
             refusals.append(error)
     raise refusals[0]

@@ -2,13 +2,17 @@
 
 A tensor of an ONNX graph may name another file that its numbers lie in. ONNX Runtime, given bytes, looks for that file
 in the current directory, and no sum of the manifest covers it: a stranger's graph could read a file of whoever opens
-it. So such a graph is refused before anything is made of it. What tells is two fields of a message of protobuf, which
-are found here by walking from field to field; the numbers themselves are stepped over, not read.
+it. So such a graph is refused before anything is made of it, unless the file is another graph of the bundle beside it,
+which is then read like any file of the bundle and given to ONNX Runtime as bytes, too: an int8 backbone shares weights
+with the float32 one so. What tells is two fields of a message of protobuf, which are found here by walking from field
+to field; the numbers themselves are stepped over, not read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BundleError
@@ -39,6 +43,11 @@ MOST_FIELDS = 2_000_000
 #: Messages in each other; as many as protobuf reads.
 _DEEPEST = 100
 
+#: Depth of the tensors that are a model's own initialisers: all others lie deeper.
+_INITIALISER = 3
+#: Of `StringStringEntryProto`, and the key that names the file.
+_KEY, _VALUE, _LOCATION = 1, 2, b"location"
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -52,48 +61,101 @@ def read_graph(bundle: Bundle, name: str) -> bytes:
     Raises:
         BundleError: the file is missing or not what the manifest says, no ONNX model, or not all of one.
     """
-    data = bundle.read(name)
-    try:
-        outside = external_tensor(data)
-    except ValueError as error:
-        raise BundleError(f"{bundle.folder / name}: cannot be loaded, it is no ONNX model: {error}") from None
-    if outside is not None:
-        raise BundleError(
-            f"{bundle.folder / name}: its tensor {outside[:80]!r} has its numbers in another file, which no sum of "
-            "the manifest covers; expected a graph that holds them all: export the model again"
-        )
+    data, outside = _read(bundle, name)
+    for tensor in outside.values():
+        raise _elsewhere(bundle, name, tensor, "expected a graph that holds them all")
     return data
 
 
-def external_tensor(model: bytes) -> str | None:
-    """The name of the first tensor of an ONNX model that has its numbers in another file, or nothing.
+def read_graph_and_weights(bundle: Bundle, name: str) -> tuple[bytes, dict[str, bytes]]:
+    """A graph of a bundle as ONNX Runtime takes it, and the files that share weights with it, by what it calls them.
+
+    Raises:
+        BundleError: as `read_graph`, or the graph has numbers in a file that is no graph of the bundle beside it.
+    """
+    data, outside = _read(bundle, name)
+    shared = {}
+    for location, tensor in outside.items():
+        beside = str(PurePosixPath(name).parent / location)
+        if "/" in location or not location.endswith(".onnx") or beside not in bundle.manifest.files:
+            raise _elsewhere(bundle, name, tensor, "expected them in the graph, or in another graph of the bundle")
+        shared[location] = bundle.read(beside)
+    return data, shared
+
+
+def _read(bundle: Bundle, name: str) -> tuple[bytes, dict[str, str]]:
+    data = bundle.read(name)
+    try:
+        return data, external_tensors(data)
+    except ValueError as error:
+        raise BundleError(f"{bundle.folder / name}: cannot be loaded, it is no ONNX model: {error}") from None
+
+
+def _elsewhere(bundle: Bundle, name: str, tensor: str, expected: str) -> BundleError:
+    return BundleError(
+        f"{bundle.folder / name}: its tensor {tensor[:80]!r} has its numbers in another file, which no sum of "
+        f"the manifest covers; {expected}: export the model again"
+    )
+
+
+def external_tensors(model: bytes) -> dict[str, str]:
+    """Files, as the model names them, that tensors of an ONNX model have their numbers in, and one such tensor of each.
+
+    Of tensors that are no plain initialisers the file is "": ONNX Runtime would look for it on the disk.
 
     Raises:
         ValueError: the bytes are no message of protobuf, or hold more fields than a model has.
     """
+    found: dict[str, str] = {}
     left = MOST_FIELDS
     waiting = [("ModelProto", 0, len(model), 1)]
     while waiting:
         message, start, end, depth = waiting.pop()
         if depth > _DEEPEST:
             raise ValueError(f"messages lie more than {_DEEPEST} deep in each other")
-        name, external = "", False
-        for number, wire, value, after in _fields(model, start, end):
+        fields = []
+        for field in _fields(model, start, end):
             if (left := left - 1) < 0:
                 raise ValueError(f"more than {MOST_FIELDS:,} fields")
-            if message == "TensorProto":
-                external |= number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0)
-                if number == TENSOR_NAME and wire == _BYTES:
-                    name = model[value:after].decode("utf-8", "replace")
-            elif wire == _BYTES and (inner := PATHS[message].get(number)) is not None:
-                waiting.append((inner, value, after, depth + 1))
-        if external:
-            return name
-    return None
+            fields.append(field)
+        if message != "TensorProto":
+            inner = PATHS[message]
+            waiting += [(inner[f.number], f.start, f.end, depth + 1) for f in fields if f.leads and f.number in inner]
+        elif any(f.number == EXTERNAL_DATA or (f.number == DATA_LOCATION and f.start != 0) for f in fields):
+            name = b"".join(model[f.start : f.end] for f in fields if f.leads and f.number == TENSOR_NAME)
+            location = _location(model, fields) if depth == _INITIALISER else ""
+            found.setdefault(location, name.decode("utf-8", "replace"))
+    return found
 
 
-def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number and kind of each field of a message; a number's value, or where other contents begin; where they end."""
+def _location(model: bytes, fields: list[_Field]) -> str:
+    """The file that a tensor's external data names; nothing where it names none, or several."""
+    found = []
+    for field in fields:
+        if field.number == EXTERNAL_DATA and field.leads:
+            inner = _fields(model, field.start, field.end)
+            entry = {each.number: model[each.start : each.end] for each in inner if each.leads}
+            if entry.get(_KEY) == _LOCATION:
+                found.append(entry.get(_VALUE, b"").decode("utf-8", "replace"))
+    return found[0] if len(found) == 1 else ""
+
+
+class _Field(NamedTuple):
+    """A field of a message: its number; where its contents begin, or a number's value; where they end."""
+
+    number: int
+    wire: int
+    start: int
+    end: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether it has contents: a string, or a message."""
+        return self.wire == _BYTES
+
+
+def _fields(data: bytes, position: int, end: int) -> Iterator[_Field]:
+    """Field by field of a message."""
     while position < end:
         tag, position = _varint(data, position, end)
         number, wire, value = tag >> 3, tag & 7, position
@@ -110,7 +172,7 @@ def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, in
             raise ValueError(f"no field of a model is of the kind {wire}")
         if position > end:
             raise ValueError("it breaks off")
-        yield number, wire, value, position
+        yield _Field(number, wire, value, position)
 
 
 def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import onnxruntime
 
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, BundleError, LexLIPError
-from lexlip_infer.runtime.graphs import read_graph
+from lexlip_infer.runtime.graphs import read_graph_and_weights
 from lexlip_infer.runtime.machine import GPU_CURE
 from lexlip_infer.runtime.tower import DeviceOutOfMemory, is_out_of_memory
 
@@ -82,8 +82,11 @@ def open_session(bundle: Bundle, name: str, options: Any, providers: list[Any]) 
     options.log_severity_level = 3
     # Told apart by the look of its bytes otherwise: the runtime's own format has files beside it, too.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    data = read_graph(bundle, name)
+    data, shared = read_graph_and_weights(bundle, name)
     try:
+        if shared:
+            files = list(shared.values())
+            options.add_external_initializers_from_files_in_memory(list(shared), files, list(map(len, files)))
         session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
     except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base but Exception)
         reason = str(error).splitlines()[0]

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.runtime.choice import PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.cuda_session import CudaGraphs, CudaSession, cuda_provider
-from lexlip_infer.runtime.graphs import read_graph
 from lexlip_infer.runtime.head_contract import HeadContract
 from lexlip_infer.runtime.heads import CudaOnnxHead, NativeHead, OnnxHead, TritonHead, TritonTopK
 from lexlip_infer.runtime.machine import look_around
@@ -30,7 +29,9 @@ def open_tower(bundle: Bundle, modality: Modality, options: RuntimeOptions) -> T
         MissingExtra: it needs a package that is not installed.
         BundleError: a file is missing, damaged, or not what the format says.
     """
-    path = choose_path(options, look_around(options.cpu_reason is None), modality, bundle.manifest.files)
+    path = choose_path(
+        options, look_around(options.cpu_reason is None), modality, bundle.manifest.files, bundle.manifest.cpu_precision
+    )
     if path.device != "cpu":
         return open_cuda_tower(bundle, modality, options, path)
     # The head first: reading its decoder takes twice its memory, which the backbone can then use.
@@ -47,7 +48,7 @@ def _limit(bundle: Bundle, path: PathChoice) -> int | None:
     """
     if (path.backend, path.precision) != ("onnxruntime", "int8"):
         return None
-    return 1 if _DYNAMIC in read_graph(bundle, path.graph) else None
+    return 1 if _DYNAMIC in bundle.read(path.graph) else None
 
 
 def _cpu_head(bundle: Bundle, modality: Modality, options: RuntimeOptions, path: PathChoice) -> Head:

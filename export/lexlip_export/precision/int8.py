@@ -24,7 +24,7 @@ import onnx
 from onnx import numpy_helper
 from torch import Tensor
 
-from lexlip_export.graph_builder import check
+from lexlip_export.graph_builder import check, convolution_int8, has_pairs
 
 #: What fuses with a convolution, or carries integers on to the next one.
 _FUSED = ("Conv", "Clip", "Relu", "Add", "MaxPool")
@@ -74,10 +74,11 @@ def static_int8_graph(backbone: onnx.ModelProto, batches: Iterable[dict[str, Ten
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+    rounded, ranges = _rounded(backbone)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         quantize_static(
-            _prepared(backbone),
+            _prepared(rounded),
             path,
             _Reader(batches),
             QuantFormat.QDQ,
@@ -86,7 +87,7 @@ def static_int8_graph(backbone: onnx.ModelProto, batches: Iterable[dict[str, Ten
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": _weight_ranges(backbone.graph)},
+            extra_options={"TensorQuantOverrides": ranges},
         )
         return _finished(path, backbone, name)
 
@@ -131,7 +132,7 @@ def _integer_nodes(graph: onnx.GraphProto) -> list[str]:
         if node.name not in below:
             below[node.name] = node
             waiting += [made_by[name] for name in node.input if name in made_by]
-    in_float = {node.name for node, weight in _convolutions(graph) if not _has_pairs(weight)}
+    in_float = {node.name for node, weight in _convolutions(graph) if not has_pairs(weight)}
     return [node.name for node in graph.node if node.name in below.keys() - in_float]
 
 
@@ -147,33 +148,19 @@ def _convolutions(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, npt.
             yield node, numpy_helper.to_array(weights[node.input[1]])
 
 
-def _has_pairs(weight: npt.NDArray[np.float32]) -> bool:
-    """Whether it is known which products a CPU adds up in 16 bits: none (depthwise), or of channels 2n and 2n + 1.
+def _rounded(backbone: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, list[dict[str, Any]]]]:
+    """A copy with the weights of integer convolutions rounded, and their ranges as ONNX Runtime takes them.
 
-    Not so of three channels. The convolution of the pixels is also the most sensitive one, and little of the work.
+    ONNX Runtime then finds the integers that `store_int8` stores for float32.
     """
-    inputs: int = weight.shape[1]
-    return inputs == 1 or inputs % 2 == 0
-
-
-def _weight_ranges(graph: onnx.GraphProto) -> dict[str, list[dict[str, Any]]]:
-    """The range of each output channel of each quantised convolution, as ONNX Runtime takes it."""
-    return {
-        node.input[1]: [{"axis": 0, "rmin": -limit, "rmax": limit} for limit in channel_ranges(weight)]
-        for node, weight in _convolutions(graph)
-        if _has_pairs(weight)
-    }
-
-
-def channel_ranges(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """How large a weight of each output channel can be that int8 still holds: (O,) of weights (O, I, h, w).
-
-    The sum of two neighbouring input channels, I being even or 1, is no larger than that, either. In int8 it is then no
-    more than 128 (127, and 1 by rounding), and 255 * 128 < 2^15.
-    """
-    outputs, inputs = weight.shape[:2]
-    ranges: npt.NDArray[np.float32] = np.abs(weight).reshape(outputs, -1).max(axis=1)
-    if inputs > 1:
-        pairs = weight.reshape(outputs, inputs // 2, 2, -1).sum(axis=2)
-        ranges = np.maximum(ranges, np.abs(pairs).reshape(outputs, -1).max(axis=1))
-    return ranges
+    model, ranges = onnx.ModelProto(), {}
+    model.CopyFrom(backbone)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node, weight in _convolutions(backbone.graph):
+        # Three channels: what a CPU adds up is not known, and the pixels' convolution is also the most sensitive one.
+        if has_pairs(weight):
+            values, scale = convolution_int8(weight)
+            tensors[node.input[1]].CopyFrom(numpy_helper.from_array(values * scale, node.input[1]))
+            limits = np.float32(127) * scale.reshape(-1)
+            ranges[node.input[1]] = [{"axis": 0, "rmin": -limit, "rmax": limit} for limit in limits]
+    return model, ranges

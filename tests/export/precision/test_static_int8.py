@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 from lexlip_export import ExportSettings
 from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.bundle_writer import write_bundle
-from lexlip_export.graph_builder import IR_VERSION, OPSET
+from lexlip_export.graph_builder import IR_VERSION, OPSET, channel_ranges
 from lexlip_export.precision.inputs import calibration_inputs
-from lexlip_export.precision.int8 import channel_ranges, is_convolutional, static_int8_graph
+from lexlip_export.precision.int8 import is_convolutional, static_int8_graph
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.settings import GateSettings
 from lexlip_infer.bundle import Bundle, backbone_file
@@ -224,3 +224,25 @@ def test_without_photographs_there_is_nothing_to_calibrate_on(model: LexLIP) -> 
     description, batches = calibration_inputs(model.config, GateSettings(calibration="synthetic"))
     assert description.startswith("synthetic")
     assert next(batches)["pixel_values"].shape[1:] == (3, 64, 64)
+
+
+def test_float32_and_int8_share_the_weights(model: LexLIP, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    settings = ExportSettings(storage="i8", cpu_precision="int8")
+    gate = GateSettings(calibration="synthetic")
+    free = gate.int8.model_copy(update={"hidden_mean": 9.0, "weight_max": 9.0, "weight_mean": 9.0, "overlap": 0.0})
+    write_bundle(model, tokenizer, {"notice": "Random."}, folder, settings, gate=gate.model_copy(update={"int8": free}))
+    bundle = Bundle.open(folder)
+    assert (bundle.manifest.format_version, bundle.manifest.cpu_precision) == (5, {"image": "int8", "text": "f32"})
+    exact = bundle.read(backbone_file("image", "f32"))
+    sharing = onnx.load_from_string(bundle.read(backbone_file("image", "int8")))
+    outside = [tensor for tensor in sharing.graph.initializer if tensor.external_data]
+    assert outside
+    inside = [len(tensor.raw_data) for tensor in sharing.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    assert max(inside, default=0) < 4096, "every large weight is shared"
+    assert sum(tensor.ByteSize() for tensor in sharing.graph.initializer) < len(exact) / 2
+    path = open_tower(bundle, "image", RuntimeOptions(device="cpu")).path
+    assert (path.precision, path.graph) == ("int8", backbone_file("image", "int8"))
+    asked = open_tower(bundle, "image", RuntimeOptions(device="cpu", precision="f32")).path
+    assert asked.precision == "f32"
+    assert open_tower(bundle, "text", RuntimeOptions(device="cpu")).path.precision == "f32"

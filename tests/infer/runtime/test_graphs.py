@@ -13,7 +13,7 @@ from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BundleError
 from lexlip_infer.runtime import graphs
 from lexlip_infer.runtime.choice import RuntimeOptions
-from lexlip_infer.runtime.graphs import PATHS, external_tensor, read_graph
+from lexlip_infer.runtime.graphs import PATHS, external_tensors, read_graph
 from lexlip_infer.runtime.opening import open_tower
 
 onnx = pytest.importorskip("onnx", reason="needs onnx (extra 'export')")
@@ -82,9 +82,10 @@ def test_every_way_to_a_tensor_is_walked() -> None:
 
 @pytest.mark.parametrize("change", [with_initializer, with_attribute, with_branch, with_function, with_sparse])
 def test_numbers_in_another_file(change: Callable[[Any], None], model: Any) -> None:
-    assert external_tensor(model.SerializeToString()) is None
+    assert external_tensors(model.SerializeToString()) == {}
     change(model)
-    assert external_tensor(model.SerializeToString()) == "secret"
+    file = "other.bin" if change is with_initializer else ""  # ONNX Runtime takes bytes for plain initialisers alone
+    assert external_tensors(model.SerializeToString()) == {file: "secret"}
 
 
 def test_a_file_of_the_current_directory_is_not_read(
@@ -99,6 +100,50 @@ def test_a_file_of_the_current_directory_is_not_read(
     strange = with_files({"onnx/text_head.onnx": model.SerializeToString()})
     with pytest.raises(BundleError, match=r"text_head\.onnx: its tensor 'secret' has its numbers in another file"):
         open_tower(strange, "text", RuntimeOptions("cpu", head="onnx"))
+
+
+def shared(model: Any, location: str, offset: int) -> bytes:
+    """A graph that has its first large initialiser in another file."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    largest = max(changed.graph.initializer, key=lambda each: len(each.raw_data))
+    onnx.external_data_helper.set_external_data(largest, location, offset=offset, length=len(largest.raw_data))
+    largest.ClearField("raw_data")
+    return changed.SerializeToString()
+
+
+def test_weights_in_another_graph_of_the_bundle(
+    model: Any, bundle: Bundle, inputs: Any, with_files: Callable[[dict[str, bytes]], Bundle]
+) -> None:
+    whole = model.SerializeToString()
+    offset = whole.index(max((each.raw_data for each in model.graph.initializer), key=len))
+    sharing = with_files({"onnx/text_head.onnx": shared(model, "whole.onnx", offset), "onnx/whole.onnx": whole})
+    options = RuntimeOptions("cpu", head="onnx")
+    vectors, expected = (open_tower(each, "text", options)(inputs["text"], 8) for each in (sharing, bundle))
+    assert vectors.to_dense().tolist() == expected.to_dense().tolist()
+    with pytest.raises(BundleError, match="expected a graph that holds them all"):
+        read_graph(sharing, "onnx/text_head.onnx")
+
+
+@pytest.mark.parametrize("location", ["../onnx/whole.onnx", "/etc/hostname", "heads.safetensors", "absent.onnx", ""])
+def test_weights_anywhere_else(location: str, model: Any, with_files: Callable[[dict[str, bytes]], Bundle]) -> None:
+    files = {"onnx/text_head.onnx": shared(model, location, 0), "onnx/whole.onnx": model.SerializeToString()}
+    with pytest.raises(BundleError, match="expected them in the graph, or in another graph of the bundle"):
+        open_tower(with_files(files), "text", RuntimeOptions("cpu", head="onnx"))
+
+
+def test_weights_beyond_the_other_graphs_end(model: Any, with_files: Callable[[dict[str, bytes]], Bundle]) -> None:
+    whole = model.SerializeToString()
+    files = {"onnx/text_head.onnx": shared(model, "whole.onnx", len(whole) - 8), "onnx/whole.onnx": whole}
+    with pytest.raises(BundleError, match="cannot load it"):
+        open_tower(with_files(files), "text", RuntimeOptions("cpu", head="onnx"))
+
+
+def test_two_files_for_one_tensor(model: Any) -> None:
+    graph = onnx.load_from_string(shared(model, "whole.onnx", 0))
+    tensor = next(each for each in graph.graph.initializer if each.external_data)
+    tensor.external_data.add(key="location", value="other.onnx")
+    assert list(external_tensors(graph.SerializeToString())) == [""]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +169,10 @@ def test_fields_and_depth_are_bounded(model: Any, monkeypatch: pytest.MonkeyPatc
         size = len(deep)
         deep = tag + bytes([size & 0x7F | 0x80, size >> 7]) + deep
     with pytest.raises(ValueError, match="more than 100 deep"):
-        external_tensor(deep)
+        external_tensors(deep)
     monkeypatch.setattr(graphs, "MOST_FIELDS", 10)
     with pytest.raises(ValueError, match="more than 10 fields"):
-        external_tensor(data)
+        external_tensors(data)
 
 
 def test_the_runtimes_own_format_is_refused(

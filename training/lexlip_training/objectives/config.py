@@ -47,6 +47,10 @@ class ObjectiveConfig(Settings):
             which a sparse queue cannot hold.
         bag_weight: of the recipe's contrast with inference-free queries.
         word_weight: of the recipe's divergence from the words of the captions.
+        word_idf_power: of the inverse document frequency that these words are weighed by. 1 brings the rarer words of a
+            picture to its top, 0 the likelier ones, which more of its captions say.
+        own_weight: of the recipe's divergence of captions from their own words, which a text tower otherwise trades for
+            whatever words find the picture.
         class_share: of the recipe's words of a picture: how much of them the classifier says where it is certain, not
             the captions; where it is not, as much less as its likeliest class is.
         class_weight: of what made-up verdicts of the classifier are to say, and of names of classes.
@@ -79,6 +83,8 @@ class ObjectiveConfig(Settings):
     queue_start: Literal["empty", "gaussian"] = "empty"
     bag_weight: float = Field(default=0.5, ge=0)
     word_weight: float = Field(default=1.0, ge=0)
+    word_idf_power: float = Field(default=1.0, gt=0)
+    own_weight: float = Field(default=0.0, ge=0)
     class_share: float = Field(default=0.3, ge=0, le=1)
     class_weight: float = Field(default=0.25, ge=0)
     meaning_weight: float = Field(default=0.25, ge=0)

@@ -45,6 +45,7 @@ WEIGHTS: dict[str, str | None] = {
     "contrast": None,  # captions find their image, and the reverse
     "bag": "bag_weight",  # so do lookup queries of the captions' terms
     "words": "word_weight",  # an image's terms are the words of its captions and of the teacher's classes
+    "own_words": "own_weight",  # a caption's terms are its own words
     "flops": "flops_weight",  # few terms, short posting lists
     "made_up_words": "class_weight",  # a made-up verdict's terms are the words of its classes
     "names": "class_weight",  # names of classes find their made-up verdicts, and the reverse
@@ -94,6 +95,7 @@ class RecipeObjective(Objective):
 
     model: LexLIP
     targets: Tensor
+    idf: Tensor
     caption_vectors: Tensor | None
 
     def __init__(
@@ -113,7 +115,8 @@ class RecipeObjective(Objective):
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay))  # type: ignore[no-untyped-call]
         self.average.requires_grad_(False)
         self.lessons = Lessons(lexicon, shapes.suppressed_ids)
-        self.register_buffer("targets", word_targets(captions, idf), persistent=False)
+        self.register_buffer("targets", word_targets(captions, idf.pow(config.word_idf_power)), persistent=False)
+        self.register_buffer("idf", idf, persistent=False)
         self.register_buffer("caption_vectors", caption_vectors, persistent=False)
         # In a tuple, where no state dict finds it.
         self._teacher = (deepcopy(model.image_tower).eval().requires_grad_(False),)
@@ -194,6 +197,7 @@ class RecipeObjective(Objective):
             "contrast": self._contrast(images, captions, scale, related),
             "bag": self._contrast(images, lookup_queries(batch.input_ids, lookup), scale, related),
             "words": divergence(said.images, words),
+            "own_words": divergence(said.captions, shares(lookup_queries(batch.input_ids, self.idf))),
             "flops": flops(images) + flops(captions),
             "made_up_words": divergence(said.verdicts, shares(lesson.verdicts @ class_words)),
             "names": matched(verdicts, normalize(saturate(said.names), dim=1), scale),
