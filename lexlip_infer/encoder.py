@@ -125,7 +125,7 @@ class LexLIPEncoder:
             path_or_hub_id: a bundle folder, a name of `list_models`, the id of a bundle on the Hugging Face hub
                 (`owner/name`), or nothing for the model that ships with the package.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            precision: "auto" (f32 on a CPU, fp16 on a GPU), "f32", "fp16", "bf16" or "int8".
+            precision: "auto" (fp16 on a GPU, on a CPU f32 or what the bundle prefers), "f32", "fp16", "bf16" or "int8".
             threads: of the operators and of image decoding; all available when absent.
             backend: what runs the backbone: "auto", "onnxruntime" or "openvino".
             head: what runs the lexicon head: "auto", "native", "onnx" or "triton".
@@ -145,13 +145,8 @@ class LexLIPEncoder:
         bundle = Bundle.open(path_or_hub_id, revision=revision, token=token, cache_dir=cache_dir)
         # A precision may have been stored of one tower only; the other is refused when it is used.
         if towers := [each for each in _MODALITIES if bundle.has_tower(each) and bundle.precisions(each)]:
-            choose_any_path(
-                options,
-                look_around(options.cpu_reason is None),
-                towers,
-                bundle.manifest.files,
-                bundle.manifest.cpu_precision,
-            )
+            machine, manifest = look_around(options.cpu_reason is None), bundle.manifest
+            choose_any_path(options, machine, towers, manifest.files, manifest.cpu_precision)
         return cls(bundle, options)
 
     def path(self, modality: Modality) -> PathChoice:

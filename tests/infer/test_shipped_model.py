@@ -37,9 +37,9 @@ def test_it_is_at_most_28_megabytes_of_14_million_weights(bundle: Bundle) -> Non
     assert float(weights[1]) <= 14
 
 
-def log_table(card: str, heading: str) -> list[dict[str, str]]:
-    """The rows of the table below a line, by column."""
-    lines = iter(card.split(f"\n{heading}\n\n")[1].split("\n\n", maxsplit=1)[0].splitlines())
+def log_table(card: str) -> list[dict[str, str]]:
+    """The rows of the training's log, by column."""
+    lines = iter(("| step |" + card.split("\n| step |")[1]).split("\n\n", maxsplit=1)[0].splitlines())
     columns, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
@@ -60,18 +60,18 @@ def test_the_card_names_the_terms_of_data_and_weights(bundle: Bundle) -> None:
 def test_the_card_carries_commands_seeds_and_logs(bundle: Bundle) -> None:
     card = bundle.read("README.md").decode()
     record = json.loads(section(card, "Training").split("```")[1].removeprefix("json"))
-    assert record["command"].startswith("lexlip-train average ")
-    runs = record["average_of"]
-    assert len(runs) == 2
+    runs = [record, *record["continued_from"]["average_of"]]
+    assert len(runs) == 3
     for run in runs:
+        assert run["command"].startswith("lexlip-train recipe ")
         assert not run["uncommitted_changes"]
         assert run["settings"]["objective"]["kind"] == "recipe"
         assert isinstance(run["settings"]["run"]["seed"], int)
-        log = log_table(card, f"`{run['command']}`:")
-        (row,) = (row for row in log if int(row["step"]) == run["selected"]["step"])
-        assert float(row["t2i_10"]) == pytest.approx(run["selected"]["t2i_10"], abs=0.05)
-        for row in log:
-            assert 0 < float(row["loss"]) < 100
+    log = log_table(card)
+    (row,) = (row for row in log if int(row["step"]) == record["selected"]["step"])
+    assert float(row["t2i_10"]) == pytest.approx(record["selected"]["t2i_10"], abs=0.05)
+    for row in log:
+        assert 0 < float(row["loss"]) < 100
 
 
 def test_the_card_tells_nothing_of_the_machine_it_was_made_on(bundle: Bundle) -> None:
