@@ -87,11 +87,8 @@ OWN_WORDS = {
 
 
 def test_texts_keep_their_own_words(encoder: LexLIPEncoder) -> None:
-    """One of the nine may be said by others alone: for a beach the model says sand, shore and ocean."""
-    kept = 0
     for words, terms in zip(OWN_WORDS.values(), encoder.decode(encoder.encode_texts(list(OWN_WORDS))), strict=True):
-        kept += len(words & {term for term, _ in terms})
-    assert kept >= 8
+        assert words <= {term for term, _ in terms}
 
 
 def test_function_words_never_get_a_weight(encoder: LexLIPEncoder) -> None:
