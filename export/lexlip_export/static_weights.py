@@ -80,7 +80,7 @@ def load_static_folder(checkpoint: Path, tokenizer_file: Path | None = None) -> 
     """Read a query encoder that is a table, with nothing beside it that encodes documents.
 
     Args:
-        checkpoint: folder, or idf.json.
+        checkpoint: folder, or a file whose name ends in idf.json.
         tokenizer_file: another tokenizer than the one beside the table.
 
     Returns:
@@ -89,7 +89,7 @@ def load_static_folder(checkpoint: Path, tokenizer_file: Path | None = None) -> 
     Raises:
         BundleError: a file is missing or damaged, a setting cannot be kept, or the weights are none of an index.
     """
-    if checkpoint.suffix == ".json" and checkpoint.is_file():
+    if checkpoint.name.endswith(IDF) and checkpoint.is_file():
         return _idf_table(checkpoint, tokenizer_file or checkpoint.parent)
     modules = read_modules(checkpoint)
     if modules is not None:

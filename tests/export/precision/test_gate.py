@@ -231,6 +231,7 @@ def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_p
         calls.append((settings, gate))
 
     monkeypatch.setattr("lexlip_export.bundle_writer.export_bundle", export_bundle)
+    monkeypatch.setattr("lexlip_export.cli.say_notice", lambda _bundle: None)  # there is none
     options = [
         "--precision",
         "all",

@@ -45,7 +45,7 @@ def test_all_parts_are_there_and_finite(batch: PairBatch) -> None:
 
 def test_the_loss_is_the_weighed_sum(batch: PairBatch) -> None:
     settings = {"bag_weight": 0.1, "word_weight": 0.2, "flops_weight": 0.3, "class_weight": 0.4}
-    settings |= {"meaning_weight": 0.5, "teacher_weight": 0.6}
+    settings |= {"meaning_weight": 0.5, "teacher_weight": 0.6, "own_weight": 0.7}
     figures = objective(**settings)(batch)
     weighed = sum(settings.get(setting or "", 1.0) * figures[part] for part, setting in WEIGHTS.items())
     torch.testing.assert_close(figures["loss"].detach(), weighed)
