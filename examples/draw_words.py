@@ -1,8 +1,8 @@
 """Draw photographs with the words a model sees in them: word size and bar length are the weight.
 
-    python examples/draw_words.py FOLDER OUT.png|OUT.jpg
+    python examples/draw_words.py FOLDER OUT.png|OUT.jpg [MODEL ...]
 
-Needs nothing beyond the base install.
+With several models their words stand side by side. Needs nothing beyond the base install.
 """
 
 from __future__ import annotations
@@ -39,6 +39,27 @@ def draw_words(encoder: LexLIPEncoder, folder: Path, output: Path, words: int = 
     save(sheet, output)
 
 
+def compare_words(encoders: list[LexLIPEncoder], names: list[str], folder: Path, output: Path) -> None:
+    """Photographs, two a line, each beside its heaviest words in every model."""
+    items = [item for item in open_images([str(folder)]) if isinstance(item, ImageItem)]
+    words = HEIGHT // LINE
+    said = [
+        encoder.decode(encoder.encode_images([item.source for item in items], show_progress_bar=False), top_k=words)
+        for encoder in encoders
+    ]
+    cell, step = (1 + len(encoders)) * (WIDTH + MARGIN) + MARGIN, HEIGHT + MARGIN
+    sheet = Image.new("RGB", (2 * cell, ceil(len(items) / 2) * step + MARGIN + LINE), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, item in enumerate(items):
+        left, top = MARGIN + number % 2 * cell, MARGIN + LINE + number // 2 * step
+        sheet.paste(cover(load_image(item.source)), (left, top))
+        for column, (name, rows) in enumerate(zip(names, said, strict=True), start=1):
+            start = left + column * (WIDTH + MARGIN)
+            draw.text((start + 6, MARGIN + LINE / 2 - 4), name, fill=INK, font_size=22, anchor="lm")
+            draw_bars(draw, start, top, rows[number])
+    save(sheet, output)
+
+
 def cover(image: Image.Image) -> Image.Image:
     """The middle of an image, WIDTH x HEIGHT pixels of it."""
     scale = max(WIDTH / image.width, HEIGHT / image.height)
@@ -65,6 +86,11 @@ def save(sheet: Image.Image, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python examples/draw_words.py FOLDER OUT.png")
-    draw_words(LexLIPEncoder.from_pretrained(), Path(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) < 3:
+        sys.exit("usage: python examples/draw_words.py FOLDER OUT.png [MODEL ...]")
+    folder, output, *models = sys.argv[1:]
+    if len(models) < 2:
+        draw_words(LexLIPEncoder.from_pretrained(*models), Path(folder), Path(output))
+    else:
+        several = [LexLIPEncoder.from_pretrained(model) for model in models]
+        compare_words(several, [Path(model).name for model in models], Path(folder), Path(output))

@@ -259,13 +259,14 @@ def shipped_bundle() -> Path:
     return _MODELS / "lexlip-tiny"
 
 
-def list_models() -> list[str]:
-    """Names of the models that ship with the package, each of which `from_pretrained` and `Bundle.open` take.
+def list_models() -> dict[str, str]:
+    """The models that ship with the package: name, which `from_pretrained` and `Bundle.open` take, to terms of use.
 
-    >>> list_models()
+    >>> list(list_models())
     ['lexlip-tiny']
     """
-    return sorted(manifest.parent.name for manifest in _MODELS.glob(f"*/{MANIFEST}"))
+    manifests = sorted(_MODELS.glob(f"*/{MANIFEST}"))
+    return {path.parent.name: Bundle.open(path.parent).manifest.notice or "" for path in manifests}
 
 
 def _find(

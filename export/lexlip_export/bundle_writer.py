@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from lexlip_export.backbone_graph import backbone_graph
 from lexlip_export.bundle_folder import ATTRIBUTION, BundleFolder, check_replaceable, plain
+from lexlip_export.card_facts import CardFacts
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
 from lexlip_export.graph_builder import share_weights, store_half, store_int8, to_half, to_int8
 from lexlip_export.head_graph import head_graph
@@ -43,7 +44,7 @@ def export_bundle(
     checkpoint: Path,
     output: Path,
     settings: ExportSettings | None = None,
-    evaluation: dict[str, Any] | None = None,
+    facts: CardFacts | None = None,
     gate: GateSettings | None = None,
     options: ImportOptions | None = None,
     attribution: Path | None = None,
@@ -55,7 +56,7 @@ def export_bundle(
             a Hugging Face folder of a BERT masked language model (SPLADE), or of term weights for queries.
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
-        evaluation: what `lexlip eval --json` printed for an earlier export, for the model card.
+        facts: what the model card tells of it: evaluations of an earlier export, and a text.
         gate: what precisions beside float32 are compared on, and their limits.
         options: tokenizer and overrides, where the checkpoint is not one of ours.
         attribution: a text that names the makers of what the weights were trained on, as many licences ask for.
@@ -83,7 +84,7 @@ def export_bundle(
         changes["text_top_k"] = source.text_top_k
     settings = settings.model_copy(update=changes)
     model, tokenizer, static = source.model, source.tokenizer, source.static_weight
-    write_bundle(model, tokenizer, source.record, output, settings, evaluation, gate, source.text, credit, static)
+    write_bundle(model, tokenizer, source.record, output, settings, facts, gate, source.text, credit, static)
 
 
 def write_bundle(
@@ -92,7 +93,7 @@ def write_bundle(
     training: dict[str, Any],
     output: Path,
     settings: ExportSettings,
-    evaluation: dict[str, Any] | None = None,
+    facts: CardFacts | None = None,
     gate: GateSettings | None = None,
     text: TextSettings | None = None,
     attribution: str | None = None,
@@ -117,7 +118,9 @@ def write_bundle(
         parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings(), static)
         if attribution is not None:
             files[ATTRIBUTION] = attribution.encode()
-        files["README.md"] = model_card(model, training, settings.model_dump(), evaluation, parity).encode()
+        for name, picture in ({} if facts is None else facts.pictures).items():
+            files[name] = picture
+        files["README.md"] = model_card(model, training, settings.model_dump(), facts, parity).encode()
         manifest = _manifest(model.config, text, tokenizer, training, settings, files)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

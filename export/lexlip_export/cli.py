@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,6 @@ from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGrap
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.cli.shell import application, run_application
 from lexlip_infer.errors import InputError
-from lexlip_infer.files import read_json
 
 app = application("Export a checkpoint to a model bundle.")
 _DEFAULT = ExportSettings()
@@ -31,6 +30,17 @@ class _PositionMode(StrEnum):
 _TextTopK = Annotated[
     int | None,
     typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
+]
+_Evaluations = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]FILE", help="output of lexlip eval --json, for the card; may be given several times"),
+]
+_Words = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="report of benchmarks/words_of_images.py, for the card")
+]
+_About = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Markdown for the card, by people; pictures that it shows lie beside it"),
 ]
 _Attribution = Annotated[
     Path | None,
@@ -77,7 +87,9 @@ def export(
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
     int8_storage: Annotated[bool, typer.Option(help="store weights as int8 with a scale a row; a quarter")] = False,
     graph: Annotated[list[FurtherGraph] | None, typer.Option(help="a further graph to write; repeatable")] = None,
-    evaluation: Annotated[Path | None, typer.Option(help="output of lexlip eval --json, for the card")] = None,
+    evaluation: _Evaluations = None,
+    words: _Words = None,
+    about: _About = None,
     attribution: _Attribution = None,
     precision: _Precisions = None,
     cpu_precision: _CpuPrecision = _Cpu.f32,
@@ -96,6 +108,7 @@ def export(
     and weights, overlap of kept terms, and, with captions, what it does to retrieval.
     """
     from lexlip_export import ImportOptions, export_bundle
+    from lexlip_export.card_facts import read_facts
 
     if half_storage and int8_storage:
         raise InputError("--half-storage and --int8-storage are two ways to store the same weights; leave one out")
@@ -110,26 +123,10 @@ def export(
     if text_top_k is not None:
         settings = settings.model_copy(update={"text_top_k": text_top_k})
     gate = GateSettings(captions=gate_captions, split=gate_split, calibration=calibration_images)
-    figures = _figures(evaluation)
-    export_bundle(checkpoint, output, settings, figures, gate=gate, options=options, attribution=attribution)
+    facts = read_facts(evaluation or [], words, about)
+    export_bundle(checkpoint, output, settings, facts, gate=gate, options=options, attribution=attribution)
     say_size(output)
     say_notice(output)
-
-
-def _figures(evaluation: Path | None) -> dict[str, Any] | None:
-    if evaluation is None:
-        return None
-
-    def refuse(reason: str) -> InputError:
-        return InputError(f"{evaluation}: not the output of lexlip eval --json ({reason})")
-
-    try:
-        figures = read_json(evaluation, refuse=refuse)
-    except OSError as error:
-        raise refuse(str(error.strerror)) from None
-    if not isinstance(figures, dict):
-        raise refuse("no JSON object")
-    return figures
 
 
 def say_size(bundle: Path) -> None:

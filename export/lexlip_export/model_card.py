@@ -1,17 +1,20 @@
-"""The model card: what the model is, how it was made, what it reaches, and what its weights may be used for.
+"""The model card: what the model is, what it may be used for, what it reaches, the words it knows, how it was made.
 
-Every figure in it is taken from the training record or from an evaluation of the bundle; none is written here.
+Every figure in it is taken from the training record or from an evaluation of the bundle; none is written here. What
+people have to say of it, and show, is a text of their own (`About`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lexlip_export.card_facts import CardFacts
+from lexlip_export.card_training import training_section
 from lexlip_export.precision.report import PARITY, Direction, ParityReport, PrecisionReport
 from lexlip_kernels.errors import InputError
 from lexlip_training.config import ModelConfig
@@ -21,51 +24,46 @@ from lexlip_training.record import TrainingRecord
 _FRONT_MATTER = "---\nlibrary_name: lexlip-infer\ntags: [sparse-retrieval, image-text-retrieval, LexLIP]\n---"
 _NO_NOTICE = "No notice was recorded with these weights."
 
-#: Of a log by epochs.
-_LOG_COLUMNS = (
-    *("epoch", "seconds", "loss", "contrast", "bag", "words", "flops"),
-    *("text_to_image", "image_to_text"),
-)
-#: Of a log by optimiser steps: those that it has.
-_STEP_COLUMNS = (
-    *("step", "epoch", "loss", "self", "i2t", "t2t", "contrast", "bag", "words", "flops", "learning_rate"),
-    *("terms_image", "terms_text", "t2i_1", "t2i_5", "t2i_10", "i2t_1", "i2t_5", "i2t_10"),
-)
+#: Terms at either end of the table of terms.
+_TERMS_SHOWN = 15
 
 
 def model_card(
     model: LexLIP,
     training: dict[str, Any],
     settings: dict[str, Any],
-    evaluation: dict[str, Any] | None,
+    facts: CardFacts | None = None,
     parity: ParityReport | None = None,
 ) -> str:
     """Markdown with the front matter of a Hugging Face model card.
 
     Args:
         model: for its shapes.
-        training: the checkpoint's record; `notice` is quoted, `log` becomes a table.
+        training: the checkpoint's record; `notice` is quoted, runs and `log` become tables.
         settings: what the bundle was exported with.
-        evaluation: what `lexlip eval --json` printed, or nothing.
+        facts: what was measured of it, and what its makers say.
         parity: what the parity gate found, or nothing.
     """
-    config = model.config
+    config, facts = model.config, facts or CardFacts()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     kind = "A LexLIP dual encoder" if len(config.modalities) == 2 else "A sparse encoder"
     description = (
         f"{kind}: {' and '.join(f'{name}s' for name in config.modalities)} become sparse weights over "
-        f"{config.vocab_size:,} word pieces. {parameters / 1e6:.2f} M parameters; {_towers(config)}. "
+        f"{config.vocab_size:,} terms. {parameters / 1e6:.2f} M parameters; {_towers(config)}. "
         "Use it through `lexlip_infer.LexLIPEncoder.from_pretrained(...)`."
     )
+    record = TrainingRecord.read(training)
     sections = [
         _FRONT_MATTER,
         f"# {config.name}",
         description,
         f"## Notice\n\n{training.get('notice') or _NO_NOTICE}",
-        _results(training, evaluation),
+        facts.about.strip(),
+        _results(record, facts.evaluations),
+        _words(facts.words),
         precision_section(parity),
         f"## Export\n\n```json\n{json.dumps(settings, indent=2)}\n```",
-        _training(training),
+        training_section(record),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -84,9 +82,9 @@ def static_card(name: str, weights: npt.NDArray[np.float32], record: dict[str, A
         f"# {name}",
         description,
         f"## Notice\n\n{record.get('notice') or _NO_NOTICE}",
-        _training(record),
+        training_section(TrainingRecord.read(record)),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _towers(config: ModelConfig) -> str:
@@ -100,74 +98,74 @@ def _towers(config: ModelConfig) -> str:
     return ", ".join(towers)
 
 
-def _results(training: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
-    lines = [
-        "## Results",
-        "",
-        "Recall at 1/5/10 in per cent on the development split, which the weights were selected on:",
-    ]
-    lines += ["", "| what | text to image | image to text |", "|---|---|---|"]
-    selected = TrainingRecord.read(training).selection()
-    if selected:
+def _results(record: TrainingRecord, evaluations: Mapping[str, dict[str, Any]]) -> str:
+    """Recalls of the selection and of every evaluation, with the intervals that it holds."""
+    lines = []
+    if selected := record.selection():
         ranked = {"vectors": "full vectors, cosine, torch in bfloat16", "impacts": "kept terms, integer impacts, torch"}
         row = f"{_slashed(selected.text_to_image)} | {_slashed(selected.image_to_text)}"
-        lines.append(f"| {ranked[selected.ranking]} (selection) | {row} |")
-    if evaluation:
+        lines.append(f"| selection | {ranked[selected.ranking]} | {row} |")
+    for name, evaluation in evaluations.items():
         try:
-            lines.append(_evaluated(evaluation))
+            lines.append(_evaluated(name, evaluation))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the evaluation is not the output of lexlip eval --json ({error!r})") from None
-    return "\n".join(lines) if selected or evaluation else ""
-
-
-def _evaluated(evaluation: dict[str, Any]) -> str:
-    top_k = evaluation["top_k"]
+            raise InputError(f"the evaluation {name!r} is not the output of lexlip eval --json ({error!r})") from None
+    if not lines:
+        return ""
     what = (
-        f"this bundle: integer impacts x{evaluation['scale']:g}, image top-{top_k['image']}, "
-        f"text top-{top_k['text']}, exact search"
+        "Recall at 1/5/10 in per cent on development splits, which the weights were selected on; in brackets intervals "
+        "of 95 per cent, bootstrapped over photographs:"
     )
-    return f"| {what} | {_recall(evaluation['text_to_image'])} | {_recall(evaluation['image_to_text'])} |"
+    heading = ["## Results", "", what, "", "| data | how | text to image | image to text |", "|---|---|---|---|"]
+    return "\n".join(heading + lines)
 
 
-def _recall(figures: dict[str, float]) -> str:
-    return _slashed(figures[f"r@{k}"] for k in (1, 5, 10))
+def _evaluated(name: str, evaluation: dict[str, Any]) -> str:
+    top_k = evaluation["top_k"]
+    how = f"this bundle: integer impacts x{evaluation['scale']:g}, image top-{top_k['image']}, "
+    lookup = evaluation.get("query_mode") == "lookup"
+    how += "queries by lookup" if lookup else f"text top-{top_k['text']}"
+    ways = (_recall(evaluation, way) for way in ("text_to_image", "image_to_text"))
+    return f"| {name} | {how}, exact search | {' | '.join(ways)} |"
+
+
+def _recall(evaluation: dict[str, Any], way: str) -> str:
+    cutoffs = [f"r@{k}" for k in (1, 5, 10)]
+    recalls = _slashed(evaluation[way][cutoff] for cutoff in cutoffs)
+    intervals = evaluation.get("intervals_95", {}).get(way)
+    if intervals is None:
+        return recalls
+    return f"{recalls} [{', '.join('-'.join(f'{end:.1f}' for end in intervals[cutoff]) for cutoff in cutoffs)}]"
 
 
 def _slashed(recalls: Iterable[float]) -> str:
     return "/".join(f"{recall:.1f}" for recall in recalls)
 
 
-def _training(training: dict[str, Any]) -> str:
-    """The record as it is, but each run's log as a table below it: of one run, or of those that were averaged."""
-    parts = training.get("average_of", [])
-    record = _without_log(training) | ({"average_of": [_without_log(part) for part in parts]} if parts else {})
-    lines = ["## Training", "", "```json", json.dumps(record, indent=2), "```"]
-    for run in parts or [training]:
-        if run.get("log"):
-            lines += ["", f"`{run.get('command', 'a run without a command')}`:"] if parts else []
-            lines += _log_table(run["log"])
-    return "\n".join(lines)
-
-
-def _log_table(log: list[dict[str, Any]]) -> list[str]:
-    """A row an epoch; where the log has one every few steps, a row an evaluation or else the last of an epoch."""
-    columns: tuple[str, ...] = _LOG_COLUMNS
-    if any("step" in line for line in log):
-        chosen = [line for line in log if "dev_sum" in line] or list(
-            {str(line.get("epoch")): line for line in log}.values()
+def _words(measured: tuple[str, dict[str, Any]] | None) -> str:
+    """How right the terms of images are, and which ones are right and which are not."""
+    if measured is None:
+        return ""
+    data, report = measured
+    try:
+        terms = report["terms"]
+        strongest = next(key for key in report if key.startswith("strongest_")).split("_")[1]
+        found = (
+            f"On {data}: {report[f'strongest_{strongest}_right']:g} per cent of an image's {strongest} strongest terms "
+            "stand in one of its captions, both stemmed. Ranked by a term, images whose captions hold it have a mean "
+            f"average precision of {report['mean_average_precision']:g} (at random {report['at_random']:g}) over the "
+            f"{len(terms):,} terms that enough captions hold. The best and the worst of them:"
         )
-        log = [_rounded(line) for line in chosen]
-        columns = tuple(name for name in _STEP_COLUMNS if any(name in line for line in log))
-    lines = ["", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return lines + ["| " + " | ".join(str(line.get(column, "")) for column in columns) + " |" for line in log]
-
-
-def _rounded(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in line.items()}
-
-
-def _without_log(training: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in training.items() if key not in ("log", "notice")}
+        heading = "| term | images that keep it | with it in a caption | average precision |"
+        lines = ["## Words", "", found, "", heading, "|---|---|---|---|"]
+        shown = terms if len(terms) <= 2 * _TERMS_SHOWN else [*terms[:_TERMS_SHOWN], *terms[-_TERMS_SHOWN:]]
+        lines += [
+            f"| {row['term']} | {row['images']:,} | {row['in_captions']:,} | {row['average_precision']:.3f} |"
+            for row in shown
+        ]
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        raise InputError(f"not a report of benchmarks/words_of_images.py ({error!r})") from None
+    return "\n".join(lines)
 
 
 def precision_section(parity: ParityReport | None) -> str:

@@ -38,7 +38,7 @@ def words(picture: Image.Image | bytes | npt.NDArray[np.uint8]) -> list[tuple[st
 
 
 def one_of_each(picture: Path) -> dict[str, float]:
-    encoder = LexLIPEncoder.from_pretrained(list_models()[0], revision=None, token=None, cache_dir=None)
+    encoder = LexLIPEncoder.from_pretrained(next(iter(list_models())), revision=None, token=None, cache_dir=None)
     query, image = encoder.encode_query("a dog"), encoder.encode_images(io.BytesIO(picture.read_bytes()))
     common: SparseBatch = query[0].intersection(image)
     heaviest = [row.top_k(5) for row in SparseBatch.concatenate([query, image])]
