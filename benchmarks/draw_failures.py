@@ -36,8 +36,7 @@ def best_ranks(encoder: LexLIPEncoder, rows: list[dict[str, Any]]) -> list[int]:
     scores = encoder.similarity(encoder.encode_texts([text for row in rows for text in row["captions"]]), images)
     own = np.repeat(np.arange(len(rows)), [len(row["captions"]) for row in rows])
     of_texts = 1 + (scores > scores[np.arange(len(own)), own][:, np.newaxis]).sum(axis=1)
-    ranks = [int(of_texts[own == number].min()) for number in range(len(rows))]
-    return ranks
+    return [int(of_texts[own == number].min()) for number in range(len(rows))]
 
 
 def may_be_drawn(row: dict[str, Any]) -> bool:
