@@ -42,10 +42,12 @@ class ImagePreprocessor:
     def __call__(self, image: Image.Image) -> Pixels:
         """Pixels (3, S, S): bicubic, antialiased resize, then (pixel / 255 - mean) / std."""
         resized = self._squash(image) if self.resize == "squash" else self._center_crop(image)
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        pixels = np.asarray(resized, np.float32) / np.float32(255)
-        normalised: Pixels = (pixels - mean) / std
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+        # Channels first while they are bytes, then in place: a quarter of the time of copies in float.
+        pixels = np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1)).astype(np.float32)
+        pixels /= np.float32(255)
+        pixels -= np.array(self.mean, np.float32)[:, None, None]
+        pixels /= np.array(self.std, np.float32)[:, None, None]
+        return pixels
 
     def _squash(self, image: Image.Image) -> Image.Image:
         return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
