@@ -2,9 +2,9 @@
 
     python benchmarks/draw_failures.py CAPTIONS.jsonl OUT.jpg [--model BUNDLE] [--split dev] [--count 6]
 
-Ranked by what the best of a photograph's descriptions ranks it among all of the split, last first; nobody chooses.
-Where rows name a `credit_license`, only those that allow adaptation without sharing alike are drawn. Prints a Markdown
-list: description, rank, credit.
+Ranked by what the best of a photograph's descriptions ranks it among all of the split, last first; nobody chooses, but
+photographs that name somebody are left out by hand (--leave-out). Drawn are those whose own licence (`credit_license`)
+is known and does not ask to share alike. Prints a Markdown list: description, rank, credit.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def best_ranks(encoder: LexLIPEncoder, rows: list[dict[str, Any]]) -> list[int]:
 
 
 def may_be_drawn(row: dict[str, Any]) -> bool:
-    """Whether its licence asks for no more than a name."""
-    return "ShareAlike" not in (row.get("credit_license") or "") and bool(row.get("credit"))
+    """Whether its licence is known and asks for no more than a name."""
+    licence = row.get("credit_license") or ""
+    return bool(licence and row.get("credit")) and "ShareAlike" not in licence and "SA" not in licence
 
 
 def main() -> None:
@@ -52,10 +53,12 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--count", type=int, default=6)
+    parser.add_argument("--leave-out", action="append", default=[], metavar="NAME", help="file name, repeatable")
     given = parser.parse_args()
     encoder, rows = LexLIPEncoder.from_pretrained(given.model), rows_of(given.captions, given.split)
     ranked = sorted(zip(best_ranks(encoder, rows), range(len(rows)), strict=True), reverse=True)
-    worst = [(rank, rows[number]) for rank, number in ranked if may_be_drawn(rows[number])][: given.count]
+    drawn = [row["image"].name not in given.leave_out and may_be_drawn(row) for row in rows]
+    worst = [(rank, rows[number]) for rank, number in ranked if drawn[number]][: given.count]
     with tempfile.TemporaryDirectory() as folder:
         for place, (_, row) in enumerate(worst):
             Path(folder, f"{place:02d}{row['image'].suffix}").symlink_to(row["image"].resolve())
