@@ -263,7 +263,7 @@ def list_models() -> dict[str, str]:
     """The models that ship with the package: name, which `from_pretrained` and `Bundle.open` take, to terms of use.
 
     >>> list(list_models())
-    ['lexlip-tiny']
+    ['lexlip-tiny', 'lexlip-tiny-open']
     """
     manifests = sorted(_MODELS.glob(f"*/{MANIFEST}"))
     return {path.parent.name: Bundle.open(path.parent).manifest.notice or "" for path in manifests}
