@@ -86,6 +86,7 @@ class Int8:
         model: in float32, for its heads.
         backbones: the quantised graphs.
         calibration: what ranges of activations were measured on, where they are fixed.
+        stored: float32 backbones to ship instead of the exact ones, because their weights are stored as int8.
     """
 
     precision: ClassVar[Precision] = "int8"
@@ -93,9 +94,14 @@ class Int8:
     largest: Activation | None = None
 
     def __init__(
-        self, model: LexLIP, backbones: Mapping[Modality, onnx.ModelProto], calibration: str | None = None
+        self,
+        model: LexLIP,
+        backbones: Mapping[Modality, onnx.ModelProto],
+        calibration: str | None = None,
+        stored: Mapping[Modality, onnx.ModelProto] | None = None,
     ) -> None:
         self._model, self._backbones, self.calibration = model, backbones, calibration
+        self._stored = stored or {}
         self._sessions = {modality: _session(graph) for modality, graph in backbones.items()}
 
     def encode(self, modality: Modality, inputs: dict[str, Tensor]) -> Encoding:
@@ -104,8 +110,11 @@ class Int8:
         return pool_hidden(self._model, modality, torch.from_numpy(np.asarray(hidden)), inputs)
 
     def graphs(self, modality: Modality, top_k: int) -> dict[str, onnx.ModelProto]:  # noqa: ARG002  (as Half has it)
-        """The backbone alone."""
-        return {backbone_file(modality, "int8"): self._backbones[modality]}
+        """The backbone, and the one that is stored for float32."""
+        graphs = {backbone_file(modality, "int8"): self._backbones[modality]}
+        if modality in self._stored:
+            graphs[backbone_file(modality, "f32")] = self._stored[modality]
+        return graphs
 
 
 #: A precision under test.

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx
 from tokenizers import Tokenizer
 
+from lexlip_export.graph_builder import MINIMUM
+from lexlip_export.precision.biases import corrected, input_means
 from lexlip_export.precision.candidates import Candidate, Half, Int8
 from lexlip_export.precision.comparison import Comparison, encode, kept_terms, retrieval_figures
 from lexlip_export.precision.inputs import GateInputs, calibration_inputs, gate_inputs
@@ -50,7 +52,7 @@ def precision_graphs(
     if "fp16" in settings.precisions:
         candidates.append(Half(model))
     if "int8" in settings.precisions:
-        candidates.append(_int8(model, backbones, gate))
+        candidates.append(_int8(model, backbones, settings, gate))
     if not candidates:
         return {}, None
     report = run_gate(model, tuple(backbones), candidates, gate_inputs(model.config, tokenizer, gate), settings, gate)
@@ -61,18 +63,25 @@ def precision_graphs(
     return graphs, report
 
 
-def _int8(model: LexLIP, backbones: Mapping[Modality, onnx.ModelProto], gate: GateSettings) -> Int8:
+def _int8(
+    model: LexLIP, backbones: Mapping[Modality, onnx.ModelProto], settings: ExportSettings, gate: GateSettings
+) -> Int8:
     """Static where the backbone is convolutional, dynamic elsewhere."""
     graphs: dict[Modality, onnx.ModelProto] = {}
+    stored: dict[Modality, onnx.ModelProto] = {}
     calibration = None
     for modality, backbone in backbones.items():
         name = f"{modality} int8 backbone"
         if modality == "image" and is_convolutional(backbone):
-            calibration, batches = calibration_inputs(model.config, gate)
-            graphs[modality] = static_int8_graph(backbone, batches, name)
+            calibration, inputs = calibration_inputs(model.config, gate)
+            batches = list(inputs)
+            means = input_means(backbone, batches)
+            graphs[modality] = static_int8_graph(corrected(backbone, means), batches, name)
+            if settings.shares_weights:
+                stored[modality] = corrected(backbone, means, smallest=MINIMUM)
         else:
             graphs[modality] = dynamic_int8_graph(backbone, name)
-    return Int8(model, graphs, calibration)
+    return Int8(model, graphs, calibration, stored)
 
 
 Vectors = dict[Modality, SparseBatch]
