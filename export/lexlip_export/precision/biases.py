@@ -33,6 +33,8 @@ def input_means(backbone: onnx.ModelProto, batches: Iterable[Mapping[str, Tensor
     model = onnx.ModelProto()
     model.CopyFrom(backbone)
     names = list(dict.fromkeys(node.input[0] for node in _rounded_convolutions(backbone.graph)))
+    if not names:
+        return {}
     for name in names:
         node = helper.make_node("ReduceMean", [name, "mean.axes"], [f"{name}.mean"], f"{name}.mean", keepdims=0)
         model.graph.node.append(node)
@@ -43,7 +45,7 @@ def input_means(backbone: onnx.ModelProto, batches: Iterable[Mapping[str, Tensor
     for batch in batches:
         found = session.run([f"{name}.mean" for name in names], {name: value.numpy() for name, value in batch.items()})
         sums = [total + mean.sum(axis=0, dtype=np.float64) for total, mean in zip(sums, found, strict=True)]
-        images += len(found[0]) if found else 0
+        images += len(found[0])
     return {name: (total / images).astype(np.float32) for name, total in zip(names, sums, strict=True)}
 
 
@@ -66,16 +68,21 @@ def corrected(backbone: onnx.ModelProto, means: Mapping[str, Vector], smallest: 
             # Depthwise: output n sees input n. Zeros that pad the border are taken for its inside.
             mean = means[node.input[0]]
             shift = errors[:, 0] * mean if weight.shape[1] == 1 else errors @ mean
-            bias = numpy_helper.to_array(tensors[node.input[2]])
-            tensors[node.input[2]].CopyFrom(numpy_helper.from_array(bias - shift, node.input[2]))
+            if len(node.input) == 3:
+                own = tensors[node.input[2]]
+            else:
+                node.input.append(f"{node.input[1]}_bias")
+                own = model.graph.initializer.add()
+                own.CopyFrom(numpy_helper.from_array(np.zeros(len(weight), np.float32), node.input[2]))
+            own.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(own) - shift, own.name))
     return model
 
 
 def _rounded_convolutions(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Those with a bias that int8 takes; none or all of their channels in one group."""
+    """Those that int8 takes, of one group or of one for each channel."""
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Conv" and len(node.input) == 3 and has_pairs(numpy_helper.to_array(weights[node.input[1]])):
+        if node.op_type == "Conv" and has_pairs(numpy_helper.to_array(weights[node.input[1]])):
             groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
             if groups in (1, weights[node.input[1]].dims[0]):
                 yield node
