@@ -15,7 +15,6 @@ from lexlip_infer.errors import InputError
 from lexlip_infer.files import read_json
 
 app = application("Export a checkpoint to a model bundle.")
-_DEFAULT = ExportSettings()
 
 
 class _Cpu(StrEnum):
@@ -28,9 +27,12 @@ class _PositionMode(StrEnum):
     bicubic_2d = "bicubic_2d"
 
 
+_ImageTopK = Annotated[
+    int | None, typer.Option(min=1, help="default kept terms of an image  [default: the model's own, or 256]")
+]
 _TextTopK = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
+    typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: the model's own limit, or 64]"),
 ]
 _Attribution = Annotated[
     Path | None,
@@ -60,6 +62,10 @@ _Positions = Annotated[
     _PositionMode | None,
     typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
 ]
+_Dense = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="towers below a D2S head: Hugging Face folder of a BLIP, or checkpoint of LAVIS"),
+]
 _TextHeads = Annotated[int | None, typer.Option(min=1, help="attention heads of its text tower  [default: as it says]")]
 
 
@@ -68,11 +74,11 @@ def export(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="folder of lexlip-train, official LexLIP checkpoint file, folder of a SPLADE model or of term weights"
+            help="folder of lexlip-train, official LexLIP checkpoint file, folder of SPLADE, VDR, D2S or term weights"
         ),
     ],
     output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
-    image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
+    image_top_k: _ImageTopK = None,
     text_top_k: _TextTopK = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
     int8_storage: Annotated[bool, typer.Option(help="store weights as int8 with a scale a row; a quarter")] = False,
@@ -88,6 +94,7 @@ def export(
     image_size: _ImageSize = None,
     position_mode: _Positions = None,
     text_heads: _TextHeads = None,
+    dense: _Dense = None,
 ) -> None:
     """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card.
 
@@ -99,16 +106,16 @@ def export(
 
     if half_storage and int8_storage:
         raise InputError("--half-storage and --int8-storage are two ways to store the same weights; leave one out")
-    options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
+    mode = None if position_mode is None else position_mode.value
+    options = ImportOptions(tokenizer, image_size, mode, text_heads, dense)
     settings = ExportSettings(
-        image_top_k=image_top_k,
         storage="i8" if int8_storage else "f16" if half_storage else "f32",
         cpu_precision="int8" if cpu_precision is _Cpu.int8 else "f32",
         precisions=named_precisions(precision or []),
         graphs=tuple(graph or ()),
     )
-    if text_top_k is not None:
-        settings = settings.model_copy(update={"text_top_k": text_top_k})
+    kept = {"image_top_k": image_top_k, "text_top_k": text_top_k}
+    settings = settings.model_copy(update={name: value for name, value in kept.items() if value is not None})
     gate = GateSettings(captions=gate_captions, split=gate_split, calibration=calibration_images)
     figures = _figures(evaluation)
     export_bundle(checkpoint, output, settings, figures, gate=gate, options=options, attribution=attribution)

@@ -1,0 +1,43 @@
+"""Whether a folder from a hub is all there, before anything of it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from lexlip_kernels.errors import BundleError
+from lexlip_training.wordpiece import read_tokenizer_file
+
+_POINTER = b"version https://git-lfs"
+
+
+def check_whole(folder: Path) -> None:
+    """Refuse pointers in the place of files, and downloads that have not ended.
+
+    Raises:
+        BundleError: there are some; the message names one.
+    """
+    unfinished = next(iter(sorted(folder.rglob("*.incomplete"))), None)
+    if unfinished is not None:
+        raise BundleError(f"{unfinished}: a download that has not ended; download the model again")
+    for path in sorted(folder.iterdir()) if folder.is_dir() else [folder]:
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(_POINTER)) == _POINTER:
+                    raise BundleError(f"{path}: a Git LFS pointer, not the file itself; run git lfs pull there")
+
+
+def find_tokenizer(given: Path | None, *folders: Path) -> Tokenizer:
+    """The tokenizer that was given, or that of the first folder that has one.
+
+    Raises:
+        BundleError: none has, or it cannot be read.
+    """
+    if given is not None:
+        return read_tokenizer_file(given)
+    for folder in folders:
+        if folder.is_dir() and any((folder / name).exists() for name in ("tokenizer.json", "vocab.txt")):
+            return read_tokenizer_file(folder)
+    places = " and ".join(map(str, folders))
+    raise BundleError(f"{places}: no tokenizer; give that of bert-base-uncased: --tokenizer")
