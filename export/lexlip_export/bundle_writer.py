@@ -28,6 +28,7 @@ from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.precision.gate import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
+from lexlip_export.public.folder import check_whole
 from lexlip_export.public.model import PublicModel
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
 from lexlip_export.sources import ImportOptions, load_source, load_static_source
@@ -72,6 +73,7 @@ def export_bundle(
     """
     options, settings = options or ImportOptions(), settings or ExportSettings()
     credit = None if attribution is None else _text(attribution)
+    check_whole(checkpoint)
     if (table := load_static_source(checkpoint, options)) is not None:
         write_static_bundle(table, output, settings, credit)
         return

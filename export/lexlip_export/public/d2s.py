@@ -21,7 +21,7 @@ from lexlip_export.licence import licence_notice
 from lexlip_export.official.names import Names, built, collect, load
 from lexlip_export.pretrained import read_settings, read_weights
 from lexlip_export.public.dense import DenseTowers, read_dense
-from lexlip_export.public.folder import check_whole, find_tokenizer
+from lexlip_export.public.folder import find_tokenizer
 from lexlip_export.public.model import PublicFolder, PublicModel
 from lexlip_export.public.sizes import both, shape_of
 from lexlip_infer.bundle import TextSettings
@@ -81,7 +81,6 @@ def load_d2s(
     """
     if dense is None:
         raise BundleError(f"{folder}: a D2S head without its towers; give them: --dense BLIP_FOLDER_OR_CHECKPOINT")
-    check_whole(folder)
     settings, what = read_settings(folder / "config.json"), str(folder)
     tokenizer = find_tokenizer(tokenizer_file, folder, dense)
     tokens = tokenizer.get_vocab_size()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from lexlip_infer.files import open_regular
 from lexlip_kernels.errors import BundleError
 from lexlip_training.wordpiece import read_tokenizer_file
 
@@ -13,7 +14,7 @@ _POINTER = b"version https://git-lfs"
 
 
 def check_whole(folder: Path) -> None:
-    """Refuse pointers in the place of files, and downloads that have not ended.
+    """Refuse pointers in the place of files, and downloads that have not ended; of a single file as well.
 
     Raises:
         BundleError: there are some; the message names one.
@@ -22,10 +23,16 @@ def check_whole(folder: Path) -> None:
     if unfinished is not None:
         raise BundleError(f"{unfinished}: a download that has not ended; download the model again")
     for path in sorted(folder.iterdir()) if folder.is_dir() else [folder]:
-        if path.is_file():
-            with path.open("rb") as file:
-                if file.read(len(_POINTER)) == _POINTER:
-                    raise BundleError(f"{path}: a Git LFS pointer, not the file itself; run git lfs pull there")
+        if _is_pointer(path):
+            raise BundleError(f"{path}: is a pointer of Git LFS, not the file; git lfs pull gets it")
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with open_regular(path, refuse=BundleError) as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except (OSError, BundleError):  # whoever needs the file will say so
+        return False
 
 
 def find_tokenizer(given: Path | None, *folders: Path) -> Tokenizer:

@@ -24,7 +24,7 @@ from lexlip_export.licence import licence_notice
 from lexlip_export.official.names import Names, bert_names, built, collect, load
 from lexlip_export.official.sizes import bert_sizes
 from lexlip_export.pretrained import read_settings, read_weights
-from lexlip_export.public.folder import check_whole, find_tokenizer
+from lexlip_export.public.folder import find_tokenizer
 from lexlip_export.public.model import CLIP_MEAN, CLIP_STD, PublicFolder, PublicModel
 from lexlip_export.public.sizes import both, count_layers, heads_of, shape_of, side_of
 from lexlip_infer.bundle import TextSettings
@@ -82,7 +82,6 @@ def load_vdr(folder: Path, tokenizer_file: Path | None = None) -> PublicFolder:
     Raises:
         BundleError: a file is missing or damaged, a tensor is unknown or missing, or it is another model of VDR's.
     """
-    check_whole(folder)
     what, settings = str(folder), read_settings(folder / "config.json")
     image, text = (_Section(folder, name, settings[name]) for name in ("encoder_p", "encoder_q"))
     if settings.get("shared_encoder") or "image" not in str(image.values.get("type", "image")):
@@ -155,10 +154,10 @@ def _config(
     intermediate, _ = shape_of(tensors, f"{_IMAGE}transformer.resblocks.0.mlp.c_fc.weight", 2, what)
     bert = bert_sizes(tensors, _BERT, what)
     size = side_of(patches, f"{what}: {_IMAGE}positional_embedding") * patch
-    if image.number("resolution", size) != size:
-        raise BundleError(
-            f"{what}: encoder_p.resolution is {image.values['resolution']}; its tensors are for {size} px"
-        )
+    depth = count_layers(tensors, f"{_IMAGE}transformer.resblocks.")
+    for name, value in {"resolution": size, "patch_size": patch, "width": width, "layers": depth}.items():
+        if image.number(name, value) != value:
+            raise BundleError(f"{what}: encoder_p.{name} is {image.values[name]}; its tensors are of {value}")
     if (rows, bert.vocab_size) != (terms, tokens):
         raise BundleError(
             f"{what}: a decoder of {rows:,} terms beside {bert.vocab_size:,} tokens; the tokenizer has {terms:,} ASCII "
@@ -174,7 +173,7 @@ def _config(
         backbone_options={
             "patch_size": patch,
             "embed_dim": width,
-            "depth": count_layers(tensors, f"{_IMAGE}transformer.resblocks."),
+            "depth": depth,
             "num_heads": heads,
             "mlp_ratio": intermediate / width,
             "class_token": False,
