@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings, named_precisions
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.cli.shell import application, run_application
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import read_json
 
 app = application("Export a checkpoint to a model bundle.")
@@ -62,6 +62,16 @@ _Positions = Annotated[
     _PositionMode | None,
     typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
 ]
+_VerifyOracle = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="BUNDLE", help="export nothing: compare a bundle of VDR or D2S with what its makers published"
+    ),
+]
+_Picture = Annotated[Path | None, typer.Option(metavar="FILE", help="their picture, for --verify-oracle")]
+_OracleValues = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="JSON of other values, for --verify-oracle  [default: published]")
+]
 _Dense = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="towers below a D2S head: Hugging Face folder of a BLIP, or checkpoint of LAVIS"),
@@ -72,12 +82,14 @@ _TextHeads = Annotated[int | None, typer.Option(min=1, help="attention heads of 
 @app.command()
 def export(
     checkpoint: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="folder of lexlip-train, official LexLIP checkpoint file, folder of SPLADE, VDR, D2S or term weights"
         ),
-    ],
-    output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Argument(help="bundle folder to write; an older bundle there is replaced")
+    ] = None,
     image_top_k: _ImageTopK = None,
     text_top_k: _TextTopK = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
@@ -95,6 +107,9 @@ def export(
     position_mode: _Positions = None,
     text_heads: _TextHeads = None,
     dense: _Dense = None,
+    verify_oracle: _VerifyOracle = None,
+    picture: _Picture = None,
+    oracle_values: _OracleValues = None,
 ) -> None:
     """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card.
 
@@ -104,12 +119,15 @@ def export(
     """
     from lexlip_export import ImportOptions, export_bundle
 
-    if half_storage and int8_storage:
-        raise InputError("--half-storage and --int8-storage are two ways to store the same weights; leave one out")
+    if verify_oracle or picture or oracle_values:
+        _verify(verify_oracle, picture, oracle_values, checkpoint)
+        return
+    if checkpoint is None or output is None:
+        raise InputError("CHECKPOINT or OUTPUT is missing; lexlip-export --help says what they are")
     mode = None if position_mode is None else position_mode.value
     options = ImportOptions(tokenizer, image_size, mode, text_heads, dense)
     settings = ExportSettings(
-        storage="i8" if int8_storage else "f16" if half_storage else "f32",
+        storage=_storage(half_storage, int8_storage),
         cpu_precision="int8" if cpu_precision is _Cpu.int8 else "f32",
         precisions=named_precisions(precision or []),
         graphs=tuple(graph or ()),
@@ -121,6 +139,35 @@ def export(
     export_bundle(checkpoint, output, settings, figures, gate=gate, options=options, attribution=attribution)
     say_size(output)
     say_notice(output)
+
+
+def _storage(half: bool, int8: bool) -> Literal["f32", "f16", "i8"]:
+    if half and int8:
+        raise InputError("--half-storage and --int8-storage are two ways to store the same weights; leave one out")
+    return "i8" if int8 else "f16" if half else "f32"
+
+
+def _verify(bundle: Path | None, picture: Path | None, values: Path | None, checkpoint: Path | None) -> None:
+    """Print published and found values side by side.
+
+    Raises:
+        BundleError: one is further off than it may be.
+    """
+    from lexlip_export.public.oracle import compare_with_oracle
+
+    if bundle is None or picture is None or checkpoint is not None:
+        raise InputError("expected lexlip-export --verify-oracle BUNDLE --picture FILE, and nothing to export")
+    oracle, compared = compare_with_oracle(bundle, picture, values)
+    typer.echo(f"values of {oracle.picture}")
+    for what, published, found in compared:
+        typer.echo(f"{published:10.5f} {found:10.5f}  {what if len(what) <= 60 else what[:59] + '…'}")
+    off = max(abs(published - found) for _, published, found in compared)
+    if not off <= oracle.tolerance:
+        raise BundleError(
+            f"{bundle}: off by {off:.5f}, may be by {oracle.tolerance:g}; is {picture} {oracle.picture}, and are these "
+            "the weights that the values are of?"
+        )
+    typer.echo(f"off by {off:.5f} at most, may be by {oracle.tolerance:g}")
 
 
 def _figures(evaluation: Path | None) -> dict[str, Any] | None:

@@ -114,7 +114,7 @@ def test_manifest(case: Case) -> None:
     assert "café" not in encoder.vocabulary.ids
     assert "[CLS]" not in encoder.vocabulary.ids
     assert (manifest.image.resize, manifest.similarity) == ("center_crop", "dot")
-    assert (manifest.top_k.image, manifest.top_k.text, manifest.quantisation.scale) == (20, 20, 2000)
+    assert (manifest.top_k.image, manifest.top_k.text, manifest.quantisation.scale) == (20, 20, 85)
     assert "No licence of the weights is stated" in encoder.bundle.read("README.md").decode()
 
 
