@@ -124,8 +124,9 @@ def export(
         return
     if checkpoint is None or output is None:
         raise InputError("CHECKPOINT or OUTPUT is missing; lexlip-export --help says what they are")
-    mode = None if position_mode is None else position_mode.value
-    options = ImportOptions(tokenizer, image_size, mode, text_heads, dense)
+    options = ImportOptions(
+        tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads, dense
+    )
     settings = ExportSettings(
         storage=_storage(half_storage, int8_storage),
         cpu_precision="int8" if cpu_precision is _Cpu.int8 else "f32",

@@ -63,5 +63,4 @@ class HeadFields:
 
 
 def _rule(saturation: str | None, normalise: str | None) -> HeadRule:
-    kind = "elu1p" if saturation == "elu1p" else "log1p_relu"
-    return HeadRule(kind, normalise == "full_vocabulary")
+    return HeadRule("elu1p" if saturation == "elu1p" else "log1p_relu", normalise == "full_vocabulary")
