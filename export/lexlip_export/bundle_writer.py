@@ -30,8 +30,9 @@ from lexlip_export.precision.gate import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
 from lexlip_export.public.folder import check_whole
 from lexlip_export.public.model import PublicModel
+from lexlip_export.public.scale import fit_scale
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
-from lexlip_export.sources import ImportOptions, load_source, load_static_source
+from lexlip_export.sources import ImportOptions, Source, load_source, load_static_source
 from lexlip_export.static_bundle import write_static_bundle
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, InputError
@@ -78,22 +79,31 @@ def export_bundle(
         write_static_bundle(table, output, settings, credit)
         return
     source = load_source(checkpoint, options)
-    changes: dict[str, Any] = {} if source.similarity is None else {"similarity": source.similarity}
-    if source.text_top_k is not None and "text_top_k" not in settings.model_fields_set:
-        if source.text_top_k > MOST_QUERY_TERMS:
-            raise BundleError(
-                f"{checkpoint}: max_active_dims is {source.text_top_k}, and Lucene allows a query {MOST_QUERY_TERMS} "
-                "terms; give the terms to keep: --text-top-k"
-            )
-        changes["text_top_k"] = source.text_top_k
-    changes |= {name: value for name, value in source.defaults.items() if name not in settings.model_fields_set}
-    settings = settings.model_copy(update=changes)
-    if isinstance(source.model, PublicModel):
+    settings = _wanted(settings, source, checkpoint)
+    model, tokenizer, record, text = source.model, source.tokenizer, source.record, source.text
+    if isinstance(model, PublicModel):
         _check_plain(settings, checkpoint)
-    model, tokenizer, static, heads = source.model, source.tokenizer, source.static_weight, source.heads
-    write_bundle(
-        model, tokenizer, source.record, output, settings, evaluation, gate, source.text, credit, static, heads
-    )
+        assert tokenizer is not None
+        assert text is not None
+        if "scale" not in settings.model_fields_set:
+            fitted = fit_scale(model, tokenizer, text, source.heads, settings)
+            settings, record = settings.model_copy(update={"scale": fitted.scale}), record | fitted.record()
+    static, heads = source.static_weight, source.heads
+    write_bundle(model, tokenizer, record, output, settings, evaluation, gate, text, credit, static, heads)
+
+
+def _wanted(settings: ExportSettings, source: Source, checkpoint: Path) -> ExportSettings:
+    """The settings, and what the model wants where nobody asked for anything else."""
+    wanted = {"text_top_k": source.text_top_k, **source.defaults}
+    changes = {name: v for name, v in wanted.items() if v is not None and name not in settings.model_fields_set}
+    if changes.get("text_top_k", 0) > MOST_QUERY_TERMS:
+        raise BundleError(
+            f"{checkpoint}: the model keeps {changes['text_top_k']} terms of a text, and Lucene allows a query "
+            f"{MOST_QUERY_TERMS} terms; give the terms to keep: --text-top-k"
+        )
+    if source.similarity is not None:
+        changes["similarity"] = source.similarity
+    return settings.model_copy(update=changes)
 
 
 def write_bundle(
@@ -257,7 +267,7 @@ def _manifest(
                     "mean": image.mean,
                     "std": image.std,
                     "cpu_precision": settings.cpu_precision,
-                    **heads.image,
+                    **heads.of_images(),
                 },
                 "text": text,
                 "tokenizer": None if tokenizer is None else "tokenizer.json",

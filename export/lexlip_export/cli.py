@@ -139,6 +139,7 @@ def export(
     figures = _figures(evaluation)
     export_bundle(checkpoint, output, settings, figures, gate=gate, options=options, attribution=attribution)
     say_size(output)
+    say_scale(output)
     say_notice(output)
 
 
@@ -191,6 +192,24 @@ def say_size(bundle: Path) -> None:
     """Print what a bundle takes on the disk."""
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     typer.echo(f"{bundle}: {size / 1e6:.1f} MB")
+
+
+def say_scale(bundle: Path) -> None:
+    """Print the scale that was chosen for a model that brings none, and whether it makes many weights too small."""
+    from lexlip_infer.impacts import MOST_LIFTED
+
+    manifest = Bundle.open(bundle).manifest
+    training = manifest.provenance.get("training")
+    chosen = training.get("scale") if isinstance(training, dict) else None
+    if not isinstance(chosen, dict):
+        return
+    typer.echo(f"scale: {manifest.quantisation.scale:g}, which fits {chosen['fits']}; lexlip calibrate finds another")
+    if chosen["lifted"] > MOST_LIFTED:
+        typer.echo(
+            f"warning: {chosen['lifted']:.0%} of the kept terms have weights that this scale makes less than 1, and "
+            "count as 1: keep fewer terms (--image-top-k, --text-top-k), or calibrate with more bits",
+            err=True,
+        )
 
 
 def say_notice(bundle: Path) -> None:

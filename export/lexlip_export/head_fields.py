@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,26 +10,30 @@ import numpy.typing as npt
 
 from lexlip_infer.bundle import Modality, TextSettings
 from lexlip_infer.manifest import TERM_TOKENS
-from lexlip_kernels.head_rule import HeadRule
+from lexlip_kernels.head_rule import LEXLIP, HeadRule
 
 
 @dataclass(frozen=True, slots=True)
 class HeadFields:
-    """Of both heads; those of texts that are no matter of the vocabulary stand in `TextSettings`.
+    """Of both heads; what that of texts computes stands in `TextSettings`.
 
     Attributes:
-        image: fields of `ImageSettings`: saturation and norm.
+        image: saturation and norm of the head of images.
         term_tokens: the token of each term, ascending; None where every token is a term.
         token_count: tokens that there are, where some are no terms.
     """
 
-    image: Mapping[str, Any] = field(default_factory=dict)
+    image: HeadRule = LEXLIP
     term_tokens: tuple[int, ...] | None = None
     token_count: int = 0
 
     def needed(self) -> set[str]:
         """Fields that make a manifest younger than format 2."""
-        return {*self.image, *(() if self.term_tokens is None else ("saturation",))}
+        return set() if self.image == LEXLIP and self.term_tokens is None else {"saturation"}
+
+    def of_images(self) -> dict[str, str]:
+        """Fields of `ImageSettings`."""
+        return {"saturation": self.image.saturation, "normalise": "full_vocabulary" if self.image.normalise else "none"}
 
     def tokens(self) -> dict[str, Any] | None:
         """The manifest's field of that name."""
@@ -46,13 +49,21 @@ class HeadFields:
         self, modality: Modality, text: TextSettings | None, suppressed_ids: tuple[int, ...], vocab_size: int
     ) -> dict[str, Any]:
         """Arguments of `head_graph` that only models with further fields need."""
+        options: dict[str, Any] = {"rule": self.rule(modality, text)}
         if modality == "image":
-            return {"rule": _rule(self.image.get("saturation"), self.image.get("normalise"))}
+            return options
         assert text is not None
-        options = {"rule": _rule(text.saturation, text.normalise), "admit_padding": text.admit_padding}
+        options["admit_padding"] = text.admit_padding
         return options | (
             {"token_terms": self._token_terms(suppressed_ids, vocab_size)} if text.keep_own_tokens else {}
         )
+
+    def rule(self, modality: Modality, text: TextSettings | None) -> HeadRule:
+        """Saturation and norm of one head."""
+        if modality == "image":
+            return self.image
+        assert text is not None
+        return text.rule
 
     def _token_terms(self, suppressed_ids: tuple[int, ...], vocab_size: int) -> npt.NDArray[np.int64]:
         tokens = range(vocab_size) if self.term_tokens is None else self.term_tokens
@@ -60,7 +71,3 @@ class HeadFields:
         terms[np.asarray(tokens, np.int64)] = np.arange(vocab_size)
         terms[np.isin(terms, suppressed_ids)] = -1
         return terms
-
-
-def _rule(saturation: str | None, normalise: str | None) -> HeadRule:
-    return HeadRule("elu1p" if saturation == "elu1p" else "log1p_relu", normalise == "full_vocabulary")

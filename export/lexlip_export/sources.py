@@ -138,15 +138,8 @@ def _load(checkpoint: Path, options: ImportOptions) -> Source:
 
 
 def _of_public(folder: PublicFolder) -> Source:
-    count = 0 if folder.term_tokens is None else folder.tokenizer.get_vocab_size()
-    return Source(
-        folder.model,
-        folder.tokenizer,
-        folder.record,
-        text=folder.text,
-        defaults=folder.settings,
-        heads=HeadFields(folder.image, folder.term_tokens, count),
-    )
+    model, tokenizer, record, text, settings, heads = folder
+    return Source(model, tokenizer, record, text=text, defaults=settings, heads=heads)
 
 
 def _kind(checkpoint: Path) -> _Kind:

@@ -232,6 +232,10 @@ class Dense:
     def write_folder(self, folder: Path) -> Path:
         """As Hugging Face has it."""
         self.blip.save_pretrained(folder)
+        size = {"height": self.size, "width": self.size}
+        settings = {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_pad": True, "resample": 3}
+        settings |= {"image_mean": MEAN, "image_std": STD, "size": size, "image_processor_type": "BlipImageProcessor"}
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings))
         return folder
 
     def write_checkpoint(self, path: Path) -> Path:

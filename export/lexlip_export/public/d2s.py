@@ -19,11 +19,12 @@ from torch.nn.functional import normalize
 
 from lexlip_export.licence import licence_notice
 from lexlip_export.official.names import Names, built, collect, load
+from lexlip_export.official.sizes import shape_of
 from lexlip_export.pretrained import read_settings, read_weights
 from lexlip_export.public.dense import DenseTowers, read_dense
 from lexlip_export.public.folder import find_tokenizer
 from lexlip_export.public.model import PublicFolder, PublicModel
-from lexlip_export.public.sizes import both, shape_of
+from lexlip_export.public.sizes import both
 from lexlip_infer.bundle import TextSettings
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ModelConfig
@@ -109,7 +110,6 @@ def load_d2s(
         record=record | {"oracle": f"d2s-{towers.kind}"},
         text=TextSettings(max_length=towers.text.max_length),
         settings={"similarity": "dot", "image_top_k": _TOP_K, "text_top_k": _TOP_K},
-        image={},
     )
 
 

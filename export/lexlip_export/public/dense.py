@@ -20,11 +20,11 @@ from torch import Tensor
 from lexlip_export.licence import licence_notice
 from lexlip_export.official.container import State, open_container, state_of
 from lexlip_export.official.names import Names, bert_names, collect, without
-from lexlip_export.official.sizes import bert_sizes
+from lexlip_export.official.sizes import bert_sizes, layer_count, shape_of
 from lexlip_export.pretrained import read_settings, read_weights
 from lexlip_export.public.folder import check_whole
 from lexlip_export.public.model import CLIP_MEAN, CLIP_STD
-from lexlip_export.public.sizes import both, count_layers, heads_of, resized_positions, shape_of, side_of
+from lexlip_export.public.sizes import both, heads_of, resized_positions, side_of
 from lexlip_kernels.errors import BundleError
 from lexlip_training.config import ImageTowerConfig, TextTowerConfig
 
@@ -157,8 +157,22 @@ def _stored_folder(folder: Path) -> _Stored:
     image_eps, text_eps = vision.get("layer_norm_eps", 1e-5), text.get("layer_norm_eps", 1e-12)
     if not isinstance(image_eps, float) or not isinstance(text_eps, float):
         raise BundleError(f"{folder}: layer_norm_eps are {image_eps!r} and {text_eps!r}; expected two numbers")
+    _check_preprocessing(folder / "preprocessor_config.json")
     notice = licence_notice(folder, f"Towers of {folder.resolve().name}, a BLIP.")
     return _Stored(read_weights(folder, _DROPPED), _HUGGING_FACE, str(folder), image_eps, text_eps, notice)
+
+
+def _check_preprocessing(path: Path) -> None:
+    """Images have to become pixels as every BLIP has them: squashed, bicubic, with CLIP's mean and deviation."""
+    said = read_settings(path)
+    wanted = dict.fromkeys(("do_resize", "do_rescale", "do_normalize"), True)
+    expected = wanted | {"resample": 3, "image_mean": list(CLIP_MEAN), "image_std": list(CLIP_STD)}
+    for name, value in expected.items():
+        if said.get(name, value) != value:
+            raise BundleError(f"{path}: {name} is {said[name]!r}; expected {value!r}, as of BLIP")
+    size = said.get("size", {"height": 1, "width": 1})
+    if not isinstance(size, Mapping) or size.keys() != {"height", "width"} or size["height"] != size["width"]:
+        raise BundleError(f"{path}: size is {size!r}; expected a height and a width that are equal, as of BLIP")
 
 
 def _section(config: Mapping[str, Any], name: str, folder: Path) -> Mapping[str, Any]:
@@ -174,7 +188,7 @@ def _towers(stored: _Stored, tokens: int, image_size: int | None) -> DenseTowers
     is_albef = f"{prefix}{_TYPES}" in whole
     state = without(whole, (*_DROPPED, *(_fusion_layers(whole, prefix) if is_albef else ())))
     sizes = bert_sizes(state, prefix, what)
-    depth = count_layers(state, stored.layout.blocks)
+    depth = layer_count(state, stored.layout.blocks)
     names = _image_names(stored.layout, depth)
     names |= both({"image_project": "vision_proj", "text_project": "text_proj"})
     names |= {

@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from lexlip_export.head_fields import HeadFields
 from lexlip_infer.bundle import TextSettings
 from lexlip_training.config import ImageTowerConfig, ModelConfig
 from lexlip_training.model import SUPPRESSED_BIAS, LexLIP
@@ -34,8 +35,7 @@ class PublicFolder(NamedTuple):
         record: JSON-serialisable, of where the weights come from.
         text: how texts are encoded.
         settings: of the export, where the model has values of its own.
-        image: fields of `ImageSettings` that say what the head of images computes.
-        term_tokens: the token of each term, ascending; None where every token is a term.
+        heads: what they compute beyond LexLIP's.
     """
 
     model: LexLIP
@@ -43,8 +43,7 @@ class PublicFolder(NamedTuple):
     record: dict[str, Any]
     text: TextSettings
     settings: dict[str, Any]
-    image: dict[str, Any]
-    term_tokens: tuple[int, ...] | None = None
+    heads: HeadFields = HeadFields()
 
 
 class PlainHead(nn.Module):

@@ -1,38 +1,16 @@
-"""Sizes of a vision transformer, read off tensors of other people's names, and position tables of another size."""
+"""What the tensors of a vision transformer tell of its sizes, position tables of another size, names of layers."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from lexlip_export.official.container import State
 from lexlip_export.public.model import HEAD_WIDTH
 from lexlip_kernels.errors import BundleError
-
-
-def shape_of(state: State, name: str, rank: int, what: str) -> tuple[int, ...]:
-    """Sizes of a tensor of so many dimensions.
-
-    Raises:
-        BundleError: it is missing, or has another rank.
-    """
-    if name not in state:
-        raise BundleError(f"{what} lacks the tensor {name}; it is not a model of this kind, or not a whole one")
-    shape = tuple(state[name].shape)
-    if len(shape) != rank or 0 in shape:
-        raise BundleError(f"{what}: {name} has the shape {shape}; expected {rank} dimensions")
-    return shape
-
-
-def count_layers(names: Iterable[str], prefix: str) -> int:
-    """One more than the highest number behind `prefix`; a gap shows as missing tensors later."""
-    pattern = re.compile(rf"{re.escape(prefix)}(\d{{1,3}})\..*")
-    return 1 + max((int(found[1]) for name in names if (found := pattern.fullmatch(name))), default=-1)
 
 
 def heads_of(width: int, what: str) -> int:

@@ -20,15 +20,17 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from lexlip_export.head_fields import HeadFields
 from lexlip_export.licence import licence_notice
 from lexlip_export.official.names import Names, bert_names, built, collect, load
-from lexlip_export.official.sizes import bert_sizes
+from lexlip_export.official.sizes import bert_sizes, layer_count, shape_of
 from lexlip_export.pretrained import read_settings, read_weights
 from lexlip_export.public.folder import find_tokenizer
 from lexlip_export.public.model import CLIP_MEAN, CLIP_STD, PublicFolder, PublicModel
-from lexlip_export.public.sizes import both, count_layers, heads_of, shape_of, side_of
+from lexlip_export.public.sizes import both, heads_of, side_of
 from lexlip_infer.bundle import TextSettings
 from lexlip_kernels.errors import BundleError
+from lexlip_kernels.head_rule import HeadRule
 from lexlip_training.config import ImageTowerConfig, ModelConfig
 
 #: Of BERT's ids, those below are special or unused.
@@ -36,9 +38,8 @@ FIRST_TERM = 999
 #: What the classes of its repository take where config.json is silent: attention heads of images, tokens of a text,
 #: kept terms.
 _HEADS, _MAX_LENGTH, _TOP_K = 12, 256, 768
-#: Impact of a weight that is as large as all would be if they were equal, 1 / sqrt(V): of V = 27,623 a scale of 1,994.
-#: A term that weighs 21 times as much reaches the cap; `lexlip calibrate` finds a better one on photographs.
-_USUAL_IMPACT = 12
+#: What both heads compute.
+_RULE = HeadRule("elu1p", normalise=True)
 
 _IMAGE, _TEXT = "encoder_p.", "encoder_q."
 _BERT = f"{_TEXT}bert_model."
@@ -97,23 +98,25 @@ def load_vdr(folder: Path, tokenizer_file: Path | None = None) -> PublicFolder:
     ours |= {f"{modality}_head.bias": torch.zeros(len(terms)) for modality in config.modalities}
     model = load(built(config, ours, what, kind=partial(VDRModel, token_count=tokens)), ours, what)
     notice = licence_notice(folder, "VDR cross-modal (https://github.com/jzhoubu/vsearch, code MIT), converted.")
-    head = {"saturation": "elu1p", "normalise": "full_vocabulary"}
-    length = text.number("max_len", _MAX_LENGTH)
+    heads = HeadFields(_RULE, terms, tokens)
+    text_settings = TextSettings(
+        saturation=_RULE.saturation,
+        normalise="full_vocabulary",
+        max_length=text.number("max_len", _MAX_LENGTH),
+        admit_padding=True,
+        keep_own_tokens=True,
+    )
     return PublicFolder(
         model=model,
         tokenizer=tokenizer,
         record={"notice": notice, "source": folder.resolve().name, "oracle": "vdr-cross-modal"},
-        text=TextSettings.model_validate(
-            {**head, "max_length": length, "admit_padding": True, "keep_own_tokens": True}
-        ),
+        text=text_settings,
         settings={
             "similarity": "dot",
-            "scale": float(round(_USUAL_IMPACT * len(terms) ** 0.5)),
             "image_top_k": image.number("topk", _TOP_K),
             "text_top_k": text.number("topk", _TOP_K),
         },
-        image=head,
-        term_tokens=terms,
+        heads=heads,
     )
 
 
@@ -155,7 +158,7 @@ def _config(
     intermediate, _ = shape_of(tensors, f"{_IMAGE}transformer.resblocks.0.mlp.c_fc.weight", 2, what)
     bert = bert_sizes(tensors, _BERT, what)
     size = side_of(patches, f"{what}: {_IMAGE}positional_embedding") * patch
-    depth = count_layers(tensors, f"{_IMAGE}transformer.resblocks.")
+    depth = layer_count(tensors, f"{_IMAGE}transformer.resblocks.")
     for name, value in {"resolution": size, "patch_size": patch, "width": width, "layers": depth}.items():
         if image.number(name, value) != value:
             raise BundleError(f"{what}: encoder_p.{name} is {image.values[name]}; its tensors are of {value}")

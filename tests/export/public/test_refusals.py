@@ -137,6 +137,22 @@ def test_activations_other_than_gelu(folder: Path) -> None:
     assert "vision_config.hidden_act is 'relu'; expected 'gelu'" in refusal(folder, "d2s")
 
 
+def test_preprocessing_of_images(folder: Path) -> None:
+    path = folder / "blip" / "preprocessor_config.json"
+    for settings, said in (
+        ({"resample": 2}, "resample is 2; expected 3"),
+        ({"do_rescale": False}, "do_rescale is False; expected True"),
+        ({"image_mean": [0.5, 0.5, 0.5]}, "image_mean is [0.5, 0.5, 0.5]; expected [0.48"),
+        ({"size": {"shortest_edge": 384}}, "size is {'shortest_edge': 384}; expected a height and a width"),
+    ):
+        whole = path.read_text()
+        change(path, **settings)
+        assert f"{path}: {said}" in refusal(folder, "d2s")
+        path.write_text(whole)
+    path.unlink()
+    assert f"{path}: cannot be read (No such file or directory)" in refusal(folder, "d2s")
+
+
 def test_a_head_without_its_towers(folder: Path) -> None:
     assert "give them: --dense" in refusal(folder, "d2s", dense=None)
     assert "does not exist; --dense takes" in refusal(folder, "d2s", dense=folder / "nowhere")
