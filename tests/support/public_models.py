@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import lexlip_training  # noqa: F401  (before transformers, which it makes importable)
 
 # isort: split
-from transformers import BertConfig, BertModel, BertTokenizer, BlipConfig, BlipForImageTextRetrieval
+from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizer, BlipConfig, BlipForImageTextRetrieval
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SPECIAL = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
@@ -271,6 +271,17 @@ def _lavis_name(name: str) -> str:
     ):
         name = name.replace(theirs, lavis)
     return name
+
+
+def write_opensearch(folder: Path) -> Path:
+    """A masked language model for documents, and beside it the weights that terms have in queries."""
+    model = BertForMaskedLM(BertConfig(vocab_size=len(LINES), tie_word_embeddings=False, **_SMALL)).eval()
+    shake(model, seed=4)
+    model.save_pretrained(folder)
+    write_vocabulary(folder / "vocab.txt")
+    weights = np.random.default_rng(8).uniform(0.5, 9, len(LINES)).round(3).tolist()
+    (folder / "idf.json").write_text(json.dumps(dict(zip(LINES, weights, strict=True))))
+    return folder
 
 
 class D2S(nn.Module):

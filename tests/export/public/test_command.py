@@ -1,4 +1,4 @@
-"""The commands as a user runs them: export, compare with the oracle, encode, index, search."""
+"""The commands as a user runs them: export, and compare with the oracle."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import anserini
-import numpy as np
 import pytest
 from PIL import Image
 from public_models import D2S, LINES, VDR, Dense, write_vocabulary
 
 from lexlip_export.cli import run
-from lexlip_infer import Index, LexLIPEncoder
-from lexlip_infer.errors import BackendUnavailable, MissingExtra
-from lexlip_infer.impacts import QuantisationSettings, quantise
-from lexlip_kernels.impact_dot import ImpactIndex
+from lexlip_infer import LexLIPEncoder
 
 Export = Callable[..., int | str | None]
 
@@ -75,35 +70,20 @@ def test_the_licence_is_printed_and_in_the_card(
     assert kept == ([20, 20] if vdr else [50, 256])
 
 
-def test_encode_index_and_search(bundle: Path, pictures: Path, tmp_path: Path) -> None:
-    index = Index.from_images(pictures, tmp_path / "photos", model=bundle, threads=1)
-    encoder = LexLIPEncoder.from_pretrained(bundle, threads=1)
-    names = sorted(path.name for path in pictures.iterdir())
-    images = encoder.encode_images([pictures / name for name in names])
-    texts = ["a dog runs on green grass", "two boats on blue water"]
-    expected = encoder.similarity(encoder.encode_query(texts), images)
-    for text, scores in zip(texts, expected, strict=True):
-        found = index.search(text, k=len(names))
-        order = [names.index(hit.id) for hit in found]
-        close = np.abs(np.diff(scores[order])) < 0.02 * scores.max()
-        assert sorted(order) == list(range(len(names)))
-        assert ((np.diff(scores[order]) <= 0) | close).all(), "but for the rounding of impacts"
-
-
-def test_anserini_agrees_with_the_exact_engine(bundle: Path, pictures: Path, tmp_path: Path) -> None:
-    try:
-        anserini.check_installed()
-    except (MissingExtra, BackendUnavailable) as error:
-        pytest.skip(str(error))
-    encoder = LexLIPEncoder.from_pretrained(bundle, threads=1)
-    defaults = encoder.manifest.quantisation
-    settings = QuantisationSettings(defaults.scale, defaults.cap)
-    documents = quantise(encoder.encode_images(sorted(pictures.iterdir())), settings)
-    queries = quantise(encoder.encode_query(["a dog runs on green grass", "two boats"]), settings)
-    terms = encoder.vocabulary.terms
-    index = anserini.build_index(documents, terms, tmp_path / "anserini")
-    (found,) = anserini.search_in_new_process(index, queries, terms, [len(documents)])
-    anserini.assert_same_hits(ImpactIndex.build(documents).search(queries, len(documents)), found)
+def test_a_scale_that_makes_many_weights_too_small_is_said(
+    export: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logits far below 0: most terms weigh next to nothing beside the few that the model means."""
+    reference = VDR(LINES)
+    reference.encoder_p.proj.data *= 12
+    arguments = (reference.write(tmp_path / "vdr"), "--tokenizer", write_vocabulary(tmp_path / "vocab.txt"))
+    assert export(*arguments, tmp_path / "few", "--image-top-k", 1, "--text-top-k", 1) == 0
+    told = capsys.readouterr()
+    assert "scale: " in told.out
+    assert "which fits single words and random images" in told.out
+    assert "warning" not in told.err
+    assert export(*arguments, tmp_path / "all", "--image-top-k", 1000) == 0
+    assert "of the kept terms have weights that this scale makes less than 1" in capsys.readouterr().err
 
 
 def test_the_oracle_of_a_bundle(

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from public_models import LINES, VDR, clip_pixels, token_ids, write_vocabulary
 
-from lexlip_export import ImportOptions, export_bundle
+from lexlip_export import ExportSettings, ImportOptions, export_bundle
 from lexlip_infer import LexLIPEncoder
+from lexlip_infer.bundle import Bundle
 from lexlip_infer.runtime.choice import RuntimeOptions
 from lexlip_infer.runtime.heads import TritonHead
 from lexlip_infer.runtime.opening import open_tower
@@ -114,8 +115,24 @@ def test_manifest(case: Case) -> None:
     assert "café" not in encoder.vocabulary.ids
     assert "[CLS]" not in encoder.vocabulary.ids
     assert (manifest.image.resize, manifest.similarity) == ("center_crop", "dot")
-    assert (manifest.top_k.image, manifest.top_k.text, manifest.quantisation.scale) == (20, 20, 85)
+    assert (manifest.top_k.image, manifest.top_k.text) == (20, 20)
     assert "No licence of the weights is stated" in encoder.bundle.read("README.md").decode()
+
+
+def test_the_scale_brings_the_heaviest_weight_to_the_cap(case: Case, tmp_path: Path) -> None:
+    reference, encoder = case
+    words = [line for line in LINES[999:] if line.isalpha() and line.isascii() and len(line) > 2]
+    heaviest = max(reference.text_vector(token_ids(word, reference.max_length)).max() for word in words)
+    quantisation = encoder.manifest.quantisation
+    assert 0.95 < quantisation.scale * heaviest / quantisation.cap < 1.001, "of single words, or images just above"
+    training = encoder.manifest.provenance["training"]
+    assert training["scale"] == {"fits": "single words and random images", "lifted": 0.0}
+    options = ImportOptions(tokenizer=write_vocabulary(tmp_path / "vocab.txt"))
+    folder = reference.write(tmp_path / "vdr", pickled=False)
+    export_bundle(folder, tmp_path / "bundle", ExportSettings(scale=7), options=options)
+    manifest = Bundle.open(tmp_path / "bundle").manifest
+    assert manifest.quantisation.scale == 7
+    assert "scale" not in manifest.provenance["training"]
 
 
 def test_safetensors_are_read_alike(case: Case, tmp_path: Path) -> None:
