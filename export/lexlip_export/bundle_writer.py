@@ -37,6 +37,7 @@ from lexlip_export.static_bundle import write_static_bundle
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, new_folder, read_regular
+from lexlip_infer.impacts import fitting_scale
 from lexlip_infer.manifest import TERM_TOKENS, format_of
 from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
@@ -103,6 +104,10 @@ def _wanted(settings: ExportSettings, source: Source, checkpoint: Path) -> Expor
         )
     if source.similarity is not None:
         changes["similarity"] = source.similarity
+    dot = changes.get("similarity", settings.similarity) == "dot"
+    if dot and source.static_weight is not None and "scale" not in settings.model_fields_set:
+        # The table's heaviest term, an inverse document frequency of 10 or 20, and documents have one scale.
+        changes["scale"] = min(settings.scale, fitting_scale(float(source.static_weight.max()), settings.cap))
     return settings.model_copy(update=changes)
 
 

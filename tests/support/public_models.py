@@ -277,6 +277,7 @@ def write_opensearch(folder: Path) -> Path:
     """A masked language model for documents, and beside it the weights that terms have in queries."""
     model = BertForMaskedLM(BertConfig(vocab_size=len(LINES), tie_word_embeddings=False, **_SMALL)).eval()
     shake(model, seed=4)
+    model.cls.predictions.bias.data = model.cls.predictions.decoder.bias.data
     model.save_pretrained(folder)
     write_vocabulary(folder / "vocab.txt")
     weights = np.random.default_rng(8).uniform(0.5, 9, len(LINES)).round(3).tolist()
