@@ -51,11 +51,12 @@ def _of_transformers(folder: Path, config: dict[str, Any]) -> str:
     makes = f"lexlip-export {folder} OUT makes a bundle of"
     masked = any(str(name).endswith("ForMaskedLM") for name in _list(config.get("architectures")))
     if kind == "d2s":
-        return "a D2S head, which this version does not import; docs/models.md says what it does"
+        return f"a D2S head without its towers: lexlip-export {folder} OUT --dense BLIP_FOLDER makes a bundle of both"
     if isinstance(kind, str) and kind in _DENSE:
-        return f"a dense {_DENSE[kind]} model: one vector without words for each image; {_EXPECTED}"
+        head = ", or the towers under a D2S head" if kind == "blip" else ""
+        return f"a dense {_DENSE[kind]} model{head}: one vector without words for each image; {_EXPECTED}"
     if {"encoder_p", "encoder_q"} <= config.keys():
-        return "a VDR model, which this version does not import; docs/models.md says what it does"
+        return f"a VDR model, not exported yet: {makes} it"
     if {"vocab_size", "image", "text"} <= config.keys():
         return f"a checkpoint, not exported yet: {makes} it"
     if masked:

@@ -14,6 +14,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexlip_infer.errors import InputError
+from lexlip_kernels.head_rule import HeadRule
 
 #: Of an image's side, of a text's tokens, and of what 32 bits count; what is larger is damage or mischief.
 MOST_PIXELS, MOST_TOKENS, MOST_TERMS = 4096, 65_536, 2**31 - 1
@@ -71,6 +72,11 @@ class _Side(_Section):
         """Fields that a manifest has to hold: all but defaults."""
         fields = type(self).model_fields
         return {name for name in fields if getattr(self, name) != fields[name].default}
+
+    @property
+    def rule(self) -> HeadRule:
+        """Saturation and norm of the head, as kernels take them."""
+        return HeadRule(self.saturation, self.normalise == "full_vocabulary")
 
 
 class ImageSettings(_Side):

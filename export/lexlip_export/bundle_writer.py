@@ -24,17 +24,22 @@ from lexlip_export.bundle_folder import ATTRIBUTION, BundleFolder, check_replace
 from lexlip_export.card_facts import CardFacts
 from lexlip_export.further_graphs import ANSERINI_VOCABULARY, anserini_vocabulary, decoder, further_graphs
 from lexlip_export.graph_builder import share_weights, store_half, store_int8, to_half, to_int8
+from lexlip_export.head_fields import HeadFields
 from lexlip_export.head_graph import head_graph
 from lexlip_export.model_card import model_card
 from lexlip_export.precision.gate import precision_graphs
 from lexlip_export.precision.report import PARITY, ParityReport
+from lexlip_export.public.folder import check_whole
+from lexlip_export.public.model import PublicModel
+from lexlip_export.public.scale import fit_scale
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings
-from lexlip_export.sources import ImportOptions, load_source, load_static_source
+from lexlip_export.sources import ImportOptions, Source, load_source, load_static_source
 from lexlip_export.static_bundle import write_static_bundle
 from lexlip_infer.bundle import FORMAT_VERSION, MANIFEST, Manifest, Modality, TextSettings, backbone_file
 from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, new_folder, read_regular
-from lexlip_infer.manifest import format_of
+from lexlip_infer.impacts import fitting_scale
+from lexlip_infer.manifest import TERM_TOKENS, format_of
 from lexlip_infer.runtime.head_weights import HEADS, STATIC_WEIGHT
 from lexlip_training.config import ModelConfig
 from lexlip_training.model import LexLIP
@@ -53,7 +58,8 @@ def export_bundle(
 
     Args:
         checkpoint: a folder as `lexlip_training.save_checkpoint` writes it, an official LexLIP checkpoint file, or
-            a Hugging Face folder of a BERT masked language model (SPLADE), or of term weights for queries.
+            a Hugging Face folder of a BERT masked language model (SPLADE), of term weights for queries, of VDR
+            cross-modal, or of a D2S head.
         output: must not exist, or be a bundle, which is replaced.
         settings: defaults and storage.
         facts: what the model card tells of it: evaluations of an earlier export, and a text.
@@ -70,21 +76,40 @@ def export_bundle(
     """
     options, settings = options or ImportOptions(), settings or ExportSettings()
     credit = None if attribution is None else _text(attribution)
+    check_whole(checkpoint)
     if (table := load_static_source(checkpoint, options)) is not None:
         write_static_bundle(table, output, settings, credit)
         return
     source = load_source(checkpoint, options)
-    changes: dict[str, Any] = {} if source.similarity is None else {"similarity": source.similarity}
-    if source.text_top_k is not None and "text_top_k" not in settings.model_fields_set:
-        if source.text_top_k > MOST_QUERY_TERMS:
-            raise BundleError(
-                f"{checkpoint}: max_active_dims is {source.text_top_k}, and Lucene allows a query {MOST_QUERY_TERMS} "
-                "terms; give the terms to keep: --text-top-k"
-            )
-        changes["text_top_k"] = source.text_top_k
-    settings = settings.model_copy(update=changes)
-    model, tokenizer, static = source.model, source.tokenizer, source.static_weight
-    write_bundle(model, tokenizer, source.record, output, settings, facts, gate, source.text, credit, static)
+    settings = _wanted(settings, source, checkpoint)
+    model, tokenizer, record, text = source.model, source.tokenizer, source.record, source.text
+    if isinstance(model, PublicModel):
+        _check_plain(settings, checkpoint)
+        assert tokenizer is not None
+        assert text is not None
+        if "scale" not in settings.model_fields_set:
+            fitted = fit_scale(model, tokenizer, text, source.heads, settings)
+            settings, record = settings.model_copy(update={"scale": fitted.scale}), record | fitted.record()
+    static, heads = source.static_weight, source.heads
+    write_bundle(model, tokenizer, record, output, settings, facts, gate, text, credit, static, heads)
+
+
+def _wanted(settings: ExportSettings, source: Source, checkpoint: Path) -> ExportSettings:
+    """The settings, and what the model wants where nobody asked for anything else."""
+    wanted = {"text_top_k": source.text_top_k, **source.defaults}
+    changes = {name: v for name, v in wanted.items() if v is not None and name not in settings.model_fields_set}
+    if changes.get("text_top_k", 0) > MOST_QUERY_TERMS:
+        raise BundleError(
+            f"{checkpoint}: the model keeps {changes['text_top_k']} terms of a text, and Lucene allows a query "
+            f"{MOST_QUERY_TERMS} terms; give the terms to keep: --text-top-k"
+        )
+    if source.similarity is not None:
+        changes["similarity"] = source.similarity
+    dot = changes.get("similarity", settings.similarity) == "dot"
+    if dot and source.static_weight is not None and "scale" not in settings.model_fields_set:
+        # The table's heaviest term, an inverse document frequency of 10 or 20, and documents have one scale.
+        changes["scale"] = min(settings.scale, fitting_scale(float(source.static_weight.max()), settings.cap))
+    return settings.model_copy(update=changes)
 
 
 def write_bundle(
@@ -98,13 +123,15 @@ def write_bundle(
     text: TextSettings | None = None,
     attribution: str | None = None,
     static: npt.NDArray[np.float32] | None = None,
+    heads: HeadFields | None = None,
 ) -> None:
     """Write a model in memory as a bundle; arguments and errors as for `export_bundle`.
 
     Without a tokenizer the bundle encodes token ids and no strings. `text` says how texts are encoded, where that is
     more than their length; `attribution` is the text itself; `static` (V,) what terms weigh in queries that the model
-    does not see, where it is not the model's own table.
+    does not see, where it is not the model's own table; `heads` what they compute beyond LexLIP's.
     """
+    heads = heads or HeadFields()
     if text is None and model.config.text is not None:
         tower = model.config.text
         text = TextSettings(max_length=tower.max_length, static="once" if tower.lookup else None)
@@ -115,13 +142,13 @@ def write_bundle(
         files = BundleFolder(partial)
         if static is None and text is not None and text.static is not None:
             static = model.lookup_weights().detach().numpy()
-        parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings(), static)
+        parity = _write_model(files, model, text, tokenizer, settings, gate or GateSettings(), static, heads)
         if attribution is not None:
             files[ATTRIBUTION] = attribution.encode()
         for name, picture in ({} if facts is None else facts.pictures).items():
             files[name] = picture
         files["README.md"] = model_card(model, training, settings.model_dump(), facts, parity).encode()
-        manifest = _manifest(model.config, text, tokenizer, training, settings, files)
+        manifest = _manifest(model.config, text, tokenizer, training, settings, files, heads)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -132,6 +159,16 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8; expected a text") from None
+
+
+def _check_plain(settings: ExportSettings, checkpoint: Path) -> None:
+    """The gate of precisions, and the graphs of other engines, know LexLIP's heads alone."""
+    graphs = [graph.value for graph in settings.graphs if graph is not FurtherGraph.MERGED]
+    precisions = [precision for precision in settings.precisions if precision != "f32"]
+    if graphs or precisions:
+        raise InputError(
+            f"{checkpoint}: {', '.join([*precisions, *graphs])} cannot be made of VDR or D2S; leave it out"
+        )
 
 
 def _check_anserini(text: TextSettings) -> None:
@@ -150,10 +187,13 @@ def _write_model(
     settings: ExportSettings,
     gate: GateSettings,
     static: npt.NDArray[np.float32] | None,
+    head_fields: HeadFields,
 ) -> ParityReport | None:
     """Every file that the model determines; returns the parity report, which is among them."""
     if tokenizer is not None:
         files["tokenizer.json"] = plain(tokenizer).to_str(pretty=True).encode()
+    if head_fields.term_tokens is not None:
+        files[TERM_TOKENS] = json.dumps(head_fields.term_tokens).encode()
     if FurtherGraph.ANSERINI in settings.graphs:
         files[ANSERINI_VOCABULARY] = anserini_vocabulary(model.config, tokenizer)
     backbones = {modality: backbone_graph(model, modality) for modality in model.config.modalities}
@@ -170,7 +210,8 @@ def _write_model(
         of_tower = {exact: backbones.pop(modality)}
         of_tower |= {name: precise.pop(name) for name in list(precise) if name.startswith(f"onnx/{modality}_")}
         top_k = min(getattr(settings, f"{modality}_top_k"), len(bias))
-        of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, masked=modality == "text")
+        options = head_fields.graph_options(modality, text, model.config.suppressed_ids, len(bias))
+        of_tower[f"onnx/{modality}_head.onnx"] = head_graph(weight, bias, top_k, modality == "text", **options)
         further = further_graphs(model, modality, of_tower, tokenizer, settings)
         metadata = graph_metadata(model.config, settings, modality, text)
         # Each graph is changed once it is its turn, so those made from others come first.
@@ -214,15 +255,16 @@ def _manifest(
     training: dict[str, Any],
     settings: ExportSettings,
     files: BundleFolder,
+    heads: HeadFields,
 ) -> Manifest:
-    placeholder = None if tokenizer is None else tokenizer.token_to_id("[UNK]")
-    if tokenizer is not None and placeholder is None:
+    unknown = None if tokenizer is None else tokenizer.token_to_id("[UNK]")
+    if tokenizer is not None and unknown is None:
         raise BundleError("the tokenizer has no [UNK], which stands in for an empty vector")
     image = config.image
     try:
         return Manifest.model_validate(
             {
-                "format_version": _format_version(text, settings),
+                "format_version": _format_version(text, settings, heads),
                 "name": config.name,
                 "vocab_size": config.vocab_size,
                 "hidden_size": config.hidden_size,
@@ -233,12 +275,14 @@ def _manifest(
                     "mean": image.mean,
                     "std": image.std,
                     "cpu_precision": settings.cpu_precision,
+                    **heads.of_images(),
                 },
                 "text": text,
                 "tokenizer": None if tokenizer is None else "tokenizer.json",
+                "tokens": heads.tokens(),
                 "similarity": settings.similarity,
                 "suppressed_ids": config.suppressed_ids,
-                "placeholder_id": placeholder,
+                "placeholder_id": None if unknown is None else heads.term_of(unknown),
                 "top_k": {"image": settings.image_top_k, "text": settings.text_top_k},
                 "quantisation": {"scale": settings.scale, "cap": settings.cap},
                 "provenance": {
@@ -253,11 +297,13 @@ def _manifest(
         raise BundleError(f"{config.name}: no bundle can say so of a model: {first_fault(error)}") from None
 
 
-def _format_version(text: TextSettings | None, settings: ExportSettings) -> int:
+def _format_version(text: TextSettings | None, settings: ExportSettings, heads: HeadFields) -> int:
     """The lowest that has what the bundle needs, for the sake of older engines."""
     if settings.shares_weights or settings.cpu_precision != "f32":
         return FORMAT_VERSION
-    return max(4 if settings.storage == "i8" else 2, format_of(set() if text is None else text.needed))
+    return max(
+        4 if settings.storage == "i8" else 2, format_of(heads.needed() | (set() if text is None else text.needed))
+    )
 
 
 def graph_metadata(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from lexlip_export.settings import MOST_QUERY_TERMS, ExportSettings, FurtherGraph, GateSettings, named_precisions
 from lexlip_infer.bundle import Bundle
 from lexlip_infer.cli.shell import application, run_application
-from lexlip_infer.errors import InputError
+from lexlip_infer.errors import BundleError, InputError
 
 app = application("Export a checkpoint to a model bundle.")
-_DEFAULT = ExportSettings()
 
 
 class _Cpu(StrEnum):
@@ -27,9 +26,12 @@ class _PositionMode(StrEnum):
     bicubic_2d = "bicubic_2d"
 
 
+_ImageTopK = Annotated[
+    int | None, typer.Option(min=1, help="default kept terms of an image  [default: the model's own, or 256]")
+]
 _TextTopK = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: a SPLADE model's own limit, or 64]"),
+    typer.Option(min=1, max=MOST_QUERY_TERMS, help="of a text  [default: the model's own limit, or 64]"),
 ]
 _Evaluations = Annotated[
     list[str] | None,
@@ -70,19 +72,35 @@ _Positions = Annotated[
     _PositionMode | None,
     typer.Option(help="how its position tables are enlarged  [default: at 384 px legacy_1d, else bicubic_2d]"),
 ]
+_VerifyOracle = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="BUNDLE", help="export nothing: compare a bundle of VDR or D2S with what its makers published"
+    ),
+]
+_Picture = Annotated[Path | None, typer.Option(metavar="FILE", help="their picture, for --verify-oracle")]
+_OracleValues = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="JSON of other values, for --verify-oracle  [default: published]")
+]
+_Dense = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="towers below a D2S head: Hugging Face folder of a BLIP, or checkpoint of LAVIS"),
+]
 _TextHeads = Annotated[int | None, typer.Option(min=1, help="attention heads of its text tower  [default: as it says]")]
 
 
 @app.command()
 def export(
     checkpoint: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="folder of lexlip-train, official LexLIP checkpoint file, folder of a SPLADE model or of term weights"
+            help="folder of lexlip-train, official LexLIP checkpoint file, folder of SPLADE, VDR, D2S or term weights"
         ),
-    ],
-    output: Annotated[Path, typer.Argument(help="bundle folder to write; an older bundle there is replaced")],
-    image_top_k: Annotated[int, typer.Option(min=1, help="default kept terms of an image")] = _DEFAULT.image_top_k,
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Argument(help="bundle folder to write; an older bundle there is replaced")
+    ] = None,
+    image_top_k: _ImageTopK = None,
     text_top_k: _TextTopK = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,
     int8_storage: Annotated[bool, typer.Option(help="store weights as int8 with a scale a row; a quarter")] = False,
@@ -100,6 +118,10 @@ def export(
     image_size: _ImageSize = None,
     position_mode: _Positions = None,
     text_heads: _TextHeads = None,
+    dense: _Dense = None,
+    verify_oracle: _VerifyOracle = None,
+    picture: _Picture = None,
+    oracle_values: _OracleValues = None,
 ) -> None:
     """Export CHECKPOINT to the model bundle OUTPUT: ONNX graphs, tokenizer, heads, manifest, model card.
 
@@ -110,29 +132,81 @@ def export(
     from lexlip_export import ImportOptions, export_bundle
     from lexlip_export.card_facts import read_facts
 
-    if half_storage and int8_storage:
-        raise InputError("--half-storage and --int8-storage are two ways to store the same weights; leave one out")
-    options = ImportOptions(tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads)
+    if verify_oracle or picture or oracle_values:
+        _verify(verify_oracle, picture, oracle_values, checkpoint)
+        return
+    if checkpoint is None or output is None:
+        raise InputError("CHECKPOINT or OUTPUT is missing; lexlip-export --help says what they are")
+    options = ImportOptions(
+        tokenizer, image_size, None if position_mode is None else position_mode.value, text_heads, dense
+    )
     settings = ExportSettings(
-        image_top_k=image_top_k,
-        storage="i8" if int8_storage else "f16" if half_storage else "f32",
+        storage=_storage(half_storage, int8_storage),
         cpu_precision="int8" if cpu_precision is _Cpu.int8 else "f32",
         precisions=named_precisions(precision or []),
         graphs=tuple(graph or ()),
     )
-    if text_top_k is not None:
-        settings = settings.model_copy(update={"text_top_k": text_top_k})
+    kept = {"image_top_k": image_top_k, "text_top_k": text_top_k}
+    settings = settings.model_copy(update={name: value for name, value in kept.items() if value is not None})
     gate = GateSettings(captions=gate_captions, split=gate_split, calibration=calibration_images)
     facts = read_facts(evaluation or [], words, about)
     export_bundle(checkpoint, output, settings, facts, gate=gate, options=options, attribution=attribution)
     say_size(output)
+    say_scale(output)
     say_notice(output)
+
+
+def _storage(half: bool, int8: bool) -> Literal["f32", "f16", "i8"]:
+    if half and int8:
+        raise InputError("--half-storage and --int8-storage are two ways to store the same weights; leave one out")
+    return "i8" if int8 else "f16" if half else "f32"
+
+
+def _verify(bundle: Path | None, picture: Path | None, values: Path | None, checkpoint: Path | None) -> None:
+    """Print published and found values side by side.
+
+    Raises:
+        BundleError: one is further off than it may be.
+    """
+    from lexlip_export.public.oracle import compare_with_oracle
+
+    if bundle is None or picture is None or checkpoint is not None:
+        raise InputError("expected lexlip-export --verify-oracle BUNDLE --picture FILE, and nothing to export")
+    oracle, compared = compare_with_oracle(bundle, picture, values)
+    typer.echo(f"values of {oracle.picture}")
+    for what, published, found in compared:
+        typer.echo(f"{published:10.5f} {found:10.5f}  {what if len(what) <= 60 else what[:59] + '…'}")
+    off = max(abs(published - found) for _, published, found in compared)
+    if not off <= oracle.tolerance:
+        raise BundleError(
+            f"{bundle}: off by {off:.5f}, may be by {oracle.tolerance:g}; is {picture} {oracle.picture}, and are these "
+            "the weights that the values are of?"
+        )
+    typer.echo(f"off by {off:.5f} at most, may be by {oracle.tolerance:g}")
 
 
 def say_size(bundle: Path) -> None:
     """Print what a bundle takes on the disk."""
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     typer.echo(f"{bundle}: {size / 1e6:.1f} MB")
+
+
+def say_scale(bundle: Path) -> None:
+    """Print the scale that was chosen for a model that brings none, and whether it makes many weights too small."""
+    from lexlip_infer.impacts import MOST_LIFTED
+
+    manifest = Bundle.open(bundle).manifest
+    training = manifest.provenance.get("training")
+    chosen = training.get("scale") if isinstance(training, dict) else None
+    if not isinstance(chosen, dict):
+        return
+    typer.echo(f"scale: {manifest.quantisation.scale:g}, which fits {chosen['fits']}; lexlip calibrate finds another")
+    if chosen["lifted"] > MOST_LIFTED:
+        typer.echo(
+            f"warning: {chosen['lifted']:.0%} of the kept terms have weights that this scale makes less than 1, and "
+            "count as 1: keep fewer terms (--image-top-k, --text-top-k), or calibrate with more bits",
+            err=True,
+        )
 
 
 def say_notice(bundle: Path) -> None:

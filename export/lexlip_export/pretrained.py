@@ -204,7 +204,7 @@ def _read_beit(folder: Path) -> tuple[dict[str, Tensor], BeitSizes, float, str]:
     shared = tensors.pop(f"{prefix}encoder.relative_position_bias.relative_position_bias_table", None)
     if shared is not None:
         # One table for all layers computes what equal tables do; LexLIP trains them apart from there.
-        for layer in range(layer_count(tensors, prefix)):
+        for layer in range(layer_count(tensors, f"{prefix}encoder.layer.")):
             tensors[f"{prefix}encoder.layer.{layer}.{POSITION_TABLE}"] = shared
     eps = config.get("layer_norm_eps", 1e-12)
     if not isinstance(eps, float):

@@ -35,13 +35,12 @@ class HeadContract(NamedTuple):
         manifest = bundle.manifest
         side = manifest.image if modality == "image" else manifest.text
         assert side is not None, "the bundle has the tower"
-        rule = HeadRule(side.saturation, side.normalise == "full_vocabulary")
         text = manifest.text if modality == "text" else None
         if text is None or not text.keep_own_tokens:
-            return cls(rule, text is not None and text.admit_padding, None)
+            return cls(side.rule, text is not None and text.admit_padding, None)
         terms = bundle.token_terms()
         terms[np.isin(terms, manifest.suppressed_ids)] = -1
-        return cls(rule, text.admit_padding, terms)
+        return cls(side.rule, text.admit_padding, terms)
 
     def taking_part(self, mask: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
         """The mask of the maximum."""

@@ -174,8 +174,18 @@ class Tower:
         length = self._texts.length
         part = _without_shared_padding(part) if length is None else _padded(part, length)
         (hidden,) = self.backbone(part)
-        own = (part["input_ids"],) if self._texts.own_terms else ()
-        return self.head(hidden, part.get("attention_mask"), top_k, *own)
+        mask = part.get("attention_mask")
+        if self._texts.own_terms:
+            return self.head(hidden, mask, top_k, part["input_ids"])
+        return self.head(hidden, _mask_of(hidden, mask), top_k)
+
+
+def _mask_of(hidden: Any, mask: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
+    """The mask of the hidden states; where a tower makes one of a whole text, that of its first token, no padding."""
+    if mask is None:
+        return None
+    length = (hidden.shape() if callable(hidden.shape) else hidden.shape)[1]
+    return np.ascontiguousarray(mask[:, :1]) if length == 1 else mask
 
 
 def _padded(inputs: Inputs, length: int) -> Inputs:

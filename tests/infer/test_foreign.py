@@ -29,9 +29,9 @@ def refusal(folder: Path) -> str:
     [
         ({"model_type": "clip"}, f"a dense CLIP model: one vector without words for each image; {EXPECTED}"),
         ({"model_type": "siglip", "architectures": ["SiglipModel"]}, "a dense SigLIP model"),
-        ({"model_type": "blip"}, "a dense BLIP model"),
+        ({"model_type": "blip"}, "a dense BLIP model, or the towers under a D2S head"),
         ({"model_type": "vit"}, f"a model of transformers of type 'vit'; {EXPECTED}"),
-        ({"model_type": "d2s"}, "a D2S head, which this version does not import"),
+        ({"model_type": "d2s"}, "a D2S head without its towers: lexlip-export FOLDER OUT --dense BLIP_FOLDER makes"),
         (
             {"model_type": "bert", "architectures": ["BertForMaskedLM"]},
             "a masked language model of type 'bert': lexlip-",
@@ -40,7 +40,7 @@ def refusal(folder: Path) -> str:
             {"vocab_size": 9, "image": None, "text": {}},
             "a checkpoint, not exported yet: lexlip-export FOLDER OUT makes",
         ),
-        ({"encoder_p": {}, "encoder_q": {}}, "a VDR model, which this version does not import"),
+        ({"encoder_p": {}, "encoder_q": {}}, "a VDR model, not exported yet: lexlip-export FOLDER OUT makes"),
         ({}, "lexlip.json cannot be read (No such file or directory)"),
         ([], "lexlip.json cannot be read (No such file or directory)"),
         ({"model_type": 3}, "lexlip.json cannot be read (No such file or directory)"),

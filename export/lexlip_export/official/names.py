@@ -7,7 +7,7 @@ matrix. Names on the other side are Hugging Face's (BEiT, BERT, BERT's head), wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pydantic
@@ -139,14 +139,27 @@ def sizes_of(what: str) -> Iterator[None]:
         raise BundleError(f"{what}: {first_fault(error)}") from None
 
 
-def built(config: ModelConfig, tensors: Mapping[str, Tensor], what: str, whole: bool = True) -> LexLIP:
-    """A model of a configuration, built when it is known that these tensors fit into it; `whole`: that they are all.
+def built(
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    what: str,
+    whole: bool = True,
+    kind: Callable[[ModelConfig], LexLIP] = LexLIP,
+) -> LexLIP:
+    """A model of a configuration, built when it is known that these tensors fit into it.
+
+    Args:
+        config: its shapes.
+        tensors: by its names.
+        what: the checkpoint, for messages.
+        whole: that they are all.
+        kind: makes it.
 
     Raises:
         BundleError: a shape differs, a name is not the model's, or the configuration is none that a model can have.
     """
     stored = {name: StoredShape(tuple(values.shape)) for name, values in tensors.items()}
-    return build(lambda: LexLIP(config), stored, what, whole)
+    return build(lambda: kind(config), stored, what, whole)
 
 
 def load(model: LexLIP, tensors: Mapping[str, Tensor], what: str) -> LexLIP:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -123,12 +124,14 @@ def beit_sizes(state: State, prefix: str, what: str) -> BeitSizes:
     Raises:
         BundleError: a tensor that tells a size is missing, or of another rank.
     """
-    hidden_size, _, _, patch_size = _shape(state, f"{prefix}embeddings.patch_embeddings.projection.weight", 4, what)
+    hidden_size, _, _, patch_size = shape_of(state, f"{prefix}embeddings.patch_embeddings.projection.weight", 4, what)
     table = f"{prefix}encoder.layer.0.{POSITION_TABLE}"
-    rows, heads = _shape(state, table, 2, what)
-    intermediate_size, _ = _shape(state, f"{prefix}encoder.layer.0.intermediate.dense.weight", 2, what)
+    rows, heads = shape_of(state, table, 2, what)
+    intermediate_size, _ = shape_of(state, f"{prefix}encoder.layer.0.intermediate.dense.weight", 2, what)
     window = window_of(rows, f"{what}: {table}")
-    return BeitSizes(hidden_size, layer_count(state, prefix), heads, intermediate_size, patch_size, window)
+    return BeitSizes(
+        hidden_size, layer_count(state, f"{prefix}encoder.layer."), heads, intermediate_size, patch_size, window
+    )
 
 
 def bert_sizes(state: State, prefix: str, what: str) -> BertSizes:
@@ -137,19 +140,26 @@ def bert_sizes(state: State, prefix: str, what: str) -> BertSizes:
     Raises:
         BundleError: a tensor that tells a size is missing, or of another rank.
     """
-    vocab_size, hidden_size = _shape(state, f"{prefix}embeddings.word_embeddings.weight", 2, what)
-    max_positions, _ = _shape(state, f"{prefix}embeddings.position_embeddings.weight", 2, what)
-    intermediate_size, _ = _shape(state, f"{prefix}encoder.layer.0.intermediate.dense.weight", 2, what)
-    return BertSizes(vocab_size, hidden_size, layer_count(state, prefix), intermediate_size, max_positions)
+    vocab_size, hidden_size = shape_of(state, f"{prefix}embeddings.word_embeddings.weight", 2, what)
+    max_positions, _ = shape_of(state, f"{prefix}embeddings.position_embeddings.weight", 2, what)
+    intermediate_size, _ = shape_of(state, f"{prefix}encoder.layer.0.intermediate.dense.weight", 2, what)
+    return BertSizes(
+        vocab_size, hidden_size, layer_count(state, f"{prefix}encoder.layer."), intermediate_size, max_positions
+    )
 
 
-def layer_count(state: State, prefix: str) -> int:
-    """One more than the highest layer number; a gap shows as missing tensors later."""
-    pattern = re.compile(rf"{re.escape(prefix)}encoder\.layer\.(\d{{1,4}})\..*")
-    return 1 + max((int(found[1]) for name in state if (found := pattern.fullmatch(name))), default=-1)
+def layer_count(names: Iterable[str], prefix: str) -> int:
+    """One more than the highest number behind `prefix`; a gap shows as missing tensors later."""
+    pattern = re.compile(rf"{re.escape(prefix)}(\d{{1,4}})\..*")
+    return 1 + max((int(found[1]) for name in names if (found := pattern.fullmatch(name))), default=-1)
 
 
-def _shape(state: State, name: str, rank: int, what: str) -> tuple[int, ...]:
+def shape_of(state: State, name: str, rank: int, what: str) -> tuple[int, ...]:
+    """Sizes of a tensor of so many dimensions; `what` names the checkpoint in messages.
+
+    Raises:
+        BundleError: it is missing, or has another rank.
+    """
     if name not in state:
         raise BundleError(f"{what} lacks the tensor {name}; it is not a checkpoint of this kind, or not a whole one")
     shape = tuple(state[name].shape)

@@ -193,7 +193,7 @@ def test_what_cannot_be_kept_is_refused_by_name(file: str, settings: dict[str, A
 
 def test_more_terms_than_lucene_takes_are_refused(copy: Path, tmp_path: Path) -> None:
     change(copy / SPARSE, max_active_dims=2000)
-    with pytest.raises(BundleError, match="max_active_dims is 2000, and Lucene allows a query 1024 terms"):
+    with pytest.raises(BundleError, match="keeps 2000 terms of a text, and Lucene allows a query 1024"):
         export_bundle(copy, tmp_path / "bundle")
 
 
