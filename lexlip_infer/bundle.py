@@ -24,7 +24,6 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,17 @@ from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.files import MOST_JSON, first_fault, read_hashed, read_regular, read_version, write_whole
 from lexlip_infer.foreign import TELLING, guessed, told
 from lexlip_infer.hub import snapshot
-from lexlip_infer.manifest import FileRecord, ImageSettings, KeptTerms, Manifest, Modality, Quantisation, TextSettings
+from lexlip_infer.manifest import (
+    FileRecord,
+    ImageSettings,
+    KeptTerms,
+    Manifest,
+    Modality,
+    Precision,
+    Quantisation,
+    TextSettings,
+    backbone_file,
+)
 from lexlip_infer.vocabulary import Vocabulary, read_tokenizer
 
 __all__ = [
@@ -60,18 +69,12 @@ __all__ = [
 FORMAT_VERSION = 5
 MANIFEST = "lexlip.json"
 
-Precision = Literal["f32", "fp16", "int8"]
 _PRECISIONS: tuple[Precision, ...] = ("f32", "fp16", "int8")
 
 
 _TOKENS = pydantic.TypeAdapter(list[int])
 
 _MODELS = Path(__file__).parent / "models"
-
-
-def backbone_file(modality: Modality, precision: Precision) -> str:
-    """Path of a backbone inside a bundle; float32 bears no suffix."""
-    return f"onnx/{modality}_backbone{'' if precision == 'f32' else f'_{precision}'}.onnx"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

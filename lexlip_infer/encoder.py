@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from lexlip_infer.errors import BundleError, InputError
 from lexlip_infer.inputs.items import several, tracked
 from lexlip_infer.inputs.read_ahead import batched
 from lexlip_infer.inputs.texts import TextTokenizer, check_token_ids
+from lexlip_infer.manifest import MODALITIES
 from lexlip_infer.runtime.choice import LOOKUP_PATH, PathChoice, RuntimeOptions, choose_any_path, choose_path
 from lexlip_infer.runtime.lookup import Lookup, checked_mode
 from lexlip_infer.runtime.machine import look_around
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from lexlip_infer.inputs.preprocessing import ImagePreprocessor
 
 _logger = logging.getLogger(__name__)
-_MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 class LexLIPEncoder:
@@ -144,7 +144,7 @@ class LexLIPEncoder:
         options = RuntimeOptions(device, precision, backend, head, threads, memory_arena, cuda_graph)
         bundle = Bundle.open(path_or_hub_id, revision=revision, token=token, cache_dir=cache_dir)
         # A precision may have been stored of one tower only; the other is refused when it is used.
-        if towers := [each for each in _MODALITIES if bundle.has_tower(each) and bundle.precisions(each)]:
+        if towers := [each for each in MODALITIES if bundle.has_tower(each) and bundle.precisions(each)]:
             machine, manifest = look_around(options.cpu_reason is None), bundle.manifest
             choose_any_path(options, machine, towers, manifest.files, manifest.cpu_precision)
         return cls(bundle, options)
@@ -382,7 +382,7 @@ class LexLIPEncoder:
         return SparseBatch.concatenate([*batches], self.manifest.vocab_size).with_model(self.bundle.fingerprint)
 
     def __repr__(self) -> str:
-        towers = " and ".join(modality for modality in _MODALITIES if self.bundle.has_tower(modality))
+        towers = " and ".join(modality for modality in MODALITIES if self.bundle.has_tower(modality))
         return f"LexLIPEncoder({self.manifest.name}: {towers}, device={self.options.device!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:

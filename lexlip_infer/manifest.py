@@ -21,6 +21,8 @@ MOST_PIXELS, MOST_TOKENS, MOST_TERMS = 4096, 65_536, 2**31 - 1
 MOST_BYTES = 2**32
 
 Modality = Literal["image", "text"]
+MODALITIES: tuple[Modality, ...] = ("image", "text")
+Precision = Literal["f32", "fp16", "int8"]
 #: Where a bundle says which of the tokenizer's tokens its terms are.
 TERM_TOKENS = "term_tokens.json"
 #: What becomes of a term's largest logit: log(1 + max(x, 0)), or x + 1 where x > 0 and exp(x) elsewhere.
@@ -32,6 +34,11 @@ Normalisation = Literal["none", "full_vocabulary"]
 #: Fields of the sides that came with a format; see `FORMAT_VERSION`.
 _OF_FORMAT_3 = {"prompts", "default_prompt", "truncation_side"}
 _OF_FORMAT_5 = {"saturation", "normalise", "admit_padding", "keep_own_tokens", "query_mode", "cpu_precision"}
+
+
+def backbone_file(modality: Modality, precision: Precision) -> str:
+    """Path of a backbone inside a bundle; float32 bears no suffix."""
+    return f"onnx/{modality}_backbone{'' if precision == 'f32' else f'_{precision}'}.onnx"
 
 
 def format_of(fields: set[str]) -> int:
@@ -209,6 +216,13 @@ class Manifest(_Section):
     __str__ = __repr__  # pydantic's would fill a screen with the hashes of the files
 
     @property
+    def notice(self) -> str:
+        """On what terms the weights may be used, as far as anybody has said; empty where nobody has."""
+        training = self.provenance.get("training")
+        said = training.get("notice") if isinstance(training, dict) else None
+        return " ".join(str(said).split()) if said else ""
+
+    @property
     def cpu_precision(self) -> dict[Modality, Literal["f32", "int8"]]:
         """Of each tower that there is, on a CPU where nobody asks for another."""
         sides: dict[Modality, ImageSettings | TextSettings | None] = {"image": self.image, "text": self.text}
@@ -255,6 +269,12 @@ class Manifest(_Section):
             side is not None and side.normalise == "full_vocabulary" for side in (self.image, self.text)
         ):
             raise ValueError('normalise is "full_vocabulary", similarity "cosine"; expected "dot": once is enough')
+        for modality, precision in self.cpu_precision.items():
+            if precision == "int8" and backbone_file(modality, precision) not in self.files:
+                raise ValueError(
+                    f'cpu_precision of {modality} is "int8", and {backbone_file(modality, precision)} is none of the '
+                    "files; export it again"
+                )
         if self.tokens is not None and not self.vocab_size <= self.tokens.count:
             raise ValueError(f"{self.vocab_size} terms of {self.tokens.count} tokens; expected at most as many")
         if self.tokens is not None and self.tokens.of_terms not in self.files:

@@ -140,9 +140,7 @@ def say_size(bundle: Path) -> None:
 
 def say_notice(bundle: Path) -> None:
     """Print on what terms the weights of a bundle may be used, as far as anybody has said."""
-    training = Bundle.open(bundle).manifest.provenance.get("training")
-    notice = training.get("notice") if isinstance(training, dict) else None
-    typer.echo(f"notice: {notice or 'none was recorded with these weights'}")
+    typer.echo(f"notice: {Bundle.open(bundle).manifest.notice or 'none was recorded with these weights'}")
 
 
 def run() -> None:

@@ -21,6 +21,9 @@ def licence_notice(folder: Path, what: str) -> str:
     Args:
         folder: that they come from.
         what: they are, and where from, as the start of a sentence.
+
+    Raises:
+        BundleError: the README.md beside them cannot be read.
     """
     stated = _stated(folder)
     files = sorted(path.name for path in folder.glob("LICEN[CS]E*") if path.is_file())
@@ -35,10 +38,14 @@ def licence_notice(folder: Path, what: str) -> str:
 
 def _stated(folder: Path) -> str:
     """The licence fields of a model card's front matter, in one line; nothing where there is none."""
+    path = folder / "README.md"
     try:
-        card = read_regular(folder / "README.md", MOST_JSON, refuse=BundleError).decode("utf-8", "replace")
-    except (OSError, BundleError):
+        content = read_regular(path, MOST_JSON, refuse=lambda reason: BundleError(f"{path}: {reason}"))
+    except FileNotFoundError:
         return ""
+    except OSError as error:  # it may well state a licence
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); make it readable, or remove it") from None
+    card = content.decode("utf-8", "replace")
     matter = _FRONT_MATTER.match(card.replace("\r\n", "\n"))
     lines = matter.group(1).split("\n") if matter else []
     pairs = [line.partition(":") for line in lines]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lexlip_infer.bundle import Bundle, Modality
 from lexlip_infer.cli.shell import counted
+from lexlip_infer.manifest import MODALITIES
 
 _RESIZE = {"squash": "squashed to a square", "center_crop": "cut to a square at the centre"}
 _SATURATION = {
@@ -39,19 +40,15 @@ def explained(bundle: Bundle) -> Iterator[tuple[str, str]]:
     scale, cap = manifest.quantisation.scale, manifest.quantisation.cap
     yield "impacts", f"weight x {scale:g}, rounded, from 1 to {cap:,}; lexlip calibrate finds what fits your collection"
     yield "size", _size(bundle)
-    yield "notice", _notice(bundle)
+    yield "notice", manifest.notice or "nothing is recorded of the terms on which it may be used"
 
 
 def _does(bundle: Bundle) -> str:
-    towers = [name for name in ("image", "text") if bundle.has_tower(_modality(name))]
+    towers = [modality for modality in MODALITIES if bundle.has_tower(modality)]
     terms = f"{bundle.manifest.vocab_size:,} terms"
-    if not any(bundle.precisions(_modality(name)) for name in towers):
+    if not any(map(bundle.precisions, towers)):
         return f"looks up texts in a table of {terms}; no model runs, and images are not taken"
     return f"gives {' and '.join(f'{name}s' for name in towers)} weights over {terms}"
-
-
-def _modality(name: str) -> Modality:
-    return "image" if name == "image" else "text"
 
 
 def _kept(count: int) -> str:
@@ -103,15 +100,7 @@ def _size(bundle: Bundle) -> str:
     manifest = bundle.manifest
     total = sum(record.size for record in manifest.files.values()) / 1e6
     parts = [
-        f"{modality} tower in {', '.join(found)}"
-        for modality in ("image", "text")
-        if (found := bundle.precisions(_modality(modality)))
+        f"{modality} tower in {', '.join(found)}" for modality in MODALITIES if (found := bundle.precisions(modality))
     ]
     said = "; ".join(parts) or "no tower"
     return f"{total:.1f} MB in {counted(len(manifest.files), 'file')}, format {manifest.format_version}; {said}"
-
-
-def _notice(bundle: Bundle) -> str:
-    training = bundle.manifest.provenance.get("training")
-    notice = training.get("notice") if isinstance(training, dict) else None
-    return " ".join(str(notice).split()) if notice else "nothing is recorded of the terms on which it may be used"

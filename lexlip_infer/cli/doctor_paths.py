@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
-from lexlip_infer.bundle import Bundle, Modality
+from lexlip_infer.bundle import Bundle
 from lexlip_infer.errors import BackendUnavailable, LexLIPError, MissingExtra, require
+from lexlip_infer.manifest import MODALITIES
 from lexlip_infer.runtime.choice import LOOKUP_PATH, PathChoice, RuntimeOptions, choose_path
 from lexlip_infer.runtime.machine import Machine
-
-_MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 #: What can be asked for by name, as `lexlip-encode` takes it.
 _WISHES = {
@@ -25,7 +24,7 @@ _WISHES = {
 
 def taken_paths(bundle: Bundle, machine: Machine) -> Iterator[tuple[str, str]]:
     """Each tower of the bundle, and what runs it when nothing is asked for."""
-    for modality in _MODALITIES:
+    for modality in MODALITIES:
         if bundle.has_tower(modality) and not bundle.precisions(modality):
             yield modality, LOOKUP_PATH.reason
         elif bundle.has_tower(modality):
@@ -43,7 +42,7 @@ def other_paths(bundle: Bundle, machine: Machine, runs_bf16: Callable[[], bool])
         machine: this one.
         runs_bf16: whether OpenVINO has bf16 on this CPU; asked only where it would be used.
     """
-    modality = next((name for name in _MODALITIES if bundle.precisions(name)), None)
+    modality = next((name for name in MODALITIES if bundle.precisions(name)), None)
     if modality is None:
         return
     for wish, options in _WISHES.items():

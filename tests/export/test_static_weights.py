@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from lexlip_export import ExportSettings, ImportOptions, export_bundle
 from lexlip_export.cli import run
+from lexlip_export.licence import licence_notice
 from lexlip_infer import BundleError, InputError, LexLIPEncoder, encode_texts_file
 from lexlip_infer.search.index import Index
 
@@ -345,3 +346,10 @@ def test_options_that_a_table_has_no_use_for(alone: Path, tmp_path: Path) -> Non
     export_bundle(alone, tmp_path / "bundle", ExportSettings(text_top_k=2, scale=3.0))
     manifest = LexLIPEncoder.from_pretrained(tmp_path / "bundle").manifest
     assert (manifest.top_k.text, manifest.quantisation.scale) == (2, 3.0)
+
+
+def test_a_card_that_cannot_be_read_is_not_called_silent(tmp_path: Path) -> None:
+    """It may state a licence."""
+    (tmp_path / "README.md").mkdir()
+    with pytest.raises(BundleError, match=r"README\.md: "):
+        licence_notice(tmp_path, "Weights.")

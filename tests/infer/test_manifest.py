@@ -56,12 +56,13 @@ def test_what_is_used_is_written(bundle_folder: Path, tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda m: m["image"].update(saturation="tanh"), "saturation"),
+        (lambda m: m["image"].update(cpu_precision="int8"), "image_backbone_int8.onnx is none of the files"),
         (lambda m: m["text"].update(normalise="kept_terms"), "normalise"),
         (lambda m: m["text"].update(normalise="full_vocabulary"), 'similarity "cosine"; expected "dot"'),
         (lambda m: m.update(tokens={"count": 5}), "5 tokens; expected at most as many"),
         (lambda m: m.update(tokens={"count": 5000}), "term_tokens.json.*none of the files"),
     ],
-    ids=["saturation", "normalise", "twice", "fewer tokens", "no file"],
+    ids=["saturation", "no int8", "normalise", "twice", "fewer tokens", "no file"],
 )
 def test_refused(bundle_folder: Path, tmp_path: Path, change: Any, message: str) -> None:
     with pytest.raises(BundleError, match=message):
