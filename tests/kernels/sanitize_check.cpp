@@ -68,12 +68,12 @@ struct Result {
 };
 
 Result run(const PackedHead& head, const lexlip::HiddenStates& hidden, int64_t k, bool exact, int64_t threads,
-           const lexlip::CpuKernels& kernels) {
+           const lexlip::CpuKernels& kernels, const lexlip::HeadRule& rule = {}) {
   const auto size = static_cast<size_t>(hidden.rows * k);
   Result result{std::vector<int64_t>(size, -77), std::vector<float>(size, -77),
                 std::vector<int32_t>(static_cast<size_t>(hidden.rows), -77), 0};
   result.refused = lexlip::lexicon_head(head.decoder(), hidden, k, exact, threads, kernels,
-                                        {result.ids, result.weights, result.counts});
+                                        {result.ids, result.weights, result.counts}, rule);
   return result;
 }
 
@@ -91,6 +91,10 @@ void check_head(int64_t rows, int64_t tokens, int64_t hidden_size, int64_t vocab
       const Result expected = run(head, hidden, k, false, 1, *kernels);
       require(expected.refused == -1, "finite rows are ranked");
       for (const int64_t id : expected.ids) require(id >= -1 && id < vocabulary, "ids lie in the vocabulary");
+      const lexlip::HeadRule norm{lexlip::Saturation::kElu1p, true};
+      const Result divided = run(head, hidden, k, true, 3, *kernels, norm);
+      require(divided == run(head, hidden, k, true, 1, *kernels, norm), "threads do not change a norm");
+      require(divided.counts == run(head, hidden, k, false, 1, *kernels, norm).counts, "as many terms");
       for (const int64_t threads : {1, 3}) {
         require(run(head, hidden, k, true, threads, *kernels) == expected, "exact equals float32");
       }

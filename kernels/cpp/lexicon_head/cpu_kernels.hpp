@@ -48,6 +48,19 @@ struct PanelBounds {
   std::int32_t* token;  // whose bound is `first`
 };
 
+// The float32 weights of a panel's columns, of which the last panel may have fewer than 32.
+struct PanelWeights {
+  const float* values;  // (columns, hidden)
+  std::int64_t columns;
+  std::int64_t hidden;
+};
+
+// Overwritten; each (tokens, 32).
+struct PanelScratch {
+  float* bounds;
+  std::int32_t* pairs;
+};
+
 struct CpuKernels {
   const char* name;
   // Quantised hidden values lie in [-levels, levels]; 0: this path has no int8 arithmetic worth using.
@@ -57,6 +70,12 @@ struct CpuKernels {
                         std::uint8_t* out);
   // Overwrites bounds; -inf and token 0 without tokens.
   void (*upper_bounds)(const QuantisedTokens& row, const QuantisedPanel& panel, const PanelBounds& bounds);
+  // As upper_bounds, and maxima (32,): the largest float32 logit over `tokens`, each a sum in an order of
+  // this path's own. What is left of the bounds is their distance to sums in the order of the channels:
+  // `second` is -inf where `token` has the largest of those as well.
+  void (*scanned_maxima)(const QuantisedTokens& row, const float* const* tokens, const QuantisedPanel& panel,
+                         const PanelWeights& weights, const PanelScratch& scratch, const PanelBounds& bounds,
+                         float* maxima);
   // maxima (32,): largest float32 logit over tokens; panel (hidden, 32). Each logit adds its products in the
   // order of the channels, in this function and on every path, so a logit does not depend on its neighbours.
   void (*max_logits)(const float* const* tokens, std::int64_t count, std::int64_t hidden, const float* panel,

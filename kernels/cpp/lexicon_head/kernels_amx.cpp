@@ -94,8 +94,22 @@ void upper_bounds_with_tiles(const QuantisedTokens& row, const QuantisedPanel& p
   _tile_release();
 }
 
-constexpr CpuKernels kKernels{
-    "amx", 127, quantise<AmxTile>, upper_bounds_with_tiles, max_logits<AmxTile>, single_logits<AmxTile>};
+void scanned_maxima_with_tiles(const QuantisedTokens& row, const float* const* tokens,
+                               const QuantisedPanel& panel, const PanelWeights& weights,
+                               const PanelScratch& scratch, const PanelBounds& bounds, float* maxima) {
+  static constexpr TileConfig kConfig;
+  _tile_loadconfig(&kConfig);
+  scanned_maxima<AmxTile>(row, tokens, panel, weights, scratch, bounds, maxima);
+  _tile_release();
+}
+
+constexpr CpuKernels kKernels{"amx",
+                              127,
+                              quantise<AmxTile>,
+                              upper_bounds_with_tiles,
+                              scanned_maxima_with_tiles,
+                              max_logits<AmxTile>,
+                              single_logits<AmxTile>};
 
 bool cpu_has_amx_int8() {
   constexpr unsigned kTile = 1U << 24;

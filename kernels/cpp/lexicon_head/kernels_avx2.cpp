@@ -33,6 +33,40 @@ struct Tile {
       logits_of_stripe<T>(tokens, hidden, panel + stripe, out + stripe);
   }
 
+  // N single logits, channels of each side by side in 16 lanes.
+  template <int N>
+  static void lane_logits(const float* const* tokens, const float* const* columns, std::int64_t hidden,
+                          float* logits) {
+    __m256 sums[N * 2];
+    unroll<N * 2>([&](int s) LEXLIP_INLINE { sums[s] = _mm256_setzero_ps(); });
+    std::int64_t i = 0;
+    for (; i + 16 <= hidden; i += 16)
+      unroll<N * 2>([&](int s) LEXLIP_INLINE {
+        const std::int64_t at = i + s % 2 * 8;
+        sums[s] = _mm256_fmadd_ps(_mm256_loadu_ps(tokens[s / 2] + at), _mm256_loadu_ps(columns[s / 2] + at),
+                                  sums[s]);
+      });
+    unroll<N>([&](int n) LEXLIP_INLINE {
+      alignas(32) float lanes[8];
+      _mm256_store_ps(lanes, _mm256_add_ps(sums[2 * n], sums[2 * n + 1]));
+      for (std::int64_t rest = i; rest < hidden; ++rest)
+        lanes[rest % 8] = __builtin_fmaf(tokens[n][rest], columns[n][rest], lanes[rest % 8]);
+      logits[n] =
+          ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+    });
+  }
+
+  // Which of 32 values reach their limits, bit by bit.
+  static std::uint32_t reached(const float* values, const float* limits) {
+    std::uint32_t bits = 0;
+    unroll<4>([&](int j) LEXLIP_INLINE {
+      const __m256 there =
+          _mm256_cmp_ps(_mm256_loadu_ps(values + 8 * j), _mm256_loadu_ps(limits + 8 * j), _CMP_GE_OQ);
+      bits |= static_cast<std::uint32_t>(_mm256_movemask_ps(there)) << (8 * j);
+    });
+    return bits;
+  }
+
  private:
   template <int T>
   static void dots_of_stripe(const std::uint8_t* tokens, std::int64_t depth, const std::int8_t* columns,
@@ -80,8 +114,13 @@ struct Tile {
   }
 };
 
-constexpr CpuKernels kKernels{
-    "avx2", 63, quantise<Tile>, upper_bounds<Tile>, max_logits<Tile>, single_logits<Tile>};
+constexpr CpuKernels kKernels{"avx2",
+                              63,
+                              quantise<Tile>,
+                              upper_bounds<Tile>,
+                              scanned_maxima<Tile>,
+                              max_logits<Tile>,
+                              single_logits<Tile>};
 
 }  // namespace
 

@@ -9,9 +9,13 @@
 namespace lexlip {
 namespace {
 
-constexpr CpuKernels kKernels{"avx512_vnni",          127,
-                              quantise<Avx512Tile>,   upper_bounds<Avx512Tile>,
-                              max_logits<Avx512Tile>, single_logits<Avx512Tile>};
+constexpr CpuKernels kKernels{"avx512_vnni",
+                              127,
+                              quantise<Avx512Tile>,
+                              upper_bounds<Avx512Tile>,
+                              scanned_maxima<Avx512Tile>,
+                              max_logits<Avx512Tile>,
+                              single_logits<Avx512Tile>};
 
 }  // namespace
 

@@ -41,7 +41,7 @@ struct Tile {
   }
 };
 
-constexpr CpuKernels kKernels{"portable", 0, quantise<Tile>, nullptr, max_logits<Tile>, nullptr};
+constexpr CpuKernels kKernels{"portable", 0, quantise<Tile>, nullptr, nullptr, max_logits<Tile>, nullptr};
 
 }  // namespace
 

@@ -18,13 +18,12 @@ using std::int32_t;
 using std::int64_t;
 using std::size_t;
 
-// Rows are worked on in chunks whose quantised tokens and three numbers per term take at most about this
-// much.
+// Rows are worked on in chunks whose quantised tokens and four numbers per term take at most about this much.
 constexpr int64_t kChunkBytes = int64_t{8} << 20;
 
-int64_t rows_per_chunk(const Decoder& decoder, const HiddenStates& hidden) {
-  const int64_t token_bytes = packed_depth(decoder.hidden()) + 32;
-  const int64_t row_bytes = hidden.tokens * token_bytes + 12 * decoder.vocabulary();
+int64_t rows_per_chunk(const Decoder& decoder, const HiddenStates& hidden, bool copied) {
+  const int64_t token_bytes = packed_depth(decoder.hidden()) * (copied ? 5 : 1) + 32;
+  const int64_t row_bytes = hidden.tokens * token_bytes + 16 * decoder.vocabulary();
   return std::max<int64_t>(1, kChunkBytes / row_bytes);
 }
 
@@ -45,38 +44,54 @@ struct ScannedRows {
   std::vector<float> first;         // no token's logit is larger; -inf in a row without tokens
   std::vector<float> second;        // no logit of a token other than `token` is larger
   std::vector<std::int32_t> token;  // among the tokens that take part
+  std::vector<float> weights;       // of the largest logits, summed in another order; only for a norm
+
+  ScannedRows(size_t size, bool weighed)
+      : first(size), second(size), token(size), weights(weighed ? size : 0) {}
 };
 
-void scan_panel(const Decoder& decoder, const QuantisedTokens& row, int64_t panel, size_t row_start,
-                const CpuKernels& kernels, ScannedRows& out) {
+void scan_panel(const Decoder& decoder, const TokenRow& row, int64_t panel, size_t row_start,
+                const HeadRule& rule, const CpuKernels& kernels, const PanelScratch& scratch,
+                ScannedRows& out) {
   float first[kPanelColumns];
   float second[kPanelColumns];
+  float maxima[kPanelColumns];
   std::int32_t token[kPanelColumns];
-  kernels.upper_bounds(row, panel_of(decoder, panel), {first, second, token});
   const auto column = static_cast<size_t>(panel * kPanelColumns);
   const size_t count = std::min<size_t>(kPanelColumns, decoder.bias.size() - column);
+  const PanelWeights weights{decoder.weight.data() + panel * kPanelColumns * decoder.hidden(),
+                             static_cast<int64_t>(count), decoder.hidden()};
+  if (rule.normalise)
+    kernels.scanned_maxima(row.quantised(), row.tokens().data(), panel_of(decoder, panel), weights, scratch,
+                           {first, second, token}, maxima);
+  else
+    kernels.upper_bounds(row.quantised(), panel_of(decoder, panel), {first, second, token});
   for (size_t c = 0; c < count; ++c) {
     const size_t i = row_start + column + c;
     out.first[i] = first[c] + decoder.bias[column + c];
     out.second[i] = second[c] + decoder.bias[column + c];
     out.token[i] = token[c];
+    if (rule.normalise) out.weights[i] = saturate(maxima[c] + decoder.bias[column + c], rule.saturation);
   }
 }
 
 // The int8 pass over the whole vocabulary: which terms, and which of their tokens, can still matter.
-ScannedRows scan_vocabulary(const Decoder& decoder, std::span<const TokenRow> rows, const CpuKernels& kernels,
-                            int64_t threads) {
-  const size_t size = rows.size() * decoder.bias.size();
-  ScannedRows out{std::vector<float>(size), std::vector<float>(size), std::vector<std::int32_t>(size)};
+ScannedRows scan_vocabulary(const Decoder& decoder, std::span<const TokenRow> rows, const HeadRule& rule,
+                            const CpuKernels& kernels, int64_t threads) {
+  ScannedRows out(rows.size() * decoder.bias.size(), rule.normalise);
   // A task is one row and a few panels in order, so that each fetches the next.
-  constexpr int64_t kGroup = 8;
+  constexpr int64_t kGroup = 4;
   const int64_t num_rows = std::ssize(rows);
   const int64_t groups = (decoder.panels() + kGroup - 1) / kGroup;
   parallel_for(groups * num_rows, threads, [&](int64_t task) {
     const auto row = static_cast<size_t>(task % num_rows);
     const int64_t last = std::min((task / num_rows + 1) * kGroup, decoder.panels());
+    const size_t room = rule.normalise ? rows[row].tokens().size() * kPanelColumns : 0;
+    AlignedVector<float> bounds(room);
+    std::vector<std::int32_t> pairs(room);
     for (int64_t panel = task / num_rows * kGroup; panel < last; ++panel)
-      scan_panel(decoder, rows[row].quantised(), panel, row * decoder.bias.size(), kernels, out);
+      scan_panel(decoder, rows[row], panel, row * decoder.bias.size(), rule, kernels,
+                 {bounds.data(), pairs.data()}, out);
   });
   return out;
 }
@@ -174,15 +189,19 @@ std::vector<int32_t> own_beside(const std::vector<Hit>& hits, int64_t row, const
   return own;
 }
 
-// `norm` is what weights are divided by; `width` what a row of the output holds.
-void write_row(const std::vector<Hit>& hits, double norm, int64_t row, int64_t width,
-               const RankedTerms& out) {
+// `norm` is what weights are divided by, after which some may be equal, or 0; `width` what a row of the
+// output holds.
+void write_row(std::vector<Hit>& hits, double norm, int64_t row, int64_t width, const RankedTerms& out) {
+  if (norm != 1)
+    for (Hit& hit : hits)
+      hit.score = order_key(static_cast<float>(static_cast<double>(weight_of(hit.score)) / norm));
+  std::erase_if(hits, [](const Hit& hit) { return hit.score == 0; });
+  std::sort(hits.begin(), hits.end(), better);
   const auto start = static_cast<size_t>(row * width);
   for (size_t i = 0; i < static_cast<size_t>(width); ++i) {
     const bool hit = i < hits.size();
     out.ids[start + i] = hit ? hits[i].row : -1;
-    out.weights[start + i] =
-        hit ? static_cast<float>(static_cast<double>(weight_of(hits[i].score)) / norm) : 0;
+    out.weights[start + i] = hit ? weight_of(hits[i].score) : 0;
   }
   out.counts[static_cast<size_t>(row)] = static_cast<int32_t>(hits.size());
 }
@@ -201,7 +220,7 @@ void for_each_row(int64_t rows, int64_t threads, const Task& task) {
 void rank_by_scan(const Decoder& decoder, std::span<const TokenRow> rows, int64_t first, size_t kept,
                   int64_t width, const HeadRule& rule, const CpuKernels& kernels, int64_t threads,
                   const RankedTerms& out) {
-  const ScannedRows scan = scan_vocabulary(decoder, rows, kernels, threads);
+  const ScannedRows scan = scan_vocabulary(decoder, rows, rule, kernels, threads);
   for_each_row(std::ssize(rows), threads, [&](int64_t row, int64_t threads_each) {
     const auto i = static_cast<size_t>(row);
     Candidates candidates(decoder, rows[i], scan, i * decoder.bias.size(), rule.saturation, kernels,
@@ -211,8 +230,10 @@ void rank_by_scan(const Decoder& decoder, std::span<const TokenRow> rows, int64_
     std::vector<float> weights(own.size());
     weigh_columns(decoder, {&rows[i], 1}, own, rule.saturation, kernels, threads_each, weights);
     append_hits(own, weights, hits);
-    std::sort(hits.begin(), hits.end(), better);
-    write_row(hits, 1, first + row, width, out);
+    const auto all = std::span<const float>(scan.weights);
+    const double norm =
+        rule.normalise ? norm_of(all.subspan(i * decoder.bias.size(), decoder.bias.size())) : 1;
+    write_row(hits, norm, first + row, width, out);
   });
 }
 
@@ -231,7 +252,6 @@ void rank_directly(const Decoder& decoder, std::span<const TokenRow> rows, int64
       const float weight = of_row[static_cast<size_t>(v)];
       if (weight > 0) hits.push_back({order_key(weight), v});
     }
-    std::sort(hits.begin(), hits.end(), better);
     write_row(hits, rule.normalise ? norm_of(of_row) : 1, first + row, width, out);
   });
 }
@@ -242,7 +262,7 @@ void upper_bounds(const Decoder& decoder, const HiddenStates& hidden, int64_t th
                   const CpuKernels& kernels, std::span<float> bounds) {
   for (int64_t row = 0; row < hidden.rows; ++row) {
     const TokenRow tokens(hidden, row, kernels, true);
-    const ScannedRows scanned = scan_vocabulary(decoder, {&tokens, 1}, kernels, threads);
+    const ScannedRows scanned = scan_vocabulary(decoder, {&tokens, 1}, {}, kernels, threads);
     std::copy(scanned.first.begin(), scanned.first.end(), bounds.begin() + row * decoder.vocabulary());
   }
 }
@@ -250,14 +270,14 @@ void upper_bounds(const Decoder& decoder, const HiddenStates& hidden, int64_t th
 int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, int64_t k, bool exact,
                      int64_t threads, const CpuKernels& kernels, const RankedTerms& out,
                      const HeadRule& rule) {
-  const bool scans = exact && kernels.levels > 0 && !rule.normalise;
+  const bool scans = exact && kernels.levels > 0;
   const int64_t width = k + rule.owned;
   const size_t kept = std::min(static_cast<size_t>(k), decoder.bias.size());
-  const int64_t step = rows_per_chunk(decoder, hidden);
+  const int64_t step = rows_per_chunk(decoder, hidden, scans && rule.normalise);
   for (int64_t first = 0; first < hidden.rows; first += step) {
     std::vector<TokenRow> rows;
     for (int64_t row = first; row < std::min(first + step, hidden.rows); ++row) {
-      rows.emplace_back(hidden, row, kernels, scans);
+      rows.emplace_back(hidden, row, kernels, scans, scans && rule.normalise);
       if (!rows.back().fits(decoder.largest_norm)) return row;
     }
     if (scans)

@@ -39,7 +39,8 @@ void upper_bounds(const Decoder& decoder, const HiddenStates& hidden, std::int64
 
 // Overwrites all of `out`, weight descending, then id ascending. Returns the first row that holds a NaN or an
 // infinity or whose logits might overflow, or -1; in the first case `out` is worth nothing. The result
-// depends neither on `threads` nor on `exact`. Under a norm every weight is needed, so `exact` scans nothing.
+// depends neither on `threads` nor on `exact`; but the last bits of a norm, which both sum up from float32
+// logits, do on `exact` and on the path, whose logits may add their products in another order.
 std::int64_t lexicon_head(const Decoder& decoder, const HiddenStates& hidden, std::int64_t k, bool exact,
                           std::int64_t threads, const CpuKernels& kernels, const RankedTerms& out,
                           const HeadRule& rule = {});

@@ -61,9 +61,10 @@ struct RunningBounds {
     }
   }
 
-  // Takes in the int8 sums of one token.
+  // Takes in the int8 sums of one token; its bounds are written to `kept` (32,) if that is asked for.
+  template <bool Keep>
   void raise(const QuantisedTokens& row, std::int64_t t, const QuantisedPanel& panel,
-             const std::int32_t* __restrict dots) {
+             const std::int32_t* __restrict dots, float* __restrict kept) {
     const float scale = row.scale[t];
     const float norm = row.norm[t];
     const float residual = row.residual[t];
@@ -73,6 +74,7 @@ struct RunningBounds {
       const auto dot = static_cast<float>(dots[c] - shifts[c]);
       const float error = norm * panel.residual[c] + residual * panel.norm[c] + kUnderflow;
       const float bound = scale * panel.scale[c] * dot + error;
+      if constexpr (Keep) kept[c] = bound;
       const float before = first[c];
       const bool higher = bound > before;
       const float loser = higher ? before : bound;
@@ -112,19 +114,130 @@ class NextPanel {
   std::int64_t share_;
 };
 
-template <typename Tile>
-void upper_bounds(const QuantisedTokens& row, const QuantisedPanel& panel, const PanelBounds& bounds) {
-  RunningBounds running(row, panel);
+// Keep: the bounds of all tokens go to `kept` (tokens, 32).
+template <typename Tile, bool Keep>
+inline void scan(const QuantisedTokens& row, const QuantisedPanel& panel, RunningBounds& running,
+                 float* kept) {
   NextPanel next(row, panel);
   for_each_tile<Tile::kDotTokens>(row.tokens, [&]<int T>(std::int64_t first) {
     alignas(64) std::int32_t dots[T * kPanelColumns];
     Tile::template dots<T>(row.values + first * row.depth, row.depth, panel.values, dots);
     for (int t = 0; t < T; ++t) {
       next.prefetch_share();
-      running.raise(row, first + t, panel, dots + t * kPanelColumns);
+      float* const of_token = Keep ? kept + (first + t) * kPanelColumns : nullptr;
+      running.template raise<Keep>(row, first + t, panel, dots + t * kPanelColumns, of_token);
     }
   });
+}
+
+template <typename Tile>
+void upper_bounds(const QuantisedTokens& row, const QuantisedPanel& panel, const PanelBounds& bounds) {
+  RunningBounds running(row, panel);
+  scan<Tile, false>(row, panel, running, nullptr);
   running.write(bounds);
+}
+
+// The largest float32 logit of each column, by way of bounds: only tokens whose bound leaves them a chance
+// are multiplied. Which those are is listed first, because a CPU that guesses it wrong waits for memory each
+// time.
+template <typename Tile>
+class LargestLogits {
+ public:
+  // Starts from the token of the largest bound.
+  LargestLogits(const QuantisedTokens& row, const float* const* tokens, const QuantisedPanel& panel,
+                const PanelWeights& weights, const RunningBounds& running)
+      : tokens_(tokens), weights_(weights) {
+    float longest = 0;
+    for (std::int64_t t = 0; t < row.tokens; ++t) longest = larger(row.norm[t], longest);
+    const float roundoff = 2.1F * static_cast<float>(weights.hidden + 8) * 0x1p-24F * longest;
+    std::int32_t pairs[kPanelColumns];
+    for (std::int64_t c = 0; c < kPanelColumns; ++c) {
+      slack_[c] = roundoff * panel.norm[c] + kUnderflow;
+      token_[c] = running.token[c];
+      pairs[c] = pair(token_[c], c);
+      largest_[c] = second_[c] = kMinusInfinity;
+    }
+    multiply(pairs, weights.columns);
+  }
+
+  // Looks at all tokens that their bounds (tokens, 32) leave a chance; takes `pairs` (tokens, 32) as scratch.
+  void find(const QuantisedTokens& row, const float* bounds, std::int32_t* pairs) {
+    alignas(64) float limits[kPanelColumns];
+    for (std::int64_t c = 0; c < kPanelColumns; ++c)
+      limits[c] = c < weights_.columns ? largest_[c] - 2 * slack_[c] : -kMinusInfinity;
+    std::int64_t count = 0;
+    for (std::int64_t t = 0; t < row.tokens; ++t) {
+      std::uint32_t open = Tile::reached(bounds + t * kPanelColumns, limits);
+      for (; open != 0; open &= open - 1) {
+        const int c = __builtin_ctz(open);
+        pairs[count] = pair(static_cast<std::int32_t>(t), c);
+        count += token_[c] != t;
+      }
+    }
+    multiply(pairs, count);
+  }
+
+  void write(const PanelBounds& out, float* maxima) const {
+    for (std::int64_t c = 0; c < kPanelColumns; ++c) {
+      maxima[c] = largest_[c];
+      out.first[c] = largest_[c] + slack_[c];
+      out.second[c] = second_[c] < largest_[c] - 2 * slack_[c] ? kMinusInfinity : out.first[c];
+      out.token[c] = token_[c];
+    }
+  }
+
+ private:
+  static std::int32_t pair(std::int32_t token, std::int64_t column) {
+    return token * static_cast<std::int32_t>(kPanelColumns) + static_cast<std::int32_t>(column);
+  }
+
+  void multiply(const std::int32_t* pairs, std::int64_t count) {
+    std::int64_t i = 0;
+    for (; i + 4 <= count; i += 4) multiply_group<4>(pairs + i);
+    for (; i < count; ++i) multiply_group<1>(pairs + i);
+  }
+
+  template <int N>
+  void multiply_group(const std::int32_t* pairs) {
+    const float* tokens[N];
+    const float* columns[N];
+    float found[N];
+    for (int n = 0; n < N; ++n) {
+      tokens[n] = tokens_[pairs[n] / kPanelColumns];
+      columns[n] = weights_.values + pairs[n] % kPanelColumns * weights_.hidden;
+    }
+    Tile::template lane_logits<N>(tokens, columns, weights_.hidden, found);
+    for (int n = 0; n < N; ++n) compare(pairs[n] % kPanelColumns, pairs[n] / kPanelColumns, found[n]);
+  }
+
+  void compare(std::int64_t c, std::int64_t token, float found) {
+    const bool higher = found > largest_[c];
+    second_[c] = larger(second_[c], higher ? largest_[c] : found);
+    token_[c] = higher ? static_cast<std::int32_t>(token) : token_[c];
+    largest_[c] = higher ? found : largest_[c];
+  }
+
+  const float* const* tokens_;
+  const PanelWeights& weights_;
+  float largest_[kPanelColumns];
+  float second_[kPanelColumns];
+  float slack_[kPanelColumns];  // how far the sums of one logit in two orders lie apart, at most
+  std::int32_t token_[kPanelColumns];
+};
+
+template <typename Tile>
+void scanned_maxima(const QuantisedTokens& row, const float* const* tokens, const QuantisedPanel& panel,
+                    const PanelWeights& weights, const PanelScratch& scratch, const PanelBounds& bounds,
+                    float* maxima) {
+  RunningBounds running(row, panel);
+  scan<Tile, true>(row, panel, running, scratch.bounds);
+  if (row.tokens == 0) {
+    for (std::int64_t c = 0; c < kPanelColumns; ++c) maxima[c] = kMinusInfinity;
+    return running.write(bounds);
+  }
+  LargestLogits<Tile> largest(row, tokens, panel, weights, running);
+  largest.find(row, scratch.bounds, scratch.pairs);
+  largest.write(bounds, maxima);
 }
 
 template <typename Tile>

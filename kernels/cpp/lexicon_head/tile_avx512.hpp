@@ -50,6 +50,42 @@ struct Avx512Tile {
     }
     unroll<T * 2>([&](int s) LEXLIP_INLINE { _mm512_storeu_ps(out + 16 * s, sums[s]); });
   }
+
+  // N single logits, channels of each side by side in 32 lanes.
+  template <int N>
+  static void lane_logits(const float* const* tokens, const float* const* columns, std::int64_t hidden,
+                          float* logits) {
+    __m512 sums[N * 2];
+    unroll<N * 2>([&](int s) LEXLIP_INLINE { sums[s] = _mm512_setzero_ps(); });
+    std::int64_t i = 0;
+    for (; i + 32 <= hidden; i += 32)
+      unroll<N * 2>([&](int s) LEXLIP_INLINE {
+        const std::int64_t at = i + s % 2 * 16;
+        sums[s] = _mm512_fmadd_ps(_mm512_loadu_ps(tokens[s / 2] + at), _mm512_loadu_ps(columns[s / 2] + at),
+                                  sums[s]);
+      });
+    for (; i < hidden; i += 16) {
+      const auto kept = static_cast<__mmask16>(hidden - i < 16 ? (1U << (hidden - i)) - 1 : 0xffffU);
+      unroll<N>([&](int n) LEXLIP_INLINE {
+        sums[2 * n] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(kept, tokens[n] + i),
+                                      _mm512_maskz_loadu_ps(kept, columns[n] + i), sums[2 * n]);
+      });
+    }
+    unroll<N>([&](int n) LEXLIP_INLINE {
+      logits[n] = _mm512_reduce_add_ps(_mm512_add_ps(sums[2 * n], sums[2 * n + 1]));
+    });
+  }
+
+  // Which of 32 values reach their limits, bit by bit.
+  static std::uint32_t reached(const float* values, const float* limits) {
+    std::uint32_t bits = 0;
+    unroll<2>([&](int j) LEXLIP_INLINE {
+      const __mmask16 half =
+          _mm512_cmp_ps_mask(_mm512_loadu_ps(values + 16 * j), _mm512_loadu_ps(limits + 16 * j), _CMP_GE_OQ);
+      bits |= static_cast<std::uint32_t>(half) << (16 * j);
+    });
+    return bits;
+  }
 };
 
 }  // namespace

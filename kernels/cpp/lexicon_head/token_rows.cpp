@@ -6,11 +6,24 @@
 
 namespace lexlip {
 
-TokenRow::TokenRow(const HiddenStates& hidden, std::int64_t row, const CpuKernels& kernels, bool scanned)
+TokenRow::TokenRow(const HiddenStates& hidden, std::int64_t row, const CpuKernels& kernels, bool scanned,
+                   bool copied)
     : depth_(packed_depth(hidden.channels)), offset_(kernels.levels + 1) {
   for (std::int64_t token = row * hidden.tokens; token < (row + 1) * hidden.tokens; ++token)
     if (hidden.mask[static_cast<std::size_t>(token)] != 0)
       tokens_.push_back(hidden.values.data() + token * hidden.channels);
+
+  if (copied) {
+    constexpr std::int64_t kFloatsPerLine = 16;
+    const std::int64_t step = (hidden.channels + kFloatsPerLine - 1) / kFloatsPerLine * kFloatsPerLine;
+    copies_.resize(tokens_.size() * static_cast<std::size_t>(step));
+    float* copy = copies_.data();
+    for (const float*& token : tokens_) {
+      std::copy_n(token, hidden.channels, copy);
+      token = copy;
+      copy += step;
+    }
+  }
 
   // Without a scan the values are scratch: one token's room, overwritten by each.
   const std::size_t step = scanned ? static_cast<std::size_t>(depth_) : 0;

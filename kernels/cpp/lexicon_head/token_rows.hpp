@@ -42,8 +42,12 @@ struct HiddenStates {
 
 class TokenRow {
  public:
-  // Gathers row `row`; quantised to the path's levels if `scanned`, otherwise only its norms are taken.
-  TokenRow(const HiddenStates& hidden, std::int64_t row, const CpuKernels& kernels, bool scanned);
+  // Gathers row `row`; quantised to the path's levels if `scanned`, otherwise only its norms are taken. The
+  // float32 values are copied to cache lines of their own if `copied`, for those who multiply one by one.
+  TokenRow(const HiddenStates& hidden, std::int64_t row, const CpuKernels& kernels, bool scanned,
+           bool copied = false);
+  TokenRow(const TokenRow&) = delete;  // `tokens` may point to what it holds
+  TokenRow(TokenRow&&) = default;
 
   // False if a token holds a NaN or an infinity, or a logit with a column of this norm might overflow
   // float32.
@@ -54,6 +58,7 @@ class TokenRow {
 
  private:
   std::vector<const float*> tokens_;
+  AlignedVector<float> copies_;
   AlignedVector<std::uint8_t> values_;
   std::vector<float> scale_;
   std::vector<float> norm_;

@@ -19,7 +19,11 @@ RULES = [HeadRule(s, n) for s in ("log1p_relu", "elu1p") for n in (False, True)]
 def by_hand(head: Any, rule: HeadRule) -> npt.NDArray[np.float64]:
     """All weights (B, V), in float64; shares no code with a backend."""
     x = head.logits()
-    weights = np.log1p(np.maximum(x, 0)) if rule.saturation == "log1p_relu" else np.where(x > 0, x + 1, np.exp(x))
+    weights = (
+        np.log1p(np.maximum(x, 0))
+        if rule.saturation == "log1p_relu"
+        else np.where(x > 0, x + 1, np.exp(np.minimum(x, 0)))
+    )
     norms = np.sqrt((weights**2).sum(axis=1, keepdims=True))
     return weights / np.where(norms > 0, norms, 1) if rule.normalise else weights
 
@@ -79,6 +83,11 @@ def test_paths_and_modes_agree_bit_for_bit(make_random: Any, rule: HeadRule, shi
                 if path == "portable":
                     assert_rows(other, by_hand(head, rule), 40, own, **near)
                     continue
+                assert (other.counts == first.counts).all()
+                if rule.normalise:  # sums in other orders: terms may change places where their weights are one
+                    assert other.weights == pytest.approx(first.weights, rel=1e-6)
+                    assert (other.ids == first.ids).mean() > 0.99
+                    continue
                 assert (other.ids == first.ids).all()
                 assert (other.weights == first.weights).all()
 
@@ -98,6 +107,52 @@ def test_hostile_logits(backend: str, bias: float, normalise: bool) -> None:
     assert found.ids.tolist() == [list(range(7))] * 2
     weight = np.float32(np.exp(np.float64(bias)) if bias <= 0 else np.float64(bias) + 1)
     assert found.weights == pytest.approx(0.1 if normalise else weight, rel=1e-6)
+
+
+def hard_head(make_head: Any, kind: str, rows: int, tokens: int, hidden: int, vocab: int, seed: int) -> Any:
+    random = np.random.default_rng(seed)
+    states = random.standard_normal((rows, tokens, hidden), dtype=np.float32)
+    weight = random.standard_normal((vocab, hidden), dtype=np.float32) / np.float32(np.sqrt(hidden))
+    if kind == "tokens alike":
+        states = states[:, :1] + np.float32(1e-6) * states
+    elif kind == "tokens equal":
+        states = np.repeat(states[:, :1], tokens, axis=1)
+    elif kind == "channels apart":
+        states[..., ::7] *= 300
+    elif kind == "columns equal":
+        weight[:] = weight[0]
+    elif kind == "tiny":
+        states *= np.float32(1e-18)
+        weight *= np.float32(1e-18)
+    bias = random.standard_normal(vocab, dtype=np.float32) * np.float32(0 if kind == "columns equal" else 0.1)
+    return make_head(states, weight, bias, random.integers(0, 4, (rows, tokens)) > 0)
+
+
+@pytest.mark.parametrize("kind", ["usual", "tokens alike", "tokens equal", "channels apart", "columns equal", "tiny"])
+@pytest.mark.parametrize("shape", [(3, 49, 768, 700), (2, 1, 33, 95), (2, 130, 64, 257), (1, 17, 1, 5)])
+def test_a_norm_by_way_of_the_scan(make_head: Any, scanning_path: str, kind: str, shape: Any) -> None:
+    """The norm of float64, and the terms of `f32`, where bounds are tight, loose or worth nothing."""
+    head = hard_head(make_head, kind, *shape, seed=sum(shape))
+    for saturation in ("log1p_relu", "elu1p"):
+        plain = head.run(40, rule=HeadRule(saturation), mode="f32")
+        found = head.run(40, rule=HeadRule(saturation, normalise=True), cpu_path=scanning_path)
+        weights = by_hand(head, HeadRule(saturation))
+        norms = np.sqrt((weights**2).sum(axis=1, keepdims=True))
+        expected = plain.weights / np.where(norms > 0, norms, 1)
+        off = 2e-5 if kind != "channels apart" else 1e-3  # logits of thousands that nearly cancel
+        assert found.weights == pytest.approx(expected, rel=off, abs=1e-37)
+        assert (found.counts == plain.counts).all()
+        for row, count in enumerate(found.counts):  # whatever id stands at a rank weighs what stands there
+            of_ids = weights[row, found.ids[row, :count]]
+            assert of_ids == pytest.approx(plain.weights[row, :count], rel=off, abs=1e-37)
+
+
+def test_a_norm_does_not_depend_on_threads(make_random: Any, scanning_path: str) -> None:
+    head = make_random(5, 60, 96, 3000)
+    rule = HeadRule("elu1p", normalise=True)
+    first, second = (head.run(50, rule=rule, threads=threads, cpu_path=scanning_path) for threads in (1, 7))
+    assert (first.ids == second.ids).all()
+    assert (first.weights == second.weights).all()
 
 
 def test_weights_that_round_together_are_ranked_by_id() -> None:
