@@ -90,7 +90,8 @@ if __name__ == "__main__":
         sys.exit("usage: python examples/draw_words.py FOLDER OUT.png [MODEL ...]")
     folder, output, *models = sys.argv[1:]
     if len(models) < 2:
-        draw_words(LexLIPEncoder.from_pretrained(*models), Path(folder), Path(output))
+        model = models[0] if models else None
+        draw_words(LexLIPEncoder.from_pretrained(model), Path(folder), Path(output))
     else:
         several = [LexLIPEncoder.from_pretrained(model) for model in models]
         compare_words(several, [Path(model).name for model in models], Path(folder), Path(output))
