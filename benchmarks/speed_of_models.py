@@ -3,8 +3,8 @@
     python benchmarks/speed_of_models.py IMAGES OUT.json BEFORE=VENV[:MODEL] AFTER=VENV[:MODEL] [--rounds 5]
 
 VENV is a virtual environment with an installed build (its base install, nothing else, if that is what is to be
-measured), MODEL what `lexlip-encode --model` takes; without one the build's default. A round runs every side once, in an
-order that changes, so that a machine that slows down slows all of them. Start-up is counted, as whoever types the
+measured), MODEL what `lexlip-encode --model` takes; without one the build's default. A round runs every side once, in
+an order that changes, so that a machine that slows down slows all of them. Start-up is counted, as whoever types the
 command waits for it; `without_start` is the manifest's own clock.
 """
 
