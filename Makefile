@@ -39,7 +39,8 @@ test: .venv-dev/.installed  ## run all tests, and measure which branches they re
 test-extras: .venv-extras/.installed  ## then those that need the extras anserini, ray, faiss and formats
 	.venv-extras/bin/$(PYTEST) --cov-append --cov-fail-under=96 --no-skips tests/infer/formats tests/infer/search \
 	  tests/infer/pipeline/test_ray.py tests/infer/impacts/lint tests/infer/cli/test_large_scale.py \
-	  tests/infer/bench/large_scale tests/kernels/impact_dot/test_anserini.py tests/export/graphs/test_anserini.py
+	  tests/infer/bench/large_scale tests/kernels/impact_dot/test_anserini.py tests/export/graphs/test_anserini.py \
+	  tests/export/public/test_end_to_end.py
 
 # SEED=2 for other damage; docs/security.md says what must hold.
 SEED ?= 1
