@@ -26,6 +26,13 @@ class _PositionMode(StrEnum):
     bicubic_2d = "bicubic_2d"
 
 
+_Checkpoint = Annotated[
+    Path | None,
+    typer.Argument(
+        help="folder of lexlip-train, official LexLIP checkpoint file, folder of SPLADE, VDR, D2S or term weights"
+    ),
+]
+_Output = Annotated[Path | None, typer.Argument(help="bundle folder to write; an older bundle there is replaced")]
 _ImageTopK = Annotated[
     int | None, typer.Option(min=1, help="default kept terms of an image  [default: the model's own, or 256]")
 ]
@@ -91,15 +98,8 @@ _TextHeads = Annotated[int | None, typer.Option(min=1, help="attention heads of 
 
 @app.command()
 def export(
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            help="folder of lexlip-train, official LexLIP checkpoint file, folder of SPLADE, VDR, D2S or term weights"
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Argument(help="bundle folder to write; an older bundle there is replaced")
-    ] = None,
+    checkpoint: _Checkpoint = None,
+    output: _Output = None,
     image_top_k: _ImageTopK = None,
     text_top_k: _TextTopK = None,
     half_storage: Annotated[bool, typer.Option(help="store weights as float16; half the size")] = False,

@@ -19,7 +19,7 @@ from trials.commands import COMMANDS, Command
 from trials.damage import Change, Scene, damage
 from trials.folders import variants
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 30.0
 LIMIT_BYTES = 1 << 30
 
 Tree = dict[str, tuple[object, ...]]
